@@ -1,0 +1,182 @@
+"""The whole accelerator as a sequential machine: takes commands, changes memory, gives completions.
+
+Faults of the memory itself (AXI error responses) are not modelled here: after one, the contents of
+the buffers that the command names are unspecified, and benches compare the rest.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .layouts import BUFFER_ALIGNMENT, MAX_COUNT, Command, Completion, Kind, Opcode, Status
+from .memory import MemoryImage
+from .model import Model
+from .split import SplitResult, first_row_outside, learn, split
+from .tracker import HotListError, Tracker
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """Ends a command with a status; the fields go into the completion."""
+
+    status: Status
+    index: int = 0
+    access: int = 0
+    address: int = 0
+
+
+class Machine:
+    """Golden twin of ``hotline_rtl.accelerator``.
+
+    ``working_rows`` is the configuration's largest working set, ``max_record_words`` its longest
+    micro-batch record, ``max_row_bytes`` its longest row. ``last_split`` is the result of the
+    newest SPLIT, for reports and bounds.
+    """
+
+    def __init__(self, tracker: Tracker, model: Model, host: MemoryImage, device: MemoryImage, *,
+                 working_rows: int, max_record_words: int, max_row_bytes: int):  # fmt: skip
+        self.tracker = tracker
+        self.model = model
+        self.host = host
+        self.device = device
+        self.working_rows = working_rows
+        self.max_record_words = max_record_words
+        self.max_row_bytes = max_row_bytes
+        self.sequence = 0
+        self.last_split: SplitResult | None = None
+
+    def execute(self, command: Command) -> list[Completion]:
+        """Carries out one command; returns its completions in order (two for a SPLIT)."""
+        handlers = {
+            Opcode.CLEAR: self._clear,
+            Opcode.LEARN: self._learn,
+            Opcode.DUMP: self._dump,
+            Opcode.LOAD: self._load,
+            Opcode.SPLIT: self._split,
+            Opcode.SCATTER: self._scatter,
+        }
+        kinds = [Kind.POPULAR, Kind.NON_POPULAR] if command.opcode == Opcode.SPLIT else [Kind.WHOLE]
+        done: list[Completion] = []
+        try:
+            if command.opcode not in handlers:
+                raise Refusal(Status.UNKNOWN_OPCODE)
+            for kind, counts in zip(kinds, handlers[Opcode(command.opcode)](command), strict=True):
+                done.append(self._completion(command, kind, **counts))
+        except Refusal as r:
+            for kind in kinds[len(done) :]:
+                done.append(
+                    self._completion(command, kind, status=r.status, index=r.index, access=r.access,
+                                     address=r.address)
+                )  # fmt: skip
+        return done
+
+    def _completion(self, command: Command, kind: Kind, status: int = Status.OK, **counts) -> Completion:
+        self.sequence += 1
+        return Completion(tag=command.tag, status=int(status), kind=int(kind), opcode=command.opcode,
+                          sequence=self.sequence, **counts)  # fmt: skip
+
+    @staticmethod
+    def _check_aligned(*addresses: int) -> None:
+        for address in addresses:
+            if address % BUFFER_ALIGNMENT:
+                raise Refusal(Status.MISALIGNED_ADDRESS, address=address)
+
+    def _check_model(self) -> None:
+        m = self.model
+        if not m.accesses or m.record_words > self.max_record_words or m.row_bytes > self.max_row_bytes:
+            raise Refusal(Status.NO_MODEL)
+
+    @staticmethod
+    def _check_count(command: Command) -> None:
+        if not 1 <= command.samples <= MAX_COUNT:
+            raise Refusal(Status.BAD_COUNT)
+
+    def _samples(self, command: Command) -> np.ndarray:
+        words = self.model.sample_words
+        return self.host.words(command.source, command.samples * words).reshape(-1, words)
+
+    def _clear(self, command: Command):
+        self.tracker.clear()
+        yield {}
+
+    def _learn(self, command: Command):
+        self._check_aligned(command.source)
+        self._check_model()
+        self._check_count(command)
+        rows = self._samples(command)[:, self.model.payload_words :]
+        where = first_row_outside(self.model, rows)
+        if where is not None:
+            # What precedes the bad access in trace order has been learnt; nothing after it.
+            sample, access = where
+            before = rows[: sample + 1].copy()
+            before[sample, access:] = 0xFFFF_FFFF
+            learn(self.model, self.tracker, before)
+            raise Refusal(Status.ROW_OUTSIDE_TABLE, index=sample, access=access)
+        accesses, hot = learn(self.model, self.tracker, rows)
+        yield {"accesses": accesses, "hot_accesses": hot}
+
+    def _dump(self, command: Command):
+        self._check_aligned(command.source)
+        self.host.words(command.source, 2 * self.tracker.slots)[:] = self.tracker.dump().reshape(-1)
+        yield {}
+
+    def _load(self, command: Command):
+        self._check_aligned(command.source)
+        try:
+            self.tracker.load(self.host.words(command.source, 2 * self.tracker.slots))
+        except HotListError as e:
+            raise Refusal(Status.BAD_HOT_LIST, index=e.slot) from e
+        yield {}
+
+    def _split(self, command: Command):
+        if command.flags & 1:
+            raise Refusal(Status.UNSUPPORTED)
+        self._check_aligned(command.source, command.popular, command.non_popular,
+                            command.working_keys, command.working_rows)  # fmt: skip
+        self._check_model()
+        self._check_count(command)
+        samples = self._samples(command)
+        where = first_row_outside(self.model, samples[:, self.model.payload_words :])
+        if where is not None:
+            raise Refusal(Status.ROW_OUTSIDE_TABLE, index=where[0], access=where[1])
+        result = self.last_split = split(self.model, self.tracker, samples)
+        counts = {
+            "popular": len(result.popular),
+            "non_popular": len(result.non_popular),
+            "accesses": result.accesses,
+            "hot_accesses": result.hot_accesses,
+        }
+        self._store(command.popular, result.popular)
+        yield counts
+
+        limit = min(self.working_rows, command.working_limit)
+        if len(result.working_keys) > limit:
+            # The working set overflows at the first use of the key whose number is the limit.
+            refs = result.non_popular[:, 1 + self.model.payload_words :]
+            first = (refs == (0x8000_0000 | limit)).any(axis=1).argmax()
+            raise Refusal(Status.WORKING_SET_OVERFLOW, index=int(result.non_popular[first, 0]))
+        self._store(command.non_popular, result.non_popular)
+        self._store(command.working_keys, result.working_keys)
+        row_words = self.model.row_bytes // 4
+        for k, (table, row) in enumerate(result.working_keys.tolist()):
+            source = self.host.words(self.model.row_address(table, row), row_words)
+            self.device.words(command.working_rows + k * self.model.row_bytes, row_words)[:] = source
+        yield counts | {"working_rows": len(result.working_keys)}
+
+    def _store(self, address: int, records: np.ndarray) -> None:
+        if records.size:
+            self.device.words(address, records.size)[:] = records.reshape(-1)
+
+    def _scatter(self, command: Command):
+        self._check_aligned(command.working_keys, command.working_rows)
+        self._check_model()
+        self._check_count(command)
+        keys = self.device.words(command.working_keys, 2 * command.samples).reshape(-1, 2)
+        row_words = self.model.row_bytes // 4
+        for k, (table, row) in enumerate(keys.tolist()):
+            if table >= len(self.model.tables) or row >= self.model.tables[table].rows:
+                # Rows before the bad key have been written; nothing after it.
+                raise Refusal(Status.ROW_OUTSIDE_TABLE, index=k)
+            source = self.device.words(command.working_rows + k * self.model.row_bytes, row_words)
+            self.host.words(self.model.row_address(table, row), row_words)[:] = source
+        yield {"working_rows": command.samples}

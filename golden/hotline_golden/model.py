@@ -1,0 +1,58 @@
+"""What the accelerator is told about a model: its tables, and which access reads which table."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table descriptor. ``base`` and ``stride`` in bytes, multiples of 4, in host memory."""
+
+    base: int
+    rows: int
+    stride: int
+    resident: bool = False
+    first_slot: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """Tables, ``table_of`` (int [accesses]), payload words and row bytes: fixed for all samples."""
+
+    tables: tuple[Table, ...]
+    table_of: tuple[int, ...]
+    payload_words: int
+    row_bytes: int
+    #: Descriptor fields of the tables as arrays, for vectorised look-ups.
+    rows: np.ndarray = field(init=False, repr=False, compare=False)
+    resident: np.ndarray = field(init=False, repr=False, compare=False)
+    first_slot: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        if self.row_bytes % 4 or not 16 <= self.row_bytes <= 1024:
+            raise ValueError(f"row_bytes must be a multiple of 4 from 16 to 1024, not {self.row_bytes}")
+        for j, table in enumerate(self.table_of):
+            if not 0 <= table < len(self.tables):
+                raise ValueError(f"access {j} names table {table}; there are {len(self.tables)}")
+        object.__setattr__(self, "rows", np.array([t.rows for t in self.tables], np.int64))
+        object.__setattr__(self, "resident", np.array([t.resident for t in self.tables], bool))
+        object.__setattr__(self, "first_slot", np.array([t.first_slot for t in self.tables], np.int64))
+
+    @property
+    def accesses(self) -> int:
+        return len(self.table_of)
+
+    @property
+    def sample_words(self) -> int:
+        """Words of a sample record."""
+        return self.payload_words + self.accesses
+
+    @property
+    def record_words(self) -> int:
+        """Words of a micro-batch record: the sample number goes before."""
+        return 1 + self.sample_words
+
+    def row_address(self, table: int, row: int) -> int:
+        """Byte address of a row in host memory."""
+        return self.tables[table].base + row * self.tables[table].stride

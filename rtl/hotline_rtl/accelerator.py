@@ -1,0 +1,369 @@
+"""The whole accelerator: rings, command processor, classification, fragmenter, gather, scatter.
+
+Both AXI4 ports belong to one clock. Ports: ``s_axil_*``, ``m_axi_host_*``, ``m_axi_dev_*``, ``irq``,
+``clk`` and ``rst`` (synchronous, active high). The golden twin is ``hotline_golden.machine``.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from . import VERSION
+from .access_decoder import AccessDecoder
+from .axi import Axi4LiteSignature, Axi4Signature
+from .classifier import Classifier
+from .cold_resolver import ColdResolver
+from .command_processor import CommandProcessor
+from .config import AcceleratorConfig
+from .counters import Counters
+from .fragmenter import Fragmenter
+from .gather import Gather
+from .hot_list import HotList
+from .layouts import Opcode, Status
+from .read_master import ReadMaster
+from .record_reader import RecordReader
+from .registers import ADDRESS_BITS, RegisterBlock
+from .rings import CommandRing, CompletionRing
+from .scatter import Scatter
+from .stream_reader import StreamReader
+from .stream_writer import StreamWriter
+from .working_set import WorkingSet
+from .write_master import WriteMaster
+
+IDENTIFICATION = 0x484F544C
+
+
+class Accelerator(wiring.Component):
+    """Members: ``s_axil``, ``m_axi_host``, ``m_axi_dev``, ``irq``."""
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        axi = Axi4Signature(config.address_bits, config.bus_bits, config.id_bits)
+        super().__init__({
+            "s_axil": In(Axi4LiteSignature(ADDRESS_BITS)),
+            "m_axi_host": Out(axi), "m_axi_dev": Out(axi), "irq": Out(1),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+
+        # The memory ports. Order of clients is order of priority.
+        m.submodules.host_read = host_read = ReadMaster(config, [1, 1, config.outstanding_rows])
+        m.submodules.host_write = host_write = WriteMaster(config, 3)
+        m.submodules.device_read = device_read = ReadMaster(config, [1, 1])
+        m.submodules.device_write = device_write = WriteMaster(config, 4)
+        for port, master in [
+            (self.m_axi_host, host_read), (self.m_axi_host, host_write),
+            (self.m_axi_dev, device_read), (self.m_axi_dev, device_write),
+        ]:  # fmt: skip
+            for name, member in master.bus.signature.members.items():
+                outer, inner = getattr(port, name), getattr(master.bus, name)
+                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+
+        # Control.
+        m.submodules.registers = registers = RegisterBlock()
+        m.submodules.commands = commands = CommandRing(config)
+        m.submodules.completions = completions = CompletionRing(config)
+        m.submodules.processor = processor = CommandProcessor(config)
+        wiring.connect(m, wiring.flipped(self.s_axil), registers.axil)
+        wiring.connect(m, commands.read, host_read.clients[0])
+        wiring.connect(m, completions.write, host_write.clients[0])
+        wiring.connect(m, commands.o, processor.i)
+        wiring.connect(m, processor.o, completions.i)
+        command = processor.command
+
+        # Data path.
+        m.submodules.reader = reader = StreamReader(config)
+        m.submodules.records = records = RecordReader(config)
+        m.submodules.decoder = decoder = AccessDecoder(config)
+        m.submodules.classifier = classifier = Classifier(config)
+        m.submodules.fragmenter = fragmenter = Fragmenter(config)
+        m.submodules.cold = cold = ColdResolver(config)
+        m.submodules.working_set = working_set = WorkingSet(config)
+        m.submodules.gather = gather = Gather(config)
+        m.submodules.scatter = scatter = Scatter(config)
+        m.submodules.hot_list = hot_list = HotList(config)
+        m.submodules.popular_writer = popular_writer = StreamWriter(config)
+        m.submodules.non_popular_writer = non_popular_writer = StreamWriter(config)
+        m.submodules.keys_writer = keys_writer = StreamWriter(config)
+        m.submodules.hot_list_writer = hot_list_writer = StreamWriter(config)
+
+        wiring.connect(m, reader.client, host_read.clients[1])
+        wiring.connect(m, gather.read, host_read.clients[2])
+        wiring.connect(m, scatter.write, host_write.clients[1])
+        wiring.connect(m, hot_list_writer.client, host_write.clients[2])
+        wiring.connect(m, scatter.read_keys, device_read.clients[0])
+        wiring.connect(m, scatter.read_rows, device_read.clients[1])
+        wiring.connect(m, popular_writer.client, device_write.clients[0])
+        wiring.connect(m, non_popular_writer.client, device_write.clients[1])
+        wiring.connect(m, keys_writer.client, device_write.clients[2])
+        wiring.connect(m, gather.write, device_write.clients[3])
+
+        wiring.connect(m, records.o, decoder.i)
+        wiring.connect(m, decoder.o, classifier.i)
+        wiring.connect(m, classifier.o, fragmenter.i)
+        wiring.connect(m, fragmenter.popular, popular_writer.i)
+        wiring.connect(m, fragmenter.non_popular, cold.i)
+        wiring.connect(m, cold.probes, working_set.probes)
+        wiring.connect(m, working_set.numbers, cold.numbers)
+        wiring.connect(m, cold.o, non_popular_writer.i)
+        wiring.connect(m, working_set.keys, gather.keys)
+        wiring.connect(m, gather.key_words, keys_writer.i)
+        wiring.connect(m, hot_list.o, hot_list_writer.i)
+        for name in ("valid", "all", "op", "set", "line"):
+            m.d.comb += getattr(classifier, f"port_{name}").eq(getattr(hot_list, f"port_{name}"))
+        m.d.comb += hot_list.port_r_line.eq(classifier.port_r_line)
+
+        # The model, from the registers to whoever needs it.
+        for block in (decoder, gather, scatter):
+            self._connect_model(m, registers, block.model)
+        model = decoder.model
+
+        # A command begins.
+        def begins(*opcodes: Opcode):
+            return processor.run & Cat(command.opcode == opcode for opcode in opcodes).any()
+
+        split_begins = begins(Opcode.SPLIT)
+        batch_begins = begins(Opcode.LEARN, Opcode.SPLIT)
+        is_load = command.opcode == Opcode.LOAD
+        is_learn = command.opcode == Opcode.LEARN
+        m.d.comb += [
+            records.start.eq(batch_begins),
+            records.samples.eq(command.samples),
+            records.sample_words.eq(model.sample_words),
+            decoder.start.eq(batch_begins),
+            decoder.fail.eq(reader.error),
+            classifier.start.eq(batch_begins),
+            classifier.learning.eq(is_learn),
+            fragmenter.start.eq(batch_begins),
+            fragmenter.discard.eq(is_learn),
+            working_set.clear.eq(split_begins),
+            working_set.limit.eq(
+                Mux(command.working_limit < config.working_rows, command.working_limit, config.working_rows)
+            ),
+            gather.start.eq(split_begins),
+            gather.base.eq(command.working_rows),
+            gather.count.eq(working_set.count),
+            scatter.start.eq(begins(Opcode.SCATTER)),
+            scatter.count.eq(command.samples),
+            scatter.keys_base.eq(command.working_keys),
+            scatter.rows_base.eq(command.working_rows),
+            hot_list.clear.eq(begins(Opcode.CLEAR)),
+            hot_list.dump.eq(begins(Opcode.DUMP)),
+            hot_list.load.eq(begins(Opcode.LOAD)),
+            hot_list.address.eq(command.source),
+            hot_list.reader_error.eq(reader.error),
+        ]
+        for writer, address, starts in [
+            (popular_writer, command.popular, split_begins),
+            (non_popular_writer, command.non_popular, split_begins),
+            (keys_writer, command.working_keys, split_begins),
+            (hot_list_writer, command.source, begins(Opcode.DUMP)),
+        ]:
+            m.d.comb += [writer.start.eq(starts), writer.address.eq(address)]
+
+        # The reader serves sample records, or the hot list of a LOAD.
+        m.d.comb += [
+            reader.start.valid.eq(Mux(is_load, hot_list.reader_start.valid, batch_begins)),
+            hot_list.reader_start.ready.eq(is_load & reader.start.ready),
+            reader.start.p.address.eq(Mux(is_load, hot_list.reader_start.p.address, command.source)),
+            reader.start.p.words.eq(
+                Mux(is_load, hot_list.reader_start.p.words, command.samples * model.sample_words)
+            ),
+            records.i.p.eq(reader.o.p),
+            hot_list.i.p.eq(reader.o.p),
+            records.i.valid.eq(reader.o.valid & ~is_load),
+            hot_list.i.valid.eq(reader.o.valid & is_load),
+            reader.o.ready.eq(Mux(is_load, hot_list.i.ready, records.i.ready)),
+            reader.abort.eq(decoder.ended & ~is_load),
+        ]
+
+        # A command ends.
+        classified = fragmenter.classified & ~reader.busy
+        resolved = classified & ~cold.busy & ~working_set.busy
+        popular_written = classified & popular_writer.idle
+        split_done = (
+            popular_written & resolved & non_popular_writer.idle
+            & gather.keys_done & keys_writer.idle & gather.idle
+        )  # fmt: skip
+        m.d.comb += [
+            popular_writer.flush.eq(classified),
+            non_popular_writer.flush.eq(resolved),
+            keys_writer.flush.eq(resolved & gather.keys_done),
+            hot_list_writer.flush.eq(~hot_list.busy),
+            processor.popular_done.eq(popular_written),
+        ]
+        with m.Switch(command.opcode):
+            with m.Case(Opcode.LEARN):
+                m.d.comb += processor.done.eq(classified)
+            with m.Case(Opcode.SPLIT):
+                m.d.comb += processor.done.eq(split_done)
+            with m.Case(Opcode.SCATTER):
+                m.d.comb += processor.done.eq(scatter.idle)
+            with m.Default():
+                m.d.comb += processor.done.eq(~hot_list.busy & hot_list_writer.idle)
+        self._report(m, processor, reader, decoder, working_set, popular_writer, non_popular_writer,
+                     keys_writer, hot_list_writer, hot_list, gather, scatter)  # fmt: skip
+        is_batch = Cat(command.opcode == Opcode.LEARN, command.opcode == Opcode.SPLIT).any()
+        m.d.comb += [
+            processor.popular.eq(fragmenter.popular_count),
+            processor.non_popular.eq(fragmenter.non_popular_count),
+        ]
+        with m.If(command.opcode == Opcode.SCATTER):
+            m.d.comb += [
+                processor.popular.eq(0),
+                processor.non_popular.eq(0),
+                processor.working_rows.eq(command.samples),
+            ]
+        with m.Elif(is_batch):
+            m.d.comb += [
+                processor.working_rows.eq(Mux(is_learn, 0, working_set.count)),
+                processor.accesses.eq(decoder.accesses),
+                processor.hot_accesses.eq(decoder.resident + classifier.hits),
+            ]
+        with m.Else():
+            m.d.comb += [processor.popular.eq(0), processor.non_popular.eq(0)]
+
+        # Registers: rings, status, interrupt, identification.
+        swept = Signal()
+        with m.If(~hot_list.busy & working_set.ready):
+            m.d.sync += swept.eq(1)
+        m.d.comb += [
+            processor.model_valid.eq(model.valid),
+            commands.enable.eq(
+                registers.control_enable & swept & ~processor.busy & ~hot_list.busy & working_set.ready
+            ),
+            commands.base.eq(Cat(registers.command_base_lo_value, registers.command_base_hi_value)),
+            commands.log2_entries.eq(registers.command_ring_log2_entries),
+            commands.tail.eq(registers.command_tail_value),
+            registers.command_head_value.eq(commands.head),
+            completions.base.eq(Cat(registers.completion_base_lo_value, registers.completion_base_hi_value)),
+            completions.log2_entries.eq(registers.completion_ring_log2_entries),
+            completions.head.eq(registers.completion_head_value),
+            registers.completion_tail_value.eq(completions.tail),
+            registers.irq_status_completion_set.eq(completions.written),
+            registers.status_busy.eq(processor.busy | (commands.head != commands.tail)),
+            registers.status_ready.eq(swept),
+            registers.status_ring_error.eq(commands.error | completions.error),
+            self.irq.eq(registers.irq_status_completion & registers.control_irq_enable),
+        ]
+        major, minor, patch = (int(part) for part in VERSION.split("."))
+        for name, value in {
+            "id_value": IDENTIFICATION,
+            "version_major": major, "version_minor": minor, "version_patch": patch,
+            "capability_lanes": config.lanes, "capability_bus_words": config.bus_words,
+            "capability_ways": config.tracker_ways, "capability_prefetch": 0,
+            "tracker_sets_value": config.tracker_sets, "working_rows_value": config.working_rows,
+            "limits_record_words": config.max_record_words, "limits_row_bytes": config.max_row_bytes,
+            "key_fields_table_bits": config.table_bits, "key_fields_row_bits": config.row_bits,
+            "key_fields_policy_bits": config.policy_bits,
+            "permutation_seed_value": config.permutation_seed,
+        }.items():  # fmt: skip
+            m.d.comb += getattr(registers, name).eq(value)
+
+        # Performance counters. All but the first few count while a SPLIT or LEARN classifies.
+        classifying = processor.busy & is_batch & ~fragmenter.classified
+        batch_ends = processor.o.valid & processor.o.ready & (processor.done | is_learn) & is_batch
+        fragment_ready = fragmenter.popular.ready & fragmenter.non_popular.ready
+        host, device = self.m_axi_host, self.m_axi_dev
+        events = {
+            "cycles_busy": processor.busy,
+            "accesses_seen": Mux(batch_ends, processor.accesses, 0),
+            "hot_accesses": Mux(batch_ends, processor.hot_accesses, 0),
+            "tracker_requests": classifier.requests,
+            "evictions": classifier.evictions,
+            "lane_blocked": classifier.blocked,
+            "stall_input": classifying & ~records.o.valid & ~decoder.ended,
+            "stall_lanes": decoder.o.valid & ~decoder.o.ready,
+            "stall_output": classifying & ~fragment_ready,
+            "gathered_rows": Mux(batch_ends, processor.working_rows, 0),
+            "outstanding_rows": gather.outstanding,
+            "host_read_beats": host.rvalid & host.rready,
+            "host_write_beats": host.wvalid & host.wready,
+            "device_read_beats": device.rvalid & device.rready,
+            "device_write_beats": device.wvalid & device.wready,
+            "device_write_offered": device.wvalid,
+        }
+        m.submodules.counters = counters = Counters({name: len(value) for name, value in events.items()})
+        for name, value in events.items():
+            total = getattr(counters, name)
+            m.d.comb += [
+                getattr(counters, f"add_{name}").eq(value),
+                getattr(registers, f"{name}_lo_value").eq(total[:32]),
+                getattr(registers, f"{name}_hi_value").eq(total[32:]),
+            ]
+        return m
+
+    def _connect_model(self, m: Module, registers: RegisterBlock, model) -> None:
+        config = self.config
+        sample_words = Signal(33)
+        is_table = registers.table_commit_table < config.tables
+        # A committed access writes in the cycle after, when its fields are in the register.
+        m.d.comb += [
+            model.reset.eq(registers.model_reset_written),
+            model.table_write.eq(registers.table_commit_written & is_table),
+            model.table.eq(
+                Mux(
+                    registers.access_commit_written,
+                    registers.access_commit_table,
+                    registers.table_commit_table,
+                )
+            ),
+            model.descriptor.base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
+            model.descriptor.rows.eq(registers.table_rows_value),
+            model.descriptor.stride.eq(registers.table_stride_value),
+            model.descriptor.resident.eq(registers.table_flags_resident),
+            model.descriptor.first_slot.eq(registers.table_first_slot_value),
+            model.access_write.eq(registers.access_commit_written),
+            model.access.eq(registers.access_commit_access),
+            model.payload_words.eq(registers.payload_words_value),
+            model.accesses.eq(registers.accesses_value),
+            model.row_bytes.eq(registers.row_bytes_value),
+            sample_words.eq(registers.payload_words_value + registers.accesses_value),
+            model.sample_words.eq(sample_words),
+            model.valid.eq(
+                (registers.accesses_value != 0)
+                & (registers.accesses_value < config.max_record_words)
+                & (registers.payload_words_value < config.max_record_words)
+                & (sample_words < config.max_record_words)
+                & (registers.row_bytes_value >= 16)
+                & (registers.row_bytes_value <= config.max_row_bytes)
+                & (registers.row_bytes_value[:2] == 0)
+            ),
+        ]
+
+    def _report(self, m: Module, processor, reader, decoder, working_set, popular_writer, non_popular_writer,
+                keys_writer, hot_list_writer, hot_list, gather, scatter) -> None:  # fmt: skip
+        """What a completion says of errors: the first cause in the order of this list."""
+        command = processor.command
+        is_batch = Cat(command.opcode == Opcode.LEARN, command.opcode == Opcode.SPLIT).any()
+        is_split = command.opcode == Opcode.SPLIT
+        is_scatter = command.opcode == Opcode.SCATTER
+        is_dump = command.opcode == Opcode.DUMP
+        is_load = command.opcode == Opcode.LOAD
+        causes = [
+            ((is_batch | is_load) & reader.error, Status.READ_ERROR, 0, 0, reader.error_address, True),
+            (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0, True),
+            (is_split & popular_writer.error, Status.WRITE_ERROR, 0, 0, popular_writer.error_address, True),
+            (is_split & working_set.overflow, Status.WORKING_SET_OVERFLOW, working_set.overflow_sample, 0, 0, False),
+            (is_split & non_popular_writer.error, Status.WRITE_ERROR, 0, 0, non_popular_writer.error_address, False),
+            (is_split & keys_writer.error, Status.WRITE_ERROR, 0, 0, keys_writer.error_address, False),
+            (is_split & gather.read_error, Status.READ_ERROR, 0, 0, gather.error_address, False),
+            (is_split & gather.write_error, Status.WRITE_ERROR, 0, 0, gather.error_address, False),
+            (is_load & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0, False),
+            (is_dump & hot_list_writer.error, Status.WRITE_ERROR, 0, 0, hot_list_writer.error_address, False),
+            (is_scatter & scatter.read_error, Status.READ_ERROR, 0, 0, scatter.error_address, False),
+            (is_scatter & scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0, False),
+            (is_scatter & scatter.write_error, Status.WRITE_ERROR, 0, 0, scatter.error_address, False),
+        ]  # fmt: skip
+        for happened, status, index, access, address, in_popular in reversed(causes):
+            with m.If(happened):
+                m.d.comb += [
+                    processor.status.eq(status),
+                    processor.index.eq(index),
+                    processor.access.eq(access),
+                    processor.address.eq(address),
+                ]
+                if in_popular:
+                    m.d.comb += [processor.popular_status.eq(status), processor.popular_address.eq(address)]

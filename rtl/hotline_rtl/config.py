@@ -1,0 +1,226 @@
+"""Every size of the accelerator, in one frozen and validated dataclass, with named presets."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+
+BUFFER_ALIGNMENT = 64
+PAGE_BYTES = 4096
+
+
+def _is_power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """Sizes of one accelerator. Raises ValueError, naming field and value, for a size that cannot be built.
+
+    Results never depend on ``lanes``, ``banks_per_lane``, ``bus_bits`` or any depth; they do depend
+    on the tracker's shape, the policy, the key widths and the permutation's seed.
+    """
+
+    #: Tracked accesses that enter the tracker per cycle: 1, 2, 4, 8 or 16.
+    lanes: int = 2
+    #: Tracker banks for each lane; a power of two.
+    banks_per_lane: int = 2
+    #: Sets of the tracker, all banks together; a power of two.
+    tracker_sets: int = 64
+    #: Entries of a set; a power of two.
+    tracker_ways: int = 4
+    #: Replacement policy, one of ``hotline_rtl.policies.POLICIES``.
+    policy: str = "srrip"
+    #: Bits of replacement state of each entry.
+    policy_bits: int = 3
+    #: Bits of a table number; at most 2**table_bits tables.
+    table_bits: int = 5
+    #: Bits of a row number; tables have at most 2**row_bits rows.
+    row_bits: int = 26
+    #: Seed of the key permutation.
+    permutation_seed: int = 1
+    #: Data width of both AXI4 ports, bits: 64, 128, 256 or 512.
+    bus_bits: int = 64
+    #: Address width of both AXI4 ports, bits.
+    address_bits: int = 40
+    #: AXI ID width, bits.
+    id_bits: int = 4
+    #: Longest AXI burst, beats: 8 to 256 (16 for AXI3-like HBM ports), a power of two.
+    burst_beats: int = 16
+    #: Beats that a linear reader (records, hot list, scattered rows) asks for ahead of use.
+    read_ahead_beats: int = 64
+    #: Write bursts that each writer may have unanswered; a power of two.
+    outstanding_writes: int = 16
+    #: Row reads of the gather engine in flight; at most 2**id_bits - 2, one AXI ID each.
+    outstanding_rows: int = 8
+    #: Longest row, bytes: 16 to 1024, a multiple of 4.
+    max_row_bytes: int = 256
+    #: Longest micro-batch record, words (sample number + payload + accesses); a power of two.
+    max_record_words: int = 64
+    #: Largest working set, rows; a power of two.
+    working_rows: int = 512
+    #: Entries of each lane's request and result queues; a power of two.
+    lane_queue: int = 16
+
+    def __post_init__(self):
+        def need(ok: bool, name: str, what: str) -> None:
+            if not ok:
+                raise ValueError(f"{name} must be {what}, not {getattr(self, name)!r}")
+
+        for f in fields(self):
+            expected = str if f.type in (str, "str") else int
+            if type(getattr(self, f.name)) is not expected:
+                raise TypeError(f"{f.name} must be {expected.__name__}, not {getattr(self, f.name)!r}")
+        from .policies import POLICIES
+
+        need(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
+        need(self.banks_per_lane in (1, 2, 4), "banks_per_lane", "1, 2 or 4")
+        need(
+            _is_power_of_two(self.tracker_sets) and self.tracker_sets >= 2 * self.banks,
+            "tracker_sets", f"a power of two and at least {2 * self.banks} (two for each bank)",
+        )  # fmt: skip
+        need(
+            self.tracker_ways in (2, 4, 8, 16), "tracker_ways", "2, 4, 8 or 16",
+        )  # fmt: skip
+        need(self.policy in POLICIES, "policy", f"one of {', '.join(POLICIES)}")
+        need(1 <= self.policy_bits <= 8, "policy_bits", "1 to 8")
+        need(1 <= self.table_bits <= 10, "table_bits", "1 to 10")
+        need(4 <= self.row_bits <= 31, "row_bits", "4 to 31")
+        need(
+            2 * self.set_bits <= self.key_bits, "tracker_sets",
+            f"at most the square root of the number of keys, 2**{self.key_bits}",
+        )  # fmt: skip
+        need(0 <= self.permutation_seed < 2**32, "permutation_seed", "0 to 2**32 - 1")
+        need(self.bus_bits in (64, 128, 256, 512), "bus_bits", "64, 128, 256 or 512")
+        need(32 <= self.address_bits <= 64, "address_bits", "32 to 64")
+        need(2 <= self.id_bits <= 10, "id_bits", "2 to 10")
+        need(
+            _is_power_of_two(self.burst_beats) and 8 <= self.burst_beats <= 256,
+            "burst_beats", "a power of two from 8 to 256",
+        )  # fmt: skip
+        need(
+            _is_power_of_two(self.read_ahead_beats) and 16 <= self.read_ahead_beats <= 4096,
+            "read_ahead_beats", "a power of two from 16 to 4096",
+        )  # fmt: skip
+        need(
+            _is_power_of_two(self.outstanding_writes) and 4 <= self.outstanding_writes <= 1024,
+            "outstanding_writes", "a power of two from 4 to 1024",
+        )  # fmt: skip
+        need(
+            1 <= self.outstanding_rows <= 2**self.id_bits - 2,
+            "outstanding_rows", f"1 to {2**self.id_bits - 2} (2**id_bits - 2: each row read has an ID)",
+        )  # fmt: skip
+        need(
+            16 <= self.max_row_bytes <= 1024 and self.max_row_bytes % 4 == 0,
+            "max_row_bytes", "a multiple of 4 from 16 to 1024",
+        )  # fmt: skip
+        need(
+            _is_power_of_two(self.max_record_words) and 2 * self.bus_words <= self.max_record_words <= 1024,
+            "max_record_words", f"a power of two from {2 * self.bus_words} (two bus beats) to 1024",
+        )  # fmt: skip
+        need(
+            _is_power_of_two(self.working_rows) and 16 <= self.working_rows <= 2**20,
+            "working_rows", "a power of two from 16 to 2**20",
+        )  # fmt: skip
+        need(self.lane_queue in (4, 8, 16, 32, 64), "lane_queue", "4, 8, 16, 32 or 64")
+
+    @property
+    def banks(self) -> int:
+        return self.lanes * self.banks_per_lane
+
+    @property
+    def tracker_entries(self) -> int:
+        return self.tracker_sets * self.tracker_ways
+
+    @property
+    def set_bits(self) -> int:
+        return self.tracker_sets.bit_length() - 1
+
+    @property
+    def bank_bits(self) -> int:
+        return self.banks.bit_length() - 1
+
+    @property
+    def key_bits(self) -> int:
+        return self.table_bits + self.row_bits
+
+    @property
+    def tag_bits(self) -> int:
+        return self.key_bits - self.set_bits
+
+    @property
+    def slot_bits(self) -> int:
+        """Bits of a tracker slot number."""
+        return self.tracker_entries.bit_length() - 1
+
+    @property
+    def tables(self) -> int:
+        return 1 << self.table_bits
+
+    @property
+    def bus_words(self) -> int:
+        return self.bus_bits // 32
+
+    @property
+    def bus_bytes(self) -> int:
+        return self.bus_bits // 8
+
+    @property
+    def record_beats(self) -> int:
+        """Beats of the longest record."""
+        return self.max_record_words // self.bus_words
+
+    @property
+    def row_beats(self) -> int:
+        """Beats that the longest row can touch, at any word alignment."""
+        return -(-(self.max_row_bytes - 4) // self.bus_bytes) + 1
+
+    @property
+    def burst_limit(self) -> int:
+        """Beats of the longest burst: ``burst_beats``, but never more than 4 KiB."""
+        return min(self.burst_beats, PAGE_BYTES // self.bus_bytes)
+
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that name this configuration."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+    def with_settings(self, settings: list[str]) -> "AcceleratorConfig":
+        """This configuration with ``name=value`` strings applied together.
+
+        Raises ValueError for an unknown name or a value that is not of the field's type or range.
+        """
+        types = {f.name: f.type for f in fields(self)}
+        changes: dict[str, int | str] = {}
+        for setting in settings:
+            name, equals, value = setting.partition("=")
+            if not equals or name not in types:
+                raise ValueError(f"--set {setting!r}: use name=value, with one of {', '.join(types)}")
+            if types[name] in (str, "str"):
+                changes[name] = value
+            else:
+                try:
+                    changes[name] = int(value, 0)
+                except ValueError:
+                    raise ValueError(f"--set {setting!r}: {value!r} is not a whole number") from None
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+#: ``tiny`` for tests, ``ecp5`` for an LFE5U-85F, ``alveo`` for the paper's class of card.
+PRESETS = {
+    "tiny": AcceleratorConfig(),
+    "ecp5": AcceleratorConfig(
+        lanes=4, tracker_sets=2048, tracker_ways=8, table_bits=6, bus_bits=128, id_bits=6,
+        outstanding_writes=32, outstanding_rows=32, read_ahead_beats=128, max_record_words=256, working_rows=8192,
+    ),
+    "alveo": AcceleratorConfig(
+        lanes=16, tracker_sets=65536, tracker_ways=8, table_bits=6, bus_bits=512, address_bits=64,
+        id_bits=8, burst_beats=64, outstanding_writes=256, outstanding_rows=128, read_ahead_beats=1024, max_row_bytes=1024,
+        max_record_words=256, working_rows=65536,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str) -> AcceleratorConfig:
+    """The preset ``name``. Raises ValueError, listing the presets, for any other."""
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

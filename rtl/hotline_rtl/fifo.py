@@ -1,0 +1,63 @@
+"""A stream FIFO in one RAM. Latency 2 cycles when empty; one payload in and one out per cycle.
+
+Streams follow Amaranth's rules everywhere in this package: ``valid`` never waits for ``ready``, and
+a valid payload stays until it is taken.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .ram import Ram
+
+
+class StreamFifo(wiring.Component):
+    """Holds up to ``depth`` payloads of ``shape``; ``depth`` is a power of two, at least 2.
+
+    Members
+    -------
+    i, o : streams of ``shape``
+    level : Out(range(depth + 2))
+        Payloads inside, the one at the output included.
+    """
+
+    def __init__(self, shape, depth: int):
+        if depth < 2 or depth & (depth - 1):
+            raise ValueError(f"FIFO depth must be a power of two and at least 2, not {depth!r}")
+        self.shape = shape
+        self.depth = depth
+        super().__init__({
+            "i": In(stream.Signature(shape)),
+            "o": Out(stream.Signature(shape)),
+            "level": Out(range(depth + 2)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        width = Cat(self.i.p).shape().width
+        m.submodules.ram = ram = Ram(width, self.depth)
+
+        stored = Signal(range(self.depth + 1))
+        w_addr = Signal(range(self.depth))
+        r_addr = Signal(range(self.depth))
+        write = self.i.valid & self.i.ready
+        fetch = Signal()
+
+        m.d.comb += [
+            self.i.ready.eq(stored != self.depth),
+            ram.w_en.eq(write),
+            ram.w_addr.eq(w_addr),
+            ram.w_data.eq(Cat(self.i.p)),
+            fetch.eq((stored != 0) & (~self.o.valid | self.o.ready)),
+            ram.r_en.eq(fetch),
+            ram.r_addr.eq(r_addr),
+            Cat(self.o.p).eq(ram.r_data),
+            self.level.eq(stored + self.o.valid),
+        ]
+        m.d.sync += [
+            w_addr.eq(w_addr + write),
+            r_addr.eq(r_addr + fetch),
+            stored.eq(stored + write - fetch),
+            self.o.valid.eq(Mux(fetch, 1, self.o.valid & ~self.o.ready)),
+        ]
+        return m

@@ -1,0 +1,91 @@
+"""Holds each sample until its last access is known, then sends it to one of two micro-batches.
+
+One beat in and one out per cycle; latency: the sample's own beats and 3 cycles.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import AcceleratorConfig
+from .fifo import StreamFifo
+from .layouts import COUNT_BITS, beat_layout, words_layout
+
+
+class Fragmenter(wiring.Component):
+    """Members
+    -------
+    start : In(1)
+        Begins a mini-batch; nothing is inside.
+    discard : In(1)
+        Throws all samples away (LEARN needs only their accesses).
+    i : In(stream of beat_layout)
+        ``mask``: cold accesses.
+    popular : Out(stream of words_layout)
+        Records of popular samples.
+    non_popular : Out(stream of beat_layout)
+        Records of the others; cold accesses still hold rows.
+    popular_count, non_popular_count : Out
+        Samples that have left, since ``start``.
+    classified : Out(1)
+        The last sample has left.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "start": In(1), "discard": In(1),
+            "i": In(stream.Signature(beat_layout(config))),
+            "popular": Out(stream.Signature(words_layout(config))),
+            "non_popular": Out(stream.Signature(beat_layout(config))),
+            "popular_count": Out(COUNT_BITS + 1), "non_popular_count": Out(COUNT_BITS + 1),
+            "classified": Out(1),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        beats = StreamFifo(beat_layout(self.config), 2 * self.config.record_beats)
+        verdicts = StreamFifo(data.StructLayout({"popular": 1, "drop": 1}), 2 * self.config.record_beats)
+        m.submodules.beats, m.submodules.verdicts = beats, verdicts
+
+        # In: a beat enters; with the last one, the sample's verdict.
+        cold_before = Signal()
+        drop_before = Signal()
+        cold = cold_before | self.i.p.mask.any()
+        drop = drop_before | self.i.p.drop
+        last = self.i.p.last
+        m.d.comb += [
+            self.i.ready.eq(beats.i.ready & verdicts.i.ready),
+            beats.i.valid.eq(self.i.valid & verdicts.i.ready),
+            beats.i.p.eq(self.i.p),
+            verdicts.i.valid.eq(self.i.valid & last & beats.i.ready),
+            verdicts.i.p.popular.eq(~cold),
+            verdicts.i.p.drop.eq(drop | self.discard),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [cold_before.eq(cold & ~last), drop_before.eq(drop & ~last)]
+
+        # Out: the whole sample follows its verdict.
+        verdict = verdicts.o.p
+        known = verdicts.o.valid & beats.o.valid
+        m.d.comb += [
+            self.popular.valid.eq(known & verdict.popular & ~verdict.drop),
+            self.popular.p.data.eq(beats.o.p.words),
+            self.popular.p.count.eq(beats.o.p.count),
+            self.non_popular.valid.eq(known & ~verdict.popular & ~verdict.drop),
+            self.non_popular.p.eq(beats.o.p),
+            beats.o.ready.eq(
+                verdicts.o.valid
+                & (verdict.drop | Mux(verdict.popular, self.popular.ready, self.non_popular.ready))
+            ),
+            verdicts.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
+        ]
+        with m.If(verdicts.o.valid & verdicts.o.ready):
+            m.d.sync += [
+                self.popular_count.eq(self.popular_count + (verdict.popular & ~verdict.drop)),
+                self.non_popular_count.eq(self.non_popular_count + (~verdict.popular & ~verdict.drop)),
+                self.classified.eq(beats.o.p.end),
+            ]
+        with m.If(self.start):
+            m.d.sync += [self.popular_count.eq(0), self.non_popular_count.eq(0), self.classified.eq(0)]
+        return m

@@ -1,0 +1,210 @@
+"""CLEAR, DUMP and LOAD: the tracker's contents as a whole.
+
+CLEAR takes a cycle for each set of a bank; DUMP about (ways + 3) cycles a set; LOAD reads the hot list
+twice, one slot per cycle: first it is checked, then the tracker is written, so a bad list changes
+nothing.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import AcceleratorConfig
+from .keys import Permutation
+from .layouts import EMPTY_SLOT, WORDS_BITS, words_layout
+from .policies import POLICIES
+from .tracker import BankOp, line_layout
+from .word_queue import WordQueue
+
+
+class HotList(wiring.Component):
+    """Members
+    -------
+    clear, dump, load : In(1)
+        Begins; only when not ``busy``. After reset a CLEAR begins by itself.
+    address : In
+        Of the hot list in host memory, for LOAD.
+    busy : Out(1)
+    bad_list : Out(1), bad_slot : Out
+        The last LOAD was refused, and the first slot that was wrong.
+    reader_start : Out(stream), reader_error : In(1), i : In(stream of words_layout)
+        LOAD's reader.
+    o : Out(stream of words_layout)
+        DUMP's words.
+    port_* : as in ``Classifier``, from the other side.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "clear": In(1), "dump": In(1), "load": In(1), "address": In(config.address_bits),
+            "busy": Out(1, init=1), "bad_list": Out(1), "bad_slot": Out(config.slot_bits),
+            "reader_start": Out(stream.Signature(data.StructLayout({
+                "address": config.address_bits, "words": WORDS_BITS,
+            }))),
+            "reader_error": In(1),
+            "i": In(stream.Signature(words_layout(config))),
+            "o": Out(stream.Signature(words_layout(config))),
+            "port_valid": Out(1), "port_all": Out(1), "port_op": Out(2), "port_set": Out(config.set_bits),
+            "port_line": Out(line_layout(config)), "port_r_line": In(line_layout(config)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        ways = config.tracker_ways
+        way_bits = ceil_log2(ways)
+        inserted = POLICIES[config.policy](config.policy_bits, ways).inserted
+
+        number = Signal(config.set_bits)  # of a set
+        way = Signal(way_bits)
+        last_set = number == config.tracker_sets - 1
+        line = Signal(line_layout(config))
+
+        # DUMP: keys from tags.
+        m.submodules.inverse = inverse = Permutation(config, extra=1, inverse=True)
+        m.d.comb += [
+            self.o.valid.eq(inverse.o.valid),
+            inverse.o.ready.eq(self.o.ready),
+            self.o.p.count.eq(2),
+            self.o.p.data[:64].eq(
+                Mux(
+                    inverse.o.p.extra,
+                    Cat(
+                        (inverse.o.p.keys[0] >> config.row_bits)[: config.table_bits],
+                        Const(0, 32 - config.table_bits),
+                        inverse.o.p.keys[0][: config.row_bits],
+                        Const(0, 32 - config.row_bits),
+                    ),
+                    EMPTY_SLOT | EMPTY_SLOT << 32,
+                )
+            ),
+        ]
+        entries = [Cat(line[w]) for w in range(ways)]
+        shifted = Signal.like(Cat(line))
+        m.d.comb += shifted.eq(Cat(*entries[1:]))
+        m.d.comb += [
+            inverse.i.p.keys[0].eq(Cat(number, line[0].tag)),
+            inverse.i.p.extra.eq(line[0].valid),
+        ]
+
+        # LOAD: sets and tags from keys.
+        m.submodules.queue = queue = WordQueue(config)
+        pair_extra = data.StructLayout({"empty": 1, "outside": 1})
+        m.submodules.permutation = permutation = Permutation(config, extra=pair_extra.size)
+        table, row = queue.o.p.data[:32], queue.o.p.data[32:64]
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        empty = (table == EMPTY_SLOT) & (row == EMPTY_SLOT)
+        outside = (table >> config.table_bits).any() | (row >> config.row_bits).any()
+        m.d.comb += [
+            queue.take.valid.eq(1),
+            queue.take.p.count.eq(2),
+            permutation.i.valid.eq(queue.o.valid),
+            queue.o.ready.eq(permutation.i.ready),
+            permutation.i.p.keys[0].eq(Cat(row[: config.row_bits], table[: config.table_bits])),
+            permutation.i.p.extra.eq(Cat(empty, outside)),
+        ]
+        checking = Signal()
+        pair = permutation.o
+        is_empty, is_outside = pair.p.extra[0], pair.p.extra[1]
+        tag = pair.p.keys[0][config.set_bits :]
+        # The line fills from the top: after all ways entry 0 is way 0. `line` starts empty.
+        twice = Cat(line[w].valid & (line[w].tag == tag) for w in range(ways)).any()
+        wrong = ~is_empty & (is_outside | (pair.p.keys[0][: config.set_bits] != number) | twice)
+        entry = Signal(line_layout(config).elem_shape)
+        m.d.comb += [
+            entry.valid.eq(~is_empty),
+            entry.tag.eq(Mux(is_empty, 0, tag)),
+            entry.state.eq(Mux(is_empty, 0, inserted)),
+        ]
+        filled = Signal.like(Cat(line))
+        m.d.comb += filled.eq(Cat(*entries[1:], entry))
+
+        with m.FSM(init="CLEAR"):
+            with m.State("IDLE"):
+                m.d.sync += [number.eq(0), way.eq(0), line.eq(0)]
+                with m.If(self.clear):
+                    m.d.sync += self.busy.eq(1)
+                    m.next = "CLEAR"
+                with m.If(self.dump):
+                    m.d.sync += self.busy.eq(1)
+                    m.next = "DUMP_READ"
+                with m.If(self.load):
+                    m.d.sync += [self.busy.eq(1), self.bad_list.eq(0), checking.eq(1)]
+                    m.next = "LOAD_START"
+
+            with m.State("CLEAR"):
+                m.d.comb += [
+                    self.port_valid.eq(1),
+                    self.port_all.eq(1),
+                    self.port_op.eq(BankOp.WRITE),
+                    self.port_set.eq(number),
+                ]
+                m.d.sync += number.eq(number + 1)
+                with m.If(number == config.tracker_sets // config.banks - 1):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "IDLE"
+
+            with m.State("DUMP_READ"):
+                m.d.comb += [
+                    self.port_valid.eq(1),
+                    self.port_op.eq(BankOp.LOOKUP),
+                    self.port_set.eq(number),
+                ]
+                m.next = "DUMP_WAIT"
+            with m.State("DUMP_WAIT"):
+                m.next = "DUMP_LINE"
+            with m.State("DUMP_LINE"):
+                m.d.sync += line.eq(self.port_r_line)
+                m.next = "DUMP_WAYS"
+            with m.State("DUMP_WAYS"):
+                m.d.comb += inverse.i.valid.eq(1)
+                with m.If(inverse.i.ready):
+                    m.d.sync += [way.eq(way + 1), line.eq(shifted)]
+                    with m.If(way == ways - 1):
+                        m.d.sync += number.eq(number + 1)
+                        m.next = "DUMP_READ"
+                        with m.If(last_set):
+                            m.next = "DUMP_DRAIN"
+            with m.State("DUMP_DRAIN"):
+                with m.If(~inverse.busy):
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "IDLE"
+
+            with m.State("LOAD_START"):
+                m.d.comb += [
+                    self.reader_start.valid.eq(1),
+                    self.reader_start.p.address.eq(self.address),
+                    self.reader_start.p.words.eq(2 * config.tracker_entries),
+                    queue.clear.eq(1),
+                ]
+                with m.If(self.reader_start.ready):
+                    m.next = "LOAD_WAYS"
+            with m.State("LOAD_WAYS"):
+                m.d.comb += pair.ready.eq(1)
+                with m.If(pair.valid):
+                    with m.If(wrong & checking & ~self.bad_list):
+                        m.d.sync += [self.bad_list.eq(1), self.bad_slot.eq(Cat(way, number))]
+                    m.d.sync += [way.eq(way + 1), line.eq(filled)]
+                    with m.If(way == ways - 1):
+                        m.d.comb += [
+                            self.port_valid.eq(~checking),
+                            self.port_op.eq(BankOp.WRITE),
+                            self.port_set.eq(number),
+                            self.port_line.eq(filled),
+                        ]
+                        m.d.sync += [number.eq(number + 1), line.eq(0)]
+                        with m.If(last_set):
+                            m.next = "LOAD_DONE"
+            with m.State("LOAD_DONE"):
+                m.d.sync += [number.eq(0), checking.eq(0)]
+                with m.If(checking & ~self.bad_list & ~self.reader_error):
+                    m.next = "LOAD_START"
+                with m.Elif(~checking & self.reader_error):
+                    # Half a list is worse than none.
+                    m.next = "CLEAR"
+                with m.Else():
+                    m.d.sync += self.busy.eq(0)
+                    m.next = "IDLE"
+        return m

@@ -1,0 +1,146 @@
+"""The command and completion rings: fetches commands, writes completions.
+
+Commands are fetched one at a time; a completion counts as written once memory has acknowledged it.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import AcceleratorConfig
+from .layouts import ENTRY_BYTES, ENTRY_WORDS, command_layout, completion_layout
+from .read_master import ReadClientSignature
+from .write_master import WriteClientSignature
+
+
+class CommandRing(wiring.Component):
+    """Members
+    -------
+    enable, base, log2_entries, tail : In
+        From the registers.
+    head : Out(32)
+        Commands taken.
+    o : Out(stream of command_layout)
+    error : Out(1)
+        A command could not be read; the ring stands still. Stays until reset.
+    read : Out(ReadClientSignature)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "enable": In(1), "base": In(config.address_bits), "log2_entries": In(4), "tail": In(32),
+            "head": Out(32), "o": Out(stream.Signature(command_layout())), "error": Out(1),
+            "read": Out(ReadClientSignature(config)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        beats = ENTRY_BYTES // self.config.bus_bytes
+        words = Signal(32 * ENTRY_WORDS)
+        beat = Signal(range(beats + 1))
+        failed = Signal()
+        request = self.read.request
+        m.d.comb += [
+            self.o.p.eq(words),
+            request.p.address.eq(self.base + entry_offset(self.head, self.log2_entries)),
+            request.p.words.eq(ENTRY_WORDS),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                with m.If(self.enable & (self.head != self.tail) & ~self.error):
+                    m.next = "ASK"
+            with m.State("ASK"):
+                m.d.comb += request.valid.eq(1)
+                m.d.sync += [beat.eq(0), failed.eq(0)]
+                with m.If(request.ready):
+                    m.next = "FETCH"
+            with m.State("FETCH"):
+                with m.If(self.read.beat_valid):
+                    m.d.sync += [
+                        words.eq(Cat(words, self.read.beat_data)[-len(words) :]),
+                        beat.eq(beat + 1),
+                        failed.eq(failed | self.read.beat_error),
+                    ]
+                    with m.If(beat == beats - 1):
+                        m.next = "GIVE"
+            with m.State("GIVE"):
+                with m.If(failed):
+                    m.d.sync += self.error.eq(1)
+                    m.next = "IDLE"
+                with m.Else():
+                    m.d.comb += self.o.valid.eq(1)
+                    with m.If(self.o.ready):
+                        m.d.sync += self.head.eq(self.head + 1)
+                        m.next = "IDLE"
+        return m
+
+
+class CompletionRing(wiring.Component):
+    """Members
+    -------
+    base, log2_entries, head : In
+        From the registers.
+    tail : Out(32)
+        Completions written and acknowledged.
+    i : In(stream of completion_layout)
+        ``sequence`` is filled in here.
+    written : Out(1)
+        In the cycle in which ``tail`` counts up.
+    error : Out(1)
+        A completion could not be written. Stays until reset.
+    write : Out(WriteClientSignature)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "base": In(config.address_bits), "log2_entries": In(4), "head": In(32), "tail": Out(32),
+            "i": In(stream.Signature(completion_layout())), "written": Out(1), "error": Out(1),
+            "write": Out(WriteClientSignature(config)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        bits = self.config.bus_bits
+        beats = ENTRY_BYTES // self.config.bus_bytes
+        entry = Signal(completion_layout())
+        beat = Signal(range(beats + 1))
+        full = (self.tail - self.head)[:32] >> self.log2_entries != 0
+        request, out = self.write.request, self.write.data
+        m.d.comb += [
+            request.p.address.eq(self.base + entry_offset(self.tail, self.log2_entries)),
+            request.p.words.eq(ENTRY_WORDS),
+            out.p.data.eq(entry.as_value()[:bits]),
+            out.p.strobe.eq(~0),
+        ]
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.i.ready.eq(~full)
+                m.d.sync += [entry.eq(self.i.p), entry.sequence.eq(self.tail + 1), beat.eq(0)]
+                with m.If(self.i.valid & ~full):
+                    m.next = "ASK"
+            with m.State("ASK"):
+                m.d.comb += request.valid.eq(1)
+                with m.If(request.ready):
+                    m.next = "DATA"
+            with m.State("DATA"):
+                m.d.comb += out.valid.eq(1)
+                with m.If(out.ready):
+                    m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1)]
+                    with m.If(beat == beats - 1):
+                        m.next = "WAIT"
+            with m.State("WAIT"):
+                with m.If(self.write.idle):
+                    m.d.comb += self.written.eq(1)
+                    m.d.sync += self.tail.eq(self.tail + 1)
+                    m.next = "IDLE"
+        with m.If(self.write.error):
+            m.d.sync += self.error.eq(1)
+        return m
+
+
+def entry_offset(count, log2_entries):
+    """Byte offset in its ring of entry number ``count``: at most 2**15 entries."""
+    return (count[:15] & ((Const(1, 1) << log2_entries) - 1)) << ceil_log2(ENTRY_BYTES)

@@ -1,0 +1,90 @@
+"""Writes a stream of words to a contiguous buffer, in full bursts.
+
+One beat per cycle. A burst is offered when all of its data is at hand.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import AcceleratorConfig
+from .fifo import StreamFifo
+from .layouts import words_layout
+from .word_queue import WordQueue
+from .write_master import WriteClientSignature
+
+
+class StreamWriter(wiring.Component):
+    """Members
+    -------
+    start : In(1), address : In
+        Begins a new buffer at a bus-aligned address; only when ``idle``.
+    i : In(stream of words_layout)
+        The words.
+    flush : In(1)
+        No more words come: what is left is written. Held until ``idle``.
+    idle : Out(1)
+        All words given so far are in memory: every burst has been answered.
+    error, error_address : Out
+        A burst since ``start`` was answered with an error; the address of the first.
+    client : Out(WriteClientSignature)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
+            "error": Out(1), "error_address": Out(config.address_bits),
+            "i": In(stream.Signature(words_layout(config))),
+            "client": Out(WriteClientSignature(config)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        limit = config.burst_limit
+        beat = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes})
+        m.submodules.queue = queue = WordQueue(config)
+        m.submodules.fifo = fifo = StreamFifo(beat, 2 * limit)
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        wiring.connect(m, fifo.o, wiring.flipped(self.client.data))
+
+        draining = self.flush & ~self.i.valid
+        full = queue.level >= config.bus_words
+        m.d.comb += [
+            queue.take.valid.eq(full | (draining & (queue.level != 0))),
+            queue.take.p.count.eq(Mux(full, config.bus_words, queue.level)),
+            fifo.i.valid.eq(queue.o.valid),
+            queue.o.ready.eq(fifo.i.ready),
+            fifo.i.p.data.eq(queue.o.p.data),
+        ]
+        for i in range(config.bus_words):
+            m.d.comb += fifo.i.p.strobe[4 * i : 4 * i + 4].eq((queue.o.p.count > i).replicate(4))
+
+        address = Signal(config.address_bits)
+        waiting = Signal(range(2 * limit + 3))  # beats in the FIFO that no request covers yet
+        beats = Signal(range(limit + 1))
+        flushing = draining & (queue.level == 0)
+        request = self.client.request
+        whole = waiting >= limit
+        m.d.comb += [
+            beats.eq(Mux(whole, limit, waiting)),
+            request.valid.eq(whole | (flushing & (waiting != 0))),
+            request.p.address.eq(address),
+            request.p.words.eq(beats << ceil_log2(config.bus_words)),
+            self.idle.eq((queue.level == 0) & (waiting == 0) & (fifo.level == 0) & self.client.idle),
+        ]
+        entered = fifo.i.valid & fifo.i.ready
+        with m.If(request.valid & request.ready):
+            m.d.sync += [
+                address.eq(address + (beats << ceil_log2(config.bus_bytes))),
+                waiting.eq(waiting + entered - beats),
+            ]
+        with m.Else():
+            m.d.sync += waiting.eq(waiting + entered)
+        with m.If(self.client.error & ~self.error):
+            m.d.sync += [self.error.eq(1), self.error_address.eq(self.client.error_address)]
+        with m.If(self.start):
+            m.d.sync += [address.eq(self.address), self.error.eq(0)]
+        return m

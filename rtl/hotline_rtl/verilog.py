@@ -1,0 +1,39 @@
+"""Verilog emission: one self-contained file for a configuration, the same bytes every time."""
+
+import os
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+from amaranth.hdl import Fragment
+from amaranth.lib import wiring
+
+from . import VERSION
+from .accelerator import Accelerator
+from .config import AcceleratorConfig
+
+RAM_FILE = Path(__file__).with_name("hotline_ram.v")
+WAIVER_FILE = Path(__file__).with_name("waivers.vlt")
+
+
+def component_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of any block, its ports flattened to names joined by single underscores."""
+    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
+    from amaranth.back import verilog
+
+    ports = {}
+    for path, member, value in component.signature.flatten(component):
+        port = "_".join(str(part) for part in path)
+        ports[port] = (value.as_value() if hasattr(value, "as_value") else value, None)
+    text = verilog.convert(
+        Fragment.get(component, None), name=name, ports=ports, emit_src=False, strip_internal_attrs=True
+    )
+    return f"{text}\n{RAM_FILE.read_text()}"
+
+
+@lru_cache(maxsize=8)
+def accelerator_verilog(config: AcceleratorConfig) -> str:
+    """Verilog of the accelerator, top module ``hotline``, after a header with version and sizes."""
+    header = [f"// Hotline accelerator {VERSION}, BSD-2-Clause. Configuration {config.digest()}:"]
+    header += [f"//   {name} = {value}" for name, value in asdict(config).items()]
+    return "\n".join(header) + "\n\n" + component_verilog(Accelerator(config), "hotline")

@@ -1,0 +1,43 @@
+"""Small combinational helpers on values made of 32-bit words."""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+
+
+def word_mask(m: Module, count: Value, words: int) -> Signal:
+    """``words`` words: the first ``count`` all ones, the others 0."""
+    mask = Signal(32 * words, name="word_mask")
+    for i in range(words):
+        m.d.comb += mask[32 * i : 32 * i + 32].eq((count > i).replicate(32))
+    return mask
+
+
+def shift_words(m: Module, value: Value, amount: Value, words: int, *, left: bool) -> Signal:
+    """``value`` shifted by ``amount`` words, cut to ``words`` words: one multiplexer level per bit."""
+    for bit in range(len(amount)):
+        distance = 32 << bit
+        moved = value.shift_left(distance) if left else value.shift_right(distance)
+        stage = Signal(32 * words, name=f"shift_{bit}")
+        m.d.comb += stage.eq(Mux(amount[bit], moved, value))
+        value = stage
+    return value
+
+
+def first_set(mask: Value) -> Value:
+    """One-hot: the lowest bit of ``mask`` that is set."""
+    return (mask & (~mask + 1))[: len(mask)]
+
+
+def count_ones(bits) -> Value:
+    """How many of ``bits`` (an iterable of one-bit values) are set."""
+    total = 0
+    for bit in bits:
+        total = total + bit
+    return Value.cast(total)
+
+
+def one_hot_mux(select, values) -> Value:
+    """The OR of those ``values`` whose ``select`` bit is set; 0 when none is."""
+    result = 0
+    for bit, value in zip(select, values, strict=True):
+        result = result | Mux(bit, value, 0)
+    return Value.cast(result)

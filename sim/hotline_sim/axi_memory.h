@@ -1,0 +1,297 @@
+// An AXI4 memory for simulation: many reads outstanding, settable and jittered latency, reordering
+// across IDs, interleaved beats, random stalls, faults at chosen addresses, and a check of every
+// access against the rules of AXI and the buffers it may touch.
+//
+// One model for both engines: the co-simulation calls it from its clock loop, cocotb through the C
+// interface in axi_memory.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <queue>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace hotline {
+
+struct Settings {
+    uint32_t bus_bytes;
+    uint32_t burst_beats;         // longest burst that is allowed
+    uint32_t read_latency_min;    // cycles from AR to the first beat
+    uint32_t read_latency_max;
+    uint32_t write_latency_min;   // cycles from the last W beat to B
+    uint32_t write_latency_max;
+    uint32_t reorder;             // responses of different IDs may overtake each other
+    uint32_t interleave;          // beats of different bursts may alternate
+    uint32_t stall[5];            // of AR, R, AW, W, B: out of 256 cycles, on average
+    uint64_t seed;
+};
+
+struct Inputs {  // what the manager drives
+    uint64_t araddr, awaddr, wstrb;
+    uint32_t arvalid, arid, arlen, arsize, arburst, rready;
+    uint32_t awvalid, awid, awlen, awsize, awburst, wvalid, wlast, bready;
+    uint8_t wdata[64];
+};
+
+struct Outputs {  // what the memory drives
+    uint32_t arready, rvalid, rid, rresp, rlast;
+    uint32_t awready, wready, bvalid, bid, bresp;
+    uint8_t rdata[64];
+};
+
+struct Range {
+    uint64_t address, size;
+    uint32_t readable, writable;
+};
+
+struct Fault {
+    uint64_t address, size;
+    uint32_t on_read, on_write, response;
+};
+
+struct Statistics {
+    uint64_t read_bursts, read_beats, write_bursts, write_beats, most_outstanding_reads, violations;
+};
+
+class AxiMemory {
+public:
+    Outputs out{};
+    Statistics statistics{};
+    std::string first_violation;
+
+    AxiMemory(const Settings &s, uint64_t base, uint8_t *data, uint64_t size)
+        : settings_(s), base_(base), data_(data), size_(size), random_(s.seed * 2 + 1) {
+        for (int i = 0; i < 16; i++) next_random();
+    }
+
+    void set_ranges(const Range *ranges, uint32_t count) {
+        ranges_.assign(ranges, ranges + count);
+        std::sort(ranges_.begin(), ranges_.end(),
+                  [](const Range &a, const Range &b) { return a.address < b.address; });
+    }
+    void set_faults(const Fault *faults, uint32_t count) { faults_.assign(faults, faults + count); }
+    bool idle() const { return !outstanding_reads_ && pending_writes_.empty() && responses_.empty() && !out.bvalid; }
+
+    // What happened at a clock edge, given what both sides drove before it; then drives anew.
+    void edge(const Inputs &in, bool reset) {
+        now_++;
+        if (reset) {
+            out = Outputs{};
+            last_ = Inputs{};
+            was_reset_ = true;
+            return;
+        }
+        check_stability(in);
+        if (in.arvalid && out.arready) take_read(in);
+        if (out.rvalid && in.rready) out.rvalid = 0;
+        if (in.awvalid && out.awready) take_write(in);
+        if (in.wvalid && out.wready) take_data(in);
+        if (out.bvalid && in.bready) out.bvalid = 0;
+        last_ = in;
+        last_out_ = out;
+
+        if (!out.rvalid) offer_read();
+        if (!out.bvalid) offer_response();
+        out.arready = !stalled(0);
+        out.awready = !stalled(2);
+        out.wready = !stalled(3);
+    }
+
+private:
+    struct Read {
+        uint64_t ready, sequence, address;
+        uint32_t id, beats, done;
+        bool operator>(const Read &o) const {
+            return ready != o.ready ? ready > o.ready : sequence > o.sequence;
+        }
+    };
+    struct Write {
+        uint64_t address;
+        uint32_t id, beats, done, response;
+    };
+    struct Response {
+        uint64_t ready, sequence;
+        uint32_t id, response;
+        bool operator>(const Response &o) const {
+            return ready != o.ready ? ready > o.ready : sequence > o.sequence;
+        }
+    };
+    template <class T> using Soonest = std::priority_queue<T, std::vector<T>, std::greater<T>>;
+
+    Settings settings_;
+    uint64_t base_;
+    uint8_t *data_;
+    uint64_t size_;
+    uint64_t random_, now_ = 0, sequence_ = 0, outstanding_reads_ = 0;
+    bool was_reset_ = false;
+    std::vector<Range> ranges_;
+    std::vector<Fault> faults_;
+    Soonest<Read> reads_;
+    std::vector<Read> open_;  // bursts whose beats are being sent
+    std::deque<Write> pending_writes_;
+    Soonest<Response> responses_;
+    std::unordered_map<uint32_t, uint64_t> read_order_, write_order_;  // latest time promised, per ID
+    uint64_t read_order_all_ = 0, write_order_all_ = 0;
+    Inputs last_{};
+    Outputs last_out_{};
+
+    uint64_t next_random() {
+        random_ ^= random_ << 13;
+        random_ ^= random_ >> 7;
+        random_ ^= random_ << 17;
+        return random_ >> 11;
+    }
+    uint64_t between(uint32_t low, uint32_t high) { return high > low ? low + next_random() % (high - low + 1) : low; }
+    bool stalled(int channel) {
+        return settings_.stall[channel] && (next_random() & 255) < settings_.stall[channel];
+    }
+
+    void violation(const char *what, uint64_t address) {
+        if (!statistics.violations++) {
+            char text[256];
+            std::snprintf(text, sizeof text, "cycle %llu: %s, address 0x%llx", (unsigned long long)now_, what,
+                          (unsigned long long)address);
+            first_violation = text;
+        }
+    }
+
+    // IHI 0022 H, A3.2.1: once valid, a channel's contents stay until ready.
+    void check_stability(const Inputs &in) {
+        if (last_.arvalid && !last_ar_taken_ &&
+            (!in.arvalid || in.araddr != last_.araddr || in.arlen != last_.arlen || in.arid != last_.arid))
+            violation("AR changed before it was taken", last_.araddr);
+        if (last_.awvalid && !last_aw_taken_ &&
+            (!in.awvalid || in.awaddr != last_.awaddr || in.awlen != last_.awlen || in.awid != last_.awid))
+            violation("AW changed before it was taken", last_.awaddr);
+        if (last_.wvalid && !last_w_taken_ &&
+            (!in.wvalid || in.wstrb != last_.wstrb || in.wlast != last_.wlast ||
+             std::memcmp(in.wdata, last_.wdata, settings_.bus_bytes)))
+            violation("W changed before it was taken", 0);
+        last_ar_taken_ = in.arvalid && out.arready;
+        last_aw_taken_ = in.awvalid && out.awready;
+        last_w_taken_ = in.wvalid && out.wready;
+    }
+    bool last_ar_taken_ = false, last_aw_taken_ = false, last_w_taken_ = false;
+
+    void check_burst(uint64_t address, uint32_t length, uint32_t size, uint32_t burst, const char *) {
+        uint64_t bytes = uint64_t(length + 1) * settings_.bus_bytes;
+        if ((1u << size) != settings_.bus_bytes) violation("beat size is not the bus width", address);
+        if (burst != 1) violation("burst is not INCR", address);
+        if (address % settings_.bus_bytes) violation("burst is not aligned to the bus", address);
+        if (address / 4096 != (address + bytes - 1) / 4096) violation("burst crosses 4 KiB", address);
+        if (length + 1 > settings_.burst_beats) violation("burst is longer than allowed", address);
+    }
+
+    bool allowed(uint64_t address, uint64_t bytes, bool write) const {
+        if (address < base_ || address + bytes > base_ + size_) return false;
+        if (ranges_.empty()) return true;
+        auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address,
+                                      [](uint64_t a, const Range &r) { return a < r.address; });
+        if (after == ranges_.begin()) return false;
+        const Range &r = *(after - 1);
+        return address + bytes <= r.address + r.size && (write ? r.writable : r.readable);
+    }
+
+    uint32_t response(uint64_t address, bool write) const {
+        for (const Fault &f : faults_)
+            if ((write ? f.on_write : f.on_read) && address + settings_.bus_bytes > f.address &&
+                address < f.address + f.size)
+                return f.response;
+        return 0;
+    }
+
+    void take_read(const Inputs &in) {
+        check_burst(in.araddr, in.arlen, in.arsize, in.arburst, "read");
+        uint64_t bytes = uint64_t(in.arlen + 1) * settings_.bus_bytes;
+        // A read may touch neighbours of a buffer within its own bus words, but no other memory.
+        if (in.araddr < base_ || in.araddr + bytes > base_ + size_) violation("read outside memory", in.araddr);
+        uint64_t ready = now_ + between(settings_.read_latency_min, settings_.read_latency_max);
+        uint64_t &order = settings_.reorder ? read_order_[in.arid] : read_order_all_;
+        order = ready = std::max(ready, order);
+        reads_.push({ready, sequence_++, in.araddr, in.arid, in.arlen + 1, 0});
+        statistics.read_bursts++;
+        statistics.most_outstanding_reads = std::max(statistics.most_outstanding_reads, ++outstanding_reads_);
+    }
+
+    void offer_read() {
+        size_t most_open = settings_.interleave ? 4 : 1;
+        while (open_.size() < most_open && !reads_.empty() && reads_.top().ready <= now_) {
+            const Read &next = reads_.top();
+            bool same_id = false;
+            for (const Read &r : open_) same_id |= r.id == next.id;
+            if (same_id) break;
+            open_.push_back(next);
+            reads_.pop();
+        }
+        if (open_.empty() || stalled(1)) return;
+        size_t n = open_.size() > 1 ? next_random() % open_.size() : 0;
+        Read &r = open_[n];
+        uint64_t address = r.address + uint64_t(r.done) * settings_.bus_bytes;
+        if (address >= base_ && address + settings_.bus_bytes <= base_ + size_)
+            std::memcpy(out.rdata, data_ + (address - base_), settings_.bus_bytes);
+        else
+            std::memset(out.rdata, 0xEE, settings_.bus_bytes);
+        out.rvalid = 1;
+        out.rid = r.id;
+        out.rresp = response(address, false);
+        out.rlast = ++r.done == r.beats;
+        statistics.read_beats++;
+        if (out.rlast) {
+            open_.erase(open_.begin() + n);
+            outstanding_reads_--;
+        }
+    }
+
+    void take_write(const Inputs &in) {
+        check_burst(in.awaddr, in.awlen, in.awsize, in.awburst, "write");
+        pending_writes_.push_back({in.awaddr, in.awid, in.awlen + 1, 0, 0});
+        statistics.write_bursts++;
+    }
+
+    void take_data(const Inputs &in) {
+        // This design never sends data before its address.
+        if (pending_writes_.empty()) {
+            violation("W before its AW", 0);
+            return;
+        }
+        Write &w = pending_writes_.front();
+        uint64_t address = w.address + uint64_t(w.done) * settings_.bus_bytes;
+        uint32_t fault = response(address, true);
+        if (fault) w.response = fault;
+        for (uint32_t i = 0; i < settings_.bus_bytes; i += 4) {
+            uint32_t strobe = (in.wstrb >> i) & 15;
+            if (!strobe) continue;
+            if (strobe != 15) violation("strobe of a part of a word", address + i);
+            if (!allowed(address + i, 4, true)) {
+                violation("write outside the buffers", address + i);
+                continue;
+            }
+            if (!fault) std::memcpy(data_ + (address + i - base_), in.wdata + i, 4);
+        }
+        statistics.write_beats++;
+        bool last = ++w.done == w.beats;
+        if (last != bool(in.wlast)) violation("WLAST in the wrong place", address);
+        if (last) {
+            uint64_t ready = now_ + between(settings_.write_latency_min, settings_.write_latency_max);
+            uint64_t &order = settings_.reorder ? write_order_[w.id] : write_order_all_;
+            order = ready = std::max(ready, order);
+            responses_.push({ready, sequence_++, w.id, w.response});
+            pending_writes_.pop_front();
+        }
+    }
+
+    void offer_response() {
+        if (responses_.empty() || responses_.top().ready > now_ || stalled(4)) return;
+        out.bvalid = 1;
+        out.bid = responses_.top().id;
+        out.bresp = responses_.top().response;
+        responses_.pop();
+    }
+};
+
+}  // namespace hotline

@@ -1,0 +1,263 @@
+"""The host driver: rings, doorbell, registers, model set-up, and checks before anything is rung.
+
+It knows the accelerator through a transport only: registers, two memories and an interrupt. The
+co-simulation, cocotb and a card differ in the transport.
+"""
+
+from typing import Protocol
+
+from hotline_golden.layouts import (
+    BUFFER_ALIGNMENT,
+    ENTRY_WORDS,
+    MAX_COUNT,
+    Command,
+    Completion,
+    Kind,
+    Opcode,
+    Status,
+)
+from hotline_golden.memory import Buffer, MemoryImage
+from hotline_golden.model import Model
+from hotline_golden.split import check_rows
+from hotline_rtl import VERSION
+from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.register_map import registers
+
+IDENTIFICATION = 0x484F544C
+RING_LOG2 = 4
+RING_ENTRIES = 1 << RING_LOG2
+RING_BYTES = RING_ENTRIES * ENTRY_WORDS * 4
+
+
+class Transport(Protocol):
+    """How the driver reaches an accelerator. ``host`` and ``device`` are memories both see."""
+
+    host: MemoryImage
+    device: MemoryImage
+
+    def read32(self, address: int) -> int: ...
+    def write32(self, address: int, value: int) -> None: ...
+    def wait_interrupt(self, cycles: int) -> bool: ...
+
+
+class DriverError(RuntimeError):
+    """The accelerator cannot be used, or did not answer."""
+
+
+class CommandError(RuntimeError):
+    """A command ended with a status other than OK; ``completion`` has all of it."""
+
+    def __init__(self, completion: Completion, host: MemoryImage, device: MemoryImage):
+        self.completion = completion
+        c = completion
+        status = Status(c.status)
+        advice = {
+            Status.UNKNOWN_OPCODE: f"opcode {c.opcode} is none of {', '.join(f'{o.value} {o.name}' for o in Opcode)}",
+            Status.MISALIGNED_ADDRESS: f"{c.address:#x} must be a multiple of {BUFFER_ALIGNMENT}",
+            Status.ROW_OUTSIDE_TABLE: f"sample or working row {c.index}, access {c.access}: no such row in its table",
+            Status.WORKING_SET_OVERFLOW: f"at sample {c.index}: use smaller mini-batches or a larger working_rows",
+            Status.BAD_COUNT: f"the number of samples or rows must be 1 to {MAX_COUNT}",
+            Status.READ_ERROR: f"memory answered a read with an error at {c.address:#x}",
+            Status.WRITE_ERROR: f"memory answered a write with an error at {c.address:#x}",
+            Status.BAD_HOT_LIST: f"slot {c.index} holds a key that is not this set's, or holds it twice",
+            Status.NO_MODEL: "load a model that fits this configuration's limits first",
+            Status.UNSUPPORTED: "this version has no prefetch (capability bit `prefetch` is 0)",
+        }[status]
+        name = Opcode(c.opcode).name if c.opcode in Opcode._value2member_map_ else f"opcode {c.opcode}"
+        super().__init__(f"{name} (tag {c.tag}) ended with {status.name}: {advice}")
+
+
+class Driver:
+    """Drives one accelerator over ``transport``.
+
+    ``rings`` are two buffers in host memory, of RING_BYTES each: commands, completions. Raises
+    DriverError when what answers is not an accelerator of this configuration and version.
+    """
+
+    def __init__(self, transport: Transport, config: AcceleratorConfig, rings: tuple[Buffer, Buffer], *,
+                 patience: int = 50_000_000):  # fmt: skip
+        self.transport = transport
+        self.config = config
+        self.command_ring, self.completion_ring = rings
+        self.patience = patience
+        self.model: Model | None = None
+        self.submitted = 0
+        self.completed = 0
+        self._identify()
+        for name, ring in (("command", self.command_ring), ("completion", self.completion_ring)):
+            self.write(f"{name}_base_lo", ring.address & 0xFFFF_FFFF)
+            self.write(f"{name}_base_hi", ring.address >> 32)
+            self.write(f"{name}_ring", RING_LOG2)
+        self.write("control", 0b11)
+
+    def read(self, register: str) -> int:
+        """A register by its name in the SystemRDL file."""
+        return self.transport.read32(registers()[register].address)
+
+    def write(self, register: str, value: int) -> None:
+        """Sets a register by its name in the SystemRDL file."""
+        self.transport.write32(registers()[register].address, value)
+
+    def _identify(self) -> None:
+        if (found := self.read("id")) != IDENTIFICATION:
+            raise DriverError(f"not a Hotline accelerator: id register {found:#x}, not {IDENTIFICATION:#x}")
+        major, minor, patch = (int(part) for part in VERSION.split("."))
+        version, expected = self.read("version"), major << 16 | minor << 8 | patch
+        if version != expected:
+            raise DriverError(f"the accelerator is version {version:#x}, this driver {expected:#x}")
+        c = self.config
+        for register, value in {
+            "capability": c.lanes | c.bus_words << 8 | c.tracker_ways << 16,
+            "tracker_sets": c.tracker_sets,
+            "working_rows": c.working_rows,
+            "limits": c.max_record_words | c.max_row_bytes << 16,
+            "key_fields": c.table_bits | c.row_bits << 8 | c.policy_bits << 16,
+            "permutation_seed": c.permutation_seed,
+        }.items():
+            if (found := self.read(register)) != value:
+                raise DriverError(f"the accelerator has another configuration: {register} {found:#x}, not {value:#x}")
+
+    def load_model(self, model: Model) -> None:
+        """Loads tables and accesses. Raises ValueError for what this configuration cannot serve."""
+        check_model(self.config, model)
+        self.write("model_reset", 1)
+        self.write("payload_words", model.payload_words)
+        self.write("accesses", model.accesses)
+        self.write("row_bytes", model.row_bytes)
+        for number, table in enumerate(model.tables):
+            self.write("table_base_lo", table.base & 0xFFFF_FFFF)
+            self.write("table_base_hi", table.base >> 32)
+            self.write("table_rows", table.rows)
+            self.write("table_stride", table.stride)
+            self.write("table_first_slot", table.first_slot)
+            self.write("table_flags", int(table.resident))
+            self.write("table_commit", number)
+        for access, number in enumerate(model.table_of):
+            self.write("access_commit", access | number << 16)
+        self.model = model
+
+    def check(self, command: Command) -> None:
+        """Raises ValueError for what can be seen to be wrong before the doorbell is rung."""
+        host, device = self.transport.host, self.transport.device
+        model = self.model
+        opcode = Opcode(command.opcode)
+        if opcode in (Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER):
+            if model is None:
+                raise ValueError(f"{opcode.name}: load a model first")
+            if not 1 <= command.samples <= MAX_COUNT:
+                raise ValueError(f"{opcode.name}: 1 to {MAX_COUNT} samples or rows, not {command.samples}")
+        if command.flags & 1:
+            raise ValueError("SPLIT: this version has no prefetch")
+        spans: list[tuple[MemoryImage, str, int, int]] = []
+        if model and opcode in (Opcode.LEARN, Opcode.SPLIT):
+            spans.append((host, "source", command.source, command.samples * model.sample_words))
+        if opcode in (Opcode.DUMP, Opcode.LOAD):
+            spans.append((host, "source", command.source, 2 * self.config.tracker_entries))
+        if model and opcode is Opcode.SPLIT:
+            records = command.samples * model.record_words
+            spans.append((device, "popular", command.popular, records))
+            spans.append((device, "non_popular", command.non_popular, records))
+        if model and opcode in (Opcode.SPLIT, Opcode.SCATTER):
+            rows = command.working_limit if opcode is Opcode.SPLIT else command.samples
+            if opcode is Opcode.SPLIT and not 1 <= rows <= self.config.working_rows:
+                raise ValueError(f"SPLIT: working_limit must be 1 to {self.config.working_rows}, not {rows}")
+            spans.append((device, "working_keys", command.working_keys, 2 * rows))
+            spans.append((device, "working_rows", command.working_rows, rows * model.row_bytes // 4))
+        for image, name, address, words in spans:
+            if address % BUFFER_ALIGNMENT:
+                raise ValueError(
+                    f"{opcode.name}: {name} at {address:#x} must be a multiple of {BUFFER_ALIGNMENT}"
+                )
+            if not any(
+                b.address <= address and address + 4 * words <= b.end for b in image.buffers.values()
+            ):
+                raise ValueError(f"{opcode.name}: {name}, {4 * words} bytes at {address:#x}, is in no buffer")
+        if model and opcode in (Opcode.LEARN, Opcode.SPLIT):
+            samples = host.words(command.source, command.samples * model.sample_words)
+            check_rows(model, samples.reshape(-1, model.sample_words)[:, model.payload_words :])
+
+    def submit(self, command: Command) -> None:
+        """Puts a command into the ring and rings the doorbell, without checks."""
+        if self.submitted - self.read("command_head") >= RING_ENTRIES:
+            raise DriverError(f"the command ring is full: {RING_ENTRIES} commands wait")
+        address = self.command_ring.address + self.submitted % RING_ENTRIES * ENTRY_WORDS * 4
+        self.transport.host.words(address, ENTRY_WORDS)[:] = command.words()
+        self.submitted += 1
+        self.write("command_tail", self.submitted)
+
+    def next_completion(self) -> Completion:
+        """Waits for the next completion and frees its place in the ring.
+
+        Raises DriverError when none comes within ``patience`` cycles.
+        """
+        address = self.completion_ring.address + self.completed % RING_ENTRIES * ENTRY_WORDS * 4
+        words = self.transport.host.words(address, ENTRY_WORDS)
+        while self.read("completion_tail") == self.completed:
+            if not self.transport.wait_interrupt(self.patience):
+                status = self.read("status")
+                raise DriverError(
+                    f"no completion within {self.patience} cycles (status register {status:#x}, "
+                    f"{self.read('command_head')} commands taken, {self.completed} completed)"
+                )
+            self.write("irq_status", 1)
+        completion = Completion.from_words(words.copy())
+        self.completed += 1
+        self.write("completion_head", self.completed)
+        return completion
+
+    def execute(self, command: Command, *, checked: bool = True) -> list[Completion]:
+        """Carries out one command; returns its completions, two for a SPLIT.
+
+        Raises ValueError from :meth:`check`, and CommandError when the last completion has a status
+        other than OK; with ``checked=False`` neither, for tests.
+        """
+        if checked:
+            self.check(command)
+        self.submit(command)
+        completions = [self.next_completion()]
+        if completions[0].kind == Kind.POPULAR:
+            completions.append(self.next_completion())
+        for completion in completions if checked else []:
+            if completion.status:
+                raise CommandError(completion, self.transport.host, self.transport.device)
+        return completions
+
+    def counters(self) -> dict[str, int]:
+        """All performance counters by name."""
+        found = {}
+        for name in registers():
+            if name.endswith("_lo") and f"{name[:-3]}_hi" in registers() and registers()[name].address >= 0x100:
+                found[name[:-3]] = self._counter(name[:-3])
+        return found
+
+    def _counter(self, name: str) -> int:
+        while True:
+            high, low = self.read(f"{name}_hi"), self.read(f"{name}_lo")
+            if self.read(f"{name}_hi") == high:
+                return high << 32 | low
+
+
+def check_model(config: AcceleratorConfig, model: Model) -> None:
+    """Raises ValueError, naming table and limit, for a model that ``config`` cannot serve."""
+    if not 1 <= len(model.tables) <= config.tables:
+        raise ValueError(f"{len(model.tables)} tables; this configuration has table_bits={config.table_bits}")
+    if not 1 <= model.accesses or model.record_words > config.max_record_words:
+        raise ValueError(
+            f"micro-batch records of {model.record_words} words (sample number, {model.payload_words} payload, "
+            f"{model.accesses} accesses); this configuration has max_record_words={config.max_record_words}"
+        )
+    if model.row_bytes > config.max_row_bytes:
+        raise ValueError(f"rows of {model.row_bytes} bytes; max_row_bytes={config.max_row_bytes}")
+    for number, table in enumerate(model.tables):
+        if not 1 <= table.rows <= 1 << config.row_bits:
+            raise ValueError(f"table {number} has {table.rows} rows; this configuration has row_bits={config.row_bits}")
+        if table.base % 4 or table.stride % 4 or not model.row_bytes <= table.stride < 1 << 20:
+            raise ValueError(
+                f"table {number}: base {table.base:#x} and stride {table.stride} must be multiples of 4, "
+                f"and the stride at least a row ({model.row_bytes} bytes) and below 1 MiB"
+            )
+        if table.base + table.rows * table.stride > 1 << config.address_bits:
+            raise ValueError(f"table {number} ends beyond address_bits={config.address_bits}")
+        if table.resident and table.first_slot + table.rows >= 1 << 31:
+            raise ValueError(f"table {number}: slots from {table.first_slot} on do not fit 31 bits")
+

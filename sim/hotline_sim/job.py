@@ -1,0 +1,212 @@
+"""From a trace and a configuration to a model in memory: residents, slots, buffers, rows, commands."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hotline_golden.keys import KeySpace
+from hotline_golden.layouts import BUFFER_ALIGNMENT, NO_ACCESS, Command, Opcode
+from hotline_golden.machine import Machine
+from hotline_golden.memory import MemoryImage, MemoryPlan
+from hotline_golden.model import Model, Table
+from hotline_golden.tracker import Tracker
+from hotline_rtl.config import AcceleratorConfig
+
+from .driver import RING_BYTES
+from .traces import Trace
+from .traces.criteo import mix64
+
+#: Device memory that resident rows may take together, unless a bound is given.
+RESIDENT_SHARE_BYTES = 4 << 20
+#: Tables larger than this together are initialised only where the trace touches them.
+WHOLE_TABLES_BYTES = 256 << 20
+DEVICE_BASE = 1 << 31
+
+
+def golden_tracker(config: AcceleratorConfig) -> Tracker:
+    """An empty golden tracker of ``config``'s shape."""
+    keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
+    return Tracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits)
+
+
+def resident_bound(table_rows: np.ndarray, row_bytes: int, share_bytes: int = RESIDENT_SHARE_BYTES) -> int:
+    """The largest table size such that all tables up to it fit ``share_bytes`` together; 0 if none."""
+    bound = 0
+    for rows in np.unique(table_rows):
+        if table_rows[table_rows <= rows].sum() * row_bytes > share_bytes:
+            break
+        bound = int(rows)
+    return bound
+
+
+def initial_rows(table: int, rows: np.ndarray, dim: int) -> np.ndarray:
+    """float32 [n, dim]: the rows' values before training, by a rule that needs no memory.
+
+    Value ``c`` of row ``r`` of table ``t`` is ``(h >> 40) / 2**24 - 0.5`` where ``h`` is SplitMix64 of
+    ``t << 48 | r << 12 | c``; all are exact in float32.
+    """
+    words = (np.uint64(table) << np.uint64(48)) | (np.asarray(rows, np.uint64)[:, None] << np.uint64(12))
+    bits = mix64(words | np.arange(dim, dtype=np.uint64)[None, :])
+    return ((bits >> np.uint64(40)).astype(np.float64) / 2.0**24 - 0.5).astype(np.float32)
+
+
+def updated_rows(rows: np.ndarray, batch: int) -> np.ndarray:
+    """The stated deterministic update of float32 working rows: ``0.875 * row + (batch mod 7) / 64``."""
+    return rows * np.float32(0.875) + np.float32((batch % 7) / 64)
+
+
+@dataclass
+class Job:
+    """A trace cut into mini-batches, and both memories as they are before the first command."""
+
+    trace: Trace
+    config: AcceleratorConfig
+    model: Model
+    batch_size: int
+    learn_batches: list[int]
+    resident_rows: int | None
+    host: MemoryImage
+    device: MemoryImage
+    whole_tables: bool
+
+    @property
+    def dim(self) -> int:
+        """float32 values of a row."""
+        return self.model.row_bytes // 4
+
+    @property
+    def batches(self) -> int:
+        return -(-self.trace.samples // self.batch_size)
+
+    @property
+    def working_limit(self) -> int:
+        """Working rows that the device buffers hold."""
+        return self.device.buffers["working keys"].size // 8
+
+    def samples_of(self, batch: int) -> int:
+        """Samples of a mini-batch; only the last may be shorter."""
+        return min(self.batch_size, self.trace.samples - batch * self.batch_size)
+
+    def source(self, batch: int) -> int:
+        """Address of a mini-batch's sample records."""
+        return self.host.buffers["samples"].address + batch * _batch_stride(self.batch_size, self.model)
+
+    def learn(self, batch: int, tag: int = 0) -> Command:
+        """LEARN of a mini-batch."""
+        return Command(Opcode.LEARN, tag, self.samples_of(batch), self.source(batch))
+
+    def split(self, batch: int, tag: int = 0) -> Command:
+        """SPLIT of a mini-batch into the device buffers."""
+        d = self.device.buffers
+        return Command(Opcode.SPLIT, tag, self.samples_of(batch), self.source(batch), d["popular"].address,
+                       d["non-popular"].address, d["working keys"].address, d["working rows"].address,
+                       self.working_limit)  # fmt: skip
+
+    def scatter(self, rows: int, tag: int = 0) -> Command:
+        """SCATTER of the first ``rows`` working rows."""
+        d = self.device.buffers
+        return Command(Opcode.SCATTER, tag, rows, working_keys=d["working keys"].address,
+                       working_rows=d["working rows"].address)  # fmt: skip
+
+    def hot_list(self, opcode: Opcode, tag: int = 0) -> Command:
+        """DUMP or LOAD of the hot list buffer."""
+        return Command(opcode, tag, source=self.host.buffers["hot list"].address)
+
+    def golden(self) -> Machine:
+        """A golden machine on copies of both memories."""
+        return Machine(
+            golden_tracker(self.config), self.model, copy_image(self.host), copy_image(self.device),
+            working_rows=self.config.working_rows, max_record_words=self.config.max_record_words,
+            max_row_bytes=self.config.max_row_bytes,
+        )  # fmt: skip
+
+    def table(self, image: MemoryImage, number: int) -> np.ndarray:
+        """float32 [rows, dim] view of a table in a host image."""
+        table = self.model.tables[number]
+        return image.words(table.base, table.rows * self.dim).view(np.float32).reshape(table.rows, self.dim)
+
+    def touched_rows(self) -> list[np.ndarray]:
+        """Per table, the rows that the trace uses, ascending."""
+        found = []
+        for number in range(len(self.model.tables)):
+            rows = self.trace.rows[:, self.trace.table_of == number]
+            found.append(np.unique(rows[rows != NO_ACCESS]))
+        return found
+
+
+def copy_image(image: MemoryImage) -> MemoryImage:
+    """A copy; pages of zeros stay without memory."""
+    copy = MemoryImage(image.base, np.zeros(len(image.data), np.uint8), image.buffers)
+    step = 1 << 20
+    for start in range(0, len(image.data), step):
+        part = image.data[start : start + step]
+        if part.any():
+            copy.data[start : start + step] = part
+    return copy
+
+
+def _batch_stride(batch_size: int, model: Model) -> int:
+    return -(-batch_size * model.sample_words * 4 // BUFFER_ALIGNMENT) * BUFFER_ALIGNMENT
+
+
+def choose_learn_batches(batches: int, fraction: float) -> list[int]:
+    """Evenly spaced mini-batches, at least one, about ``fraction`` of them."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"the learning fraction must be in (0, 1], not {fraction}")
+    count = max(1, round(batches * fraction))
+    return [i * batches // count for i in range(count)]
+
+
+def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
+            resident: int | None = -1, dim: int = 16, padding: int = 0) -> Job:  # fmt: skip
+    """Lays everything out. ``resident`` is a bound in rows, None for no resident tables, or -1 for the
+    largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows.
+
+    Raises ValueError for what ``config`` cannot serve.
+    """
+    if batch_size < 1:
+        raise ValueError(f"the mini-batch size must be at least 1, not {batch_size}")
+    row_bytes = 4 * dim
+    bound = resident_bound(trace.table_rows, row_bytes) if resident == -1 else resident
+    plan = MemoryPlan(base=0x1000)
+    plan.add("command ring", RING_BYTES)
+    plan.add("completion ring", RING_BYTES)
+    plan.add("hot list", 8 * config.tracker_entries)
+    tables = []
+    slot = config.tracker_entries
+    for number, rows in enumerate(trace.table_rows.tolist()):
+        is_resident = bound is not None and rows <= bound
+        buffer = plan.add(f"table {number}", rows * (row_bytes + padding), alignment=4)
+        tables.append(Table(buffer.address, rows, row_bytes + padding, is_resident, slot if is_resident else 0))
+        slot += rows if is_resident else 0
+    model = Model(tuple(tables), tuple(trace.table_of.tolist()), trace.payload_words, row_bytes)
+
+    from .driver import check_model
+
+    check_model(config, model)
+    batches = -(-trace.samples // batch_size)
+    stride = _batch_stride(batch_size, model)
+    plan.add("samples", batches * stride)
+    host = plan.image()
+    table_bytes = int(trace.table_rows.sum()) * (row_bytes + padding)
+    whole = table_bytes <= WHOLE_TABLES_BYTES
+
+    device_plan = MemoryPlan(base=DEVICE_BASE)
+    most_working = min(config.working_rows, batch_size * trace.accesses)
+    device_plan.add("popular", batch_size * model.record_words * 4)
+    device_plan.add("non-popular", batch_size * model.record_words * 4)
+    device_plan.add("working keys", most_working * 8)
+    device_plan.add("working rows", most_working * row_bytes)
+    job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
+              device_plan.image(), whole)  # fmt: skip
+    samples = np.concatenate([trace.payload, trace.rows], axis=1)
+    for batch in range(batches):
+        part = samples[batch * batch_size : (batch + 1) * batch_size]
+        host.words(job.source(batch), part.size)[:] = part.reshape(-1)
+    for number, touched in enumerate(job.touched_rows()):
+        table = tables[number]
+        rows = np.arange(table.rows) if whole else touched
+        words = host.words(table.base, table.rows * table.stride // 4).reshape(table.rows, -1)
+        for start in range(0, len(rows), 1 << 16):
+            chunk = rows[start : start + (1 << 16)]
+            words[chunk, :dim] = initial_rows(number, chunk, dim).view(np.uint32)
+    return job

@@ -1,0 +1,182 @@
+"""The memory model from Python: its settings, and the model itself for cocotb."""
+
+import ctypes
+import os
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from hotline_golden.memory import MemoryImage
+
+from .toolchain import cached_build, cxx, python_tag, run_tool
+
+SOURCES = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """How a memory behaves: latencies in cycles, stalls as a share of cycles. Seeded.
+
+    Nothing here changes results. ``stall`` gives the shares for AR, R, AW, W and B.
+    """
+
+    read_latency: tuple[int, int] = (20, 20)
+    write_latency: tuple[int, int] = (10, 10)
+    reorder: bool = False
+    interleave: bool = False
+    stall: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+    seed: int = 1
+
+    def __post_init__(self):
+        for low, high in (self.read_latency, self.write_latency):
+            if not 0 <= low <= high:
+                raise ValueError(f"a latency needs 0 <= low <= high, not {low} to {high}")
+        if any(not 0 <= s <= 0.95 for s in self.stall):
+            raise ValueError(f"stalls must be from 0 to 0.95, not {self.stall}")
+
+    def with_seed(self, seed: int) -> "MemoryTiming":
+        """The same behaviour from another seed."""
+        return replace(self, seed=seed)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Bytes that answer with ``response`` (2 SLVERR, 3 DECERR) on reads or writes."""
+
+    address: int
+    size: int = 4
+    on_read: bool = True
+    on_write: bool = True
+    response: int = 2
+
+
+class CSettings(ctypes.Structure):
+    _fields_ = [
+        ("bus_bytes", ctypes.c_uint32), ("burst_beats", ctypes.c_uint32),
+        ("read_latency_min", ctypes.c_uint32), ("read_latency_max", ctypes.c_uint32),
+        ("write_latency_min", ctypes.c_uint32), ("write_latency_max", ctypes.c_uint32),
+        ("reorder", ctypes.c_uint32), ("interleave", ctypes.c_uint32),
+        ("stall", ctypes.c_uint32 * 5), ("seed", ctypes.c_uint64),
+    ]  # fmt: skip
+
+
+class CInputs(ctypes.Structure):
+    _fields_ = [
+        *[(n, ctypes.c_uint64) for n in ("araddr", "awaddr", "wstrb")],
+        *[(n, ctypes.c_uint32) for n in ("arvalid", "arid", "arlen", "arsize", "arburst", "rready",
+                                         "awvalid", "awid", "awlen", "awsize", "awburst", "wvalid",
+                                         "wlast", "bready")],
+        ("wdata", ctypes.c_uint8 * 64),
+    ]  # fmt: skip
+
+
+class COutputs(ctypes.Structure):
+    _fields_ = [
+        *[(n, ctypes.c_uint32) for n in ("arready", "rvalid", "rid", "rresp", "rlast", "awready",
+                                         "wready", "bvalid", "bid", "bresp")],
+        ("rdata", ctypes.c_uint8 * 64),
+    ]  # fmt: skip
+
+
+class CRange(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_uint64), ("size", ctypes.c_uint64),
+                ("readable", ctypes.c_uint32), ("writable", ctypes.c_uint32)]  # fmt: skip
+
+
+class CFault(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_uint64), ("size", ctypes.c_uint64), ("on_read", ctypes.c_uint32),
+                ("on_write", ctypes.c_uint32), ("response", ctypes.c_uint32)]  # fmt: skip
+
+
+class CStatistics(ctypes.Structure):
+    _fields_ = [(n, ctypes.c_uint64) for n in ("read_bursts", "read_beats", "write_bursts", "write_beats",
+                                               "most_outstanding_reads", "violations")]  # fmt: skip
+
+
+def c_settings(timing: MemoryTiming, bus_bytes: int, burst_beats: int) -> CSettings:
+    """The C structure for ``timing``."""
+    stalls = (ctypes.c_uint32 * 5)(*[round(256 * s) for s in timing.stall])
+    return CSettings(bus_bytes, burst_beats, *timing.read_latency, *timing.write_latency,
+                     timing.reorder, timing.interleave, stalls, timing.seed)  # fmt: skip
+
+
+def c_ranges(image: MemoryImage, writable: set[str]) -> ctypes.Array:
+    """All buffers of ``image``; those named in ``writable`` may be written."""
+    buffers = [b for b in image.buffers.values() if b.size]
+    return (CRange * len(buffers))(*[CRange(b.address, b.size, 1, b.name in writable) for b in buffers])
+
+
+def c_faults(faults: list[Fault]) -> ctypes.Array:
+    """The C array for ``faults``."""
+    return (CFault * len(faults))(
+        *[CFault(f.address, f.size, f.on_read, f.on_write, f.response) for f in faults]
+    )
+
+
+def declare_memory(library: ctypes.CDLL) -> None:
+    """Gives the functions on an AxiMemory their types."""
+    pointer = ctypes.c_void_p
+    library.memory_set_ranges.argtypes = [pointer, ctypes.POINTER(CRange), ctypes.c_uint32]
+    library.memory_set_faults.argtypes = [pointer, ctypes.POINTER(CFault), ctypes.c_uint32]
+    library.memory_statistics.argtypes = [pointer, ctypes.POINTER(CStatistics)]
+    library.memory_violation.argtypes = [pointer]
+    library.memory_violation.restype = ctypes.c_char_p
+    library.memory_idle.argtypes = [pointer]
+
+
+@cache
+def memory_library() -> ctypes.CDLL:
+    """The memory model as a shared library of its own."""
+    text = (SOURCES / "axi_memory.h").read_text() + (SOURCES / "axi_memory.cpp").read_text()
+    with cached_build("memory", text, python_tag()) as (folder, built):
+        target = folder / "libhotline_memory.so"
+        if not built:
+            command = [cxx(), "-std=c++17", "-O2", "-shared", "-fPIC", "-o", target, SOURCES / "axi_memory.cpp"]
+            run_tool(command, env=dict(os.environ), cwd=folder, what="Compiling the memory model")
+    library = ctypes.CDLL(str(target))
+    library.memory_create.restype = ctypes.c_void_p
+    library.memory_create.argtypes = [ctypes.POINTER(CSettings), ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64]
+    library.memory_destroy.argtypes = [ctypes.c_void_p]
+    library.memory_edge.argtypes = [ctypes.c_void_p, ctypes.POINTER(CInputs), ctypes.POINTER(COutputs), ctypes.c_int]
+    declare_memory(library)
+    return library
+
+
+class ModelledMemory:
+    """What both engines tell of a memory, given the library and its handle."""
+
+    def __init__(self, library: ctypes.CDLL, handle: int, image: MemoryImage):
+        self.library, self.handle, self.image = library, handle, image
+
+    def allow(self, writable: set[str]) -> None:
+        """From now on, writes may touch only these buffers of the image."""
+        ranges = c_ranges(self.image, writable)
+        self.library.memory_set_ranges(self.handle, ranges, len(ranges))
+
+    def inject(self, faults: list[Fault]) -> None:
+        """Replaces all faults."""
+        self.library.memory_set_faults(self.handle, c_faults(faults), len(faults))
+
+    def statistics(self) -> dict[str, int]:
+        """Bursts, beats and the most reads outstanding, since the start."""
+        found = CStatistics()
+        self.library.memory_statistics(self.handle, ctypes.byref(found))
+        return {name: getattr(found, name) for name, _ in found._fields_}
+
+    @property
+    def violation(self) -> str:
+        """The first rule that was broken, or an empty string."""
+        return self.library.memory_violation(self.handle).decode()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return bool(self.library.memory_idle(self.handle))
+
+
+def data_pointer(image: MemoryImage) -> int:
+    """Address of the image's bytes; the image must stay alive as long as it is used."""
+    if not image.data.flags.c_contiguous or image.data.dtype != np.uint8:
+        raise ValueError("a memory image must be contiguous bytes")
+    return image.data.ctypes.data

@@ -1,0 +1,220 @@
+"""The main job: learn, dump, split every mini-batch, gather, update, scatter; RTL beside golden.
+
+Everything that the accelerator writes is compared as soon as a command ends, and both memories as a
+whole at the end.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from hotline_golden.bounds import split_bound
+from hotline_golden.layouts import Command, Completion, Opcode
+from hotline_golden.memory import MemoryImage
+from hotline_golden.split import SplitResult
+
+from .driver import Driver
+from .job import Job, updated_rows
+
+#: Called with (what, done, of how many).
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Results:
+    """What a session measured; ``difference`` is empty when RTL and golden agree."""
+
+    engine: str
+    samples: int = 0
+    batches: int = 0
+    learn_batches: int = 0
+    popular: int = 0
+    accesses: int = 0
+    hot_accesses: int = 0
+    working_rows: int = 0
+    cycles: int = 0
+    split_cycles: int = 0
+    split_bound: float = 0.0
+    popular_cycles: int = 0
+    binding: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    counters: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
+    difference: str = ""
+
+    @property
+    def popular_share(self) -> float:
+        return self.popular / self.samples if self.samples else 0.0
+
+    @property
+    def hot_coverage(self) -> float:
+        return self.hot_accesses / self.accesses if self.accesses else 0.0
+
+    @property
+    def cycles_over_bound(self) -> float:
+        return self.split_cycles / self.split_bound if self.split_bound else 0.0
+
+
+@dataclass(frozen=True)
+class SplitOutput:
+    """One mini-batch as it came out of the accelerator, before the update."""
+
+    batch: int
+    popular: np.ndarray
+    non_popular: np.ndarray
+    working_keys: np.ndarray
+    working_rows: np.ndarray
+
+
+class Mismatch(Exception):
+    """RTL and golden differ; the message says where first."""
+
+
+def first_difference(rtl: MemoryImage, golden: MemoryImage, name: str) -> str:
+    """Where two images of the same memory first differ, in words for people; empty when they agree."""
+    step = 1 << 22
+    for start in range(0, len(rtl.data), step):
+        a, b = rtl.data[start : start + step], golden.data[start : start + step]
+        if not np.array_equal(a, b):
+            offset = start + int((a != b).argmax()) // 4 * 4
+            address = rtl.base + offset
+            words = (int(image.words(address, 1)[0]) for image in (rtl, golden))
+            return f"{name} memory at {rtl.where(address)}: RTL {next(words):#010x}, golden {next(words):#010x}"
+    return ""
+
+
+class Session:
+    """Runs a job on an accelerator behind ``transport``, and on the golden model beside it."""
+
+    def __init__(self, job: Job, transport, *, progress: Progress | None = None):
+        self.job = job
+        self.transport = transport
+        self.golden = job.golden()
+        self.progress = progress or (lambda *_: None)
+        self.results = Results(transport.engine)
+        buffers = transport.host.buffers
+        self.rings = (buffers["command ring"], buffers["completion ring"])
+        self.driver = Driver(transport, job.config, self.rings)
+        self.tag = 0
+
+    def run(self) -> Iterator[SplitOutput]:
+        """Carries out the job; yields each mini-batch. ``results`` is complete when it ends.
+
+        A difference ends it early, and is told in ``results.difference``.
+        """
+        job, results = self.job, self.results
+        started = time.perf_counter()
+        first_cycle = self.transport.cycles
+        try:
+            self._learn()
+            for batch in range(job.batches):
+                self.progress("split", batch, job.batches)
+                yield self._split(batch)
+            self.progress("split", job.batches, job.batches)
+            self._compare_everything()
+        except Mismatch as e:
+            results.difference = str(e)
+        results.cycles = self.transport.cycles - first_cycle
+        results.seconds = time.perf_counter() - started
+        results.counters = self.driver.counters()
+        for name in ("host", "device"):
+            memory = getattr(self.transport, f"{name}_memory")
+            results.memory[name] = memory.statistics()
+            if memory.violation and not results.difference:
+                results.difference = f"{name} memory: {memory.violation}"
+
+    def _learn(self) -> None:
+        self._allow({"completion ring", "hot list"}, set())
+        self.driver.load_model(self.job.model)
+        self._both(Command(Opcode.CLEAR))
+        for n, batch in enumerate(self.job.learn_batches):
+            self.progress("learn", n, len(self.job.learn_batches))
+            self._both(self.job.learn(batch))
+        self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
+        self.results.learn_batches = len(self.job.learn_batches)
+        self._both(self.job.hot_list(Opcode.DUMP))
+        self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
+
+    def _split(self, batch: int) -> SplitOutput:
+        job, results = self.job, self.results
+        device_buffers = {"popular", "non-popular", "working keys", "working rows"}
+        self._allow({"completion ring"}, device_buffers)
+        popular_done, done = self._both(job.split(batch))
+        for name in device_buffers:
+            self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
+        split = self.golden.last_split
+        assert split is not None
+        bound = split_bound(job.model, split, job.config.lanes, job.config.bus_bits)
+        results.samples += done.popular + done.non_popular
+        results.batches += 1
+        results.popular += done.popular
+        results.accesses += done.accesses
+        results.hot_accesses += done.hot_accesses
+        results.working_rows += done.working_rows
+        results.split_cycles += done.cycles
+        results.popular_cycles += popular_done.cycles
+        results.split_bound += bound.cycles
+        results.binding[bound.binding] = results.binding.get(bound.binding, 0) + 1
+        output = self._output(batch, split)
+
+        if done.working_rows:
+            for image in (self.transport.device, self.golden.device):
+                address = image.buffers["working rows"].address
+                rows = image.words(address, done.working_rows * job.dim).view(np.float32)
+                rows[:] = updated_rows(rows, batch)
+            tables = {f"table {number}" for number in range(len(job.model.tables))}
+            self._allow({"completion ring"} | tables, set())
+            self._both(job.scatter(done.working_rows))
+        return output
+
+    def _output(self, batch: int, split: SplitResult) -> SplitOutput:
+        device, model = self.transport.device, self.job.model
+        n = len(split.working_keys)
+
+        def take(name: str, rows: int, words: int) -> np.ndarray:
+            return device.words(device.buffers[name].address, rows * words).reshape(rows, words).copy()
+
+        return SplitOutput(
+            batch,
+            take("popular", len(split.popular), model.record_words),
+            take("non-popular", len(split.non_popular), model.record_words),
+            take("working keys", n, 2),
+            take("working rows", n, self.job.dim).view(np.float32),
+        )
+
+    def _both(self, command: Command) -> list[Completion]:
+        """The command on both; their completions must agree in all but the cycles."""
+        self.tag += 1
+        command = Command(**{**command.__dict__, "tag": self.tag})
+        rtl = self.driver.execute(command)
+        golden = self.golden.execute(command)
+        for mine, expected in zip(rtl, golden, strict=True):
+            if mine.untimed() != expected.untimed():
+                different = [k for k, v in mine.untimed().items() if v != expected.untimed()[k]]
+                raise Mismatch(
+                    f"completion of {Opcode(command.opcode).name}, tag {command.tag}: "
+                    + ", ".join(f"{k} RTL {mine.untimed()[k]}, golden {expected.untimed()[k]}" for k in different)
+                )
+        return rtl
+
+    def _allow(self, host: set[str], device: set[str]) -> None:
+        self.transport.host_memory.allow(host)
+        self.transport.device_memory.allow(device)
+
+    def _compare_buffer(self, rtl: MemoryImage, golden: MemoryImage, name: str, when: str) -> None:
+        buffer = rtl.buffers[name]
+        a, b = (image.words(buffer.address, buffer.size // 4) for image in (rtl, golden))
+        if not np.array_equal(a, b):
+            word = int((a != b).argmax())
+            raise Mismatch(f"{when}: {name}, word {word}: RTL {a[word]:#010x}, golden {b[word]:#010x}")
+
+    def _compare_everything(self) -> None:
+        # The rings are the host's and were compared entry by entry.
+        for ring in self.rings:
+            words = ring.size // 4
+            self.golden.host.words(ring.address, words)[:] = self.transport.host.words(ring.address, words)
+        pairs = [("host", self.transport.host, self.golden.host), ("device", self.transport.device, self.golden.device)]
+        for name, rtl, golden in pairs:
+            if difference := first_difference(rtl, golden, name):
+                raise Mismatch(difference)
