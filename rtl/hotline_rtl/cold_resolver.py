@@ -45,7 +45,8 @@ class ColdResolver(wiring.Component):
         words = config.bus_words
         m.submodules.beats = beats = StreamFifo(beat_layout(config), 16)
 
-        # Scan: the lowest cold word that has not been sent. The beat moves on with its last one.
+        # Scan: the lowest cold word that has not been sent. The beat moves on with its first one, so
+        # that its numbers never have to wait for it.
         sent = Signal(words)
         record_start = Signal(init=1)
         sample = Signal(32)
@@ -54,15 +55,16 @@ class ColdResolver(wiring.Component):
         m.d.comb += scan.eq(first_set(to_send))
         any_left = to_send.any()
         finish = (to_send & ~scan) == 0
+        begin = sent == 0
         keys = [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(words)]
         move = Signal()
         m.d.comb += [
-            move.eq(self.i.valid & (self.probes.ready | ~any_left) & (beats.i.ready | ~finish)),
+            move.eq(self.i.valid & (self.probes.ready | ~any_left) & (beats.i.ready | ~begin)),
             self.i.ready.eq(move & finish),
-            self.probes.valid.eq(self.i.valid & any_left & (beats.i.ready | ~finish)),
+            self.probes.valid.eq(self.i.valid & any_left & (beats.i.ready | ~begin)),
             self.probes.p.key.eq(one_hot_mux(scan, keys)),
             self.probes.p.sample.eq(Mux(record_start, self.i.p.words[0], sample)),
-            beats.i.valid.eq(self.i.valid & finish & (self.probes.ready | ~any_left)),
+            beats.i.valid.eq(self.i.valid & begin & (self.probes.ready | ~any_left)),
             beats.i.p.eq(self.i.p),
         ]
         with m.If(move):

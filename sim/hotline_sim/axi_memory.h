@@ -75,7 +75,7 @@ public:
                   [](const Range &a, const Range &b) { return a.address < b.address; });
     }
     void set_faults(const Fault *faults, uint32_t count) { faults_.assign(faults, faults + count); }
-    bool idle() const { return !outstanding_reads_ && pending_writes_.empty() && responses_.empty() && !out.bvalid; }
+    bool idle() const { return !outstanding_reads_ && pending_writes_.empty() && beats_.empty() && responses_.empty() && !out.bvalid; }
 
     // What happened at a clock edge, given what both sides drove before it; then drives anew.
     void edge(const Inputs &in, bool reset) {
@@ -90,7 +90,15 @@ public:
         if (in.arvalid && out.arready) take_read(in);
         if (out.rvalid && in.rready) out.rvalid = 0;
         if (in.awvalid && out.awready) take_write(in);
-        if (in.wvalid && out.wready) take_data(in);
+        if (in.wvalid && out.wready) {
+            // Data may come before its address (IHI 0022 H, A3.3).
+            beats_.push_back({in.wstrb, in.wlast, {}});
+            std::memcpy(beats_.back().data, in.wdata, settings_.bus_bytes);
+        }
+        while (!beats_.empty() && !pending_writes_.empty()) {
+            take_data(beats_.front());
+            beats_.pop_front();
+        }
         if (out.bvalid && in.bready) out.bvalid = 0;
         last_ = in;
         last_out_ = out;
@@ -114,6 +122,11 @@ private:
         uint64_t address;
         uint32_t id, beats, done, response;
     };
+    struct Beat {
+        uint64_t strobe;
+        uint32_t last;
+        uint8_t data[64];
+    };
     struct Response {
         uint64_t ready, sequence;
         uint32_t id, response;
@@ -134,6 +147,7 @@ private:
     Soonest<Read> reads_;
     std::vector<Read> open_;  // bursts whose beats are being sent
     std::deque<Write> pending_writes_;
+    std::deque<Beat> beats_;  // data whose turn has not come
     Soonest<Response> responses_;
     std::unordered_map<uint32_t, uint64_t> read_order_, write_order_;  // latest time promised, per ID
     uint64_t read_order_all_ = 0, write_order_all_ = 0;
@@ -253,29 +267,24 @@ private:
         statistics.write_bursts++;
     }
 
-    void take_data(const Inputs &in) {
-        // This design never sends data before its address.
-        if (pending_writes_.empty()) {
-            violation("W before its AW", 0);
-            return;
-        }
+    void take_data(const Beat &in) {
         Write &w = pending_writes_.front();
         uint64_t address = w.address + uint64_t(w.done) * settings_.bus_bytes;
         uint32_t fault = response(address, true);
         if (fault) w.response = fault;
         for (uint32_t i = 0; i < settings_.bus_bytes; i += 4) {
-            uint32_t strobe = (in.wstrb >> i) & 15;
+            uint32_t strobe = (in.strobe >> i) & 15;
             if (!strobe) continue;
             if (strobe != 15) violation("strobe of a part of a word", address + i);
             if (!allowed(address + i, 4, true)) {
                 violation("write outside the buffers", address + i);
                 continue;
             }
-            if (!fault) std::memcpy(data_ + (address + i - base_), in.wdata + i, 4);
+            if (!fault) std::memcpy(data_ + (address + i - base_), in.data + i, 4);
         }
         statistics.write_beats++;
         bool last = ++w.done == w.beats;
-        if (last != bool(in.wlast)) violation("WLAST in the wrong place", address);
+        if (last != bool(in.last)) violation("WLAST in the wrong place", address);
         if (last) {
             uint64_t ready = now_ + between(settings_.write_latency_min, settings_.write_latency_max);
             uint64_t &order = settings_.reorder ? write_order_[w.id] : write_order_all_;

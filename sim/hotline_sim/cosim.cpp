@@ -57,6 +57,10 @@ public:
             trace_->open(waves);
         }
 #endif
+        top_->s_axil_awvalid = top_->s_axil_wvalid = top_->s_axil_bready = 0;
+        top_->s_axil_arvalid = top_->s_axil_rready = 0;
+        drive_m_axi_host(top_.get(), host.out, bytes_);
+        drive_m_axi_dev(top_.get(), device.out, bytes_);
         top_->rst = 1;
         for (int i = 0; i < 4; i++) cycle();
         top_->rst = 0;

@@ -1,0 +1,248 @@
+"""The ``hotline`` command: the front door of everything."""
+
+import json
+import sys
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from hotline_rtl import VERSION
+from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
+from rich.console import Console
+
+#: Exit codes: RTL and golden agree; they differ; input or tools that cannot be used.
+AGREE, DIFFER, UNUSABLE = 0, 1, 2
+
+app = typer.Typer(
+    help="Hotline: an accelerator that fragments recommendation-model training into popular and "
+    "non-popular micro-batches.",
+    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
+)  # fmt: skip
+trace_app = typer.Typer(help="Make, convert and describe traces.", no_args_is_help=True)
+app.add_typer(trace_app, name="trace")
+out = Console()
+err = Console(stderr=True)
+
+
+class Engine(StrEnum):
+    """What runs the Verilog."""
+
+    cosim = "cosim"
+    cocotb = "cocotb"
+
+
+PresetOption = Annotated[str, typer.Option("--preset", help=f"Sizes to start from: {', '.join(PRESETS)}.")]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 (typer reads it at run time)
+    typer.Option("--set", metavar="NAME=VALUE", help="Changes one size; may be repeated. See docs/configuration.md."),
+]
+TRACE_HELP = "criteo:PATH[.gz], npz:PATH, or synthetic[:NAME[,key=value...]]; see docs/traces.md."
+DEFAULT_TRACE = "synthetic:criteo-kaggle,samples=20000"
+JsonOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--json", help="Also write the numbers of the table to this file."),
+]
+
+
+def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
+    """The configuration of ``--preset`` and ``--set``."""
+    return preset(name).with_settings(settings or [])
+
+
+@app.command()
+def verilog(
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    preset: PresetOption = "ecp5",
+    settings: SetOption = None,
+) -> None:
+    """Write the Verilog of a configuration: one self-contained file, top module `hotline`."""
+    from hotline_rtl.verilog import accelerator_verilog
+
+    config = configuration(preset, settings)
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}")
+    with err.status("Emitting Verilog..."):
+        text = accelerator_verilog(config)
+    temporary = output.with_name(output.name + ".partial")
+    try:
+        temporary.write_text(text)
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    out.print(f"{output}: configuration {config.digest()}, {len(text) / 1e6:.1f} MB of Verilog")
+
+
+@app.command()
+def run(
+    trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = DEFAULT_TRACE,
+    preset: PresetOption = "ecp5",
+    settings: SetOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
+    learn: Annotated[float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")] = 0.05,
+    resident: Annotated[
+        str,
+        typer.Option(
+            "--resident", metavar="ROWS|none|auto",
+            help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
+        ),
+    ] = "auto",
+    dim: Annotated[int, typer.Option("--dim", min=4, max=256, help="float32 values of an embedding row.")] = 16,
+    directory: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="Write everything that came out to this new folder; see docs/outputs.md."),
+    ] = None,
+    engine: Annotated[Engine, typer.Option("--engine", help="cosim is fast; cocotb is the reference bench.")] = Engine.cosim,
+    host_latency: Annotated[int, typer.Option("--host-latency", min=0, help="Cycles from a host read to its data.")] = 100,
+    device_latency: Annotated[int, typer.Option("--device-latency", min=0, help="The same of device memory.")] = 40,
+    jitter: Annotated[bool, typer.Option("--jitter/--no-jitter", help="Random latencies up to 3 times as long, reordered and interleaved responses, stalls.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the memories' random behaviour; never changes results.")] = 1,
+    waves: Annotated[bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")] = False,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Run a click log through the emitted Verilog, and compare every byte with the golden model.
+
+    Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
+    gathers its cold rows, updates them by a stated rule, scatters them back, and compares.
+    """
+    from .memory_model import MemoryTiming
+    from .report import results_table, summary
+    from .runner import run_job
+
+    config = configuration(preset, settings)
+    if directory and directory.exists() and any(directory.iterdir()):
+        raise ValueError(f"--out {directory}: the folder is not empty")
+    if json_file and not json_file.parent.is_dir():
+        raise ValueError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if resident not in ("auto", "none") and not resident.isdigit():
+        raise ValueError(f"--resident {resident}: use a number of rows, none or auto")
+    bound = {"auto": -1, "none": None}.get(resident, int(resident) if resident.isdigit() else None)
+
+    def timing(latency: int, offset: int) -> MemoryTiming:
+        if not jitter:
+            return MemoryTiming((latency, latency), (latency // 2, latency // 2), seed=seed + offset)
+        return MemoryTiming((latency, 3 * latency), (latency // 2, 2 * latency), True, True,
+                            (0.1, 0.1, 0.1, 0.1, 0.1), seed + offset)  # fmt: skip
+
+    job, results = run_job(
+        trace, config, batch_size=batch_size, learn=learn, resident=bound, dim=dim, engine=engine.value,
+        timings=(timing(host_latency, 0), timing(device_latency, 1000)), directory=directory, waves=waves,
+        console=err,
+    )  # fmt: skip
+    out.print(results_table(job, results))
+    numbers = summary(job, results)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    if results.difference:
+        out.print(f"[bold red]RTL differs from golden[/]: {results.difference}", soft_wrap=True)
+        raise typer.Exit(DIFFER)
+    out.print("[bold green]RTL == golden[/]: every byte of both memories, and every completion")
+
+
+@trace_app.command("make")
+def trace_make(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help=TRACE_HELP)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="npz file to write.")],
+) -> None:
+    """Generate a trace, or convert one, into the npz format."""
+    from .traces import open_trace
+
+    if not output.parent.is_dir():
+        raise ValueError(f"{output}: there is no folder {output.parent}")
+    trace = open_trace(spec)
+    trace.save(output)
+    out.print(f"{output}: {trace.samples} samples of {trace.accesses} accesses to {len(trace.table_rows)} tables")
+
+
+@trace_app.command("describe")
+def trace_describe(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help=TRACE_HELP)],
+    json_file: JsonOption = None,
+) -> None:
+    """Show a trace's tables and skew, and the popular share that hot sets of several sizes would give."""
+    from .report import describe_trace
+    from .traces import open_trace
+
+    tables, numbers = describe_trace(open_trace(spec))
+    for table in tables:
+        out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+@trace_app.command("shapes")
+def trace_shapes() -> None:
+    """List the shapes of synthetic traces."""
+    from .report import shapes_table
+
+    out.print(shapes_table())
+
+
+@app.command()
+def train(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `hotline run --out DIR` wrote.")],
+    learning_rate: Annotated[float, typer.Option("--lr", help="Of plain SGD.")] = 0.1,
+    double: Annotated[bool, typer.Option("--double", help="Train in float64.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the model's initial weights.")] = 1,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Also train without fragmenting, and compare.")] = True,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Train a DLRM in PyTorch on the micro-batches that the hardware produced."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "PyTorch is not installed: `pip install 'hotline-accelerator[train]'`, or in a checkout "
+            "`.venv/bin/pip install -c constraints.txt -e '.[train]'`"
+        ) from None
+    from .gpu.train import train_directory
+
+    agree, numbers, table = train_directory(directory, learning_rate=learning_rate, double=double, seed=seed,
+                                            check=check, console=err)  # fmt: skip
+    out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    if not agree:
+        out.print("[bold red]Training on micro-batches differs from training on whole mini-batches[/]")
+        raise typer.Exit(DIFFER)
+
+
+@app.command()
+def config(preset: PresetOption = "ecp5", settings: SetOption = None) -> None:
+    """Show every size of a configuration."""
+    from rich.table import Table
+
+    chosen = configuration(preset, settings)
+    table = Table("name", "value", title=f"configuration {chosen.digest()}")
+    for name, value in asdict(chosen).items():
+        table.add_row(name, str(value))
+    out.print(table)
+
+
+@app.command()
+def version() -> None:
+    """Show the version, and the Verilator that would be used."""
+    from .toolchain import ToolError, find_verilator
+
+    try:
+        tool = find_verilator().description
+    except ToolError as e:
+        tool = str(e)
+    out.print(f"hotline {VERSION}; {tool}")
+
+
+def main() -> None:
+    """Runs the command line; what a user can mend ends in one line and exit code 2."""
+    from .driver import CommandError, DriverError
+    from .toolchain import ToolError
+
+    try:
+        app()
+    except (ValueError, OSError, ToolError, DriverError, CommandError) as e:
+        err.print(f"[bold red]hotline:[/] {e}", highlight=False, soft_wrap=True)
+        sys.exit(UNUSABLE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""Builds and runs cocotb benches on Verilator, through cocotb's own runner, called from plain Python.
+
+Only the ports of the top module are made visible to cocotb: the runner's default makes every signal
+public, which slows model and build several times. Builds are cached by content.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+from .toolchain import ToolError, cached_build, find_verilator
+
+
+def _runner():
+    from cocotb_tools.runner import Verilator
+
+    class PortsOnlyVerilator(Verilator):
+        """cocotb's Verilator runner without ``--public-flat-rw``."""
+
+        def _build_command(self):
+            commands = super()._build_command()
+            return [[a for a in c if a != "--public-flat-rw"] for c in commands]
+
+    return PortsOnlyVerilator()
+
+
+def _ports(verilog: str, top: str) -> list[str]:
+    """Port names of module ``top``."""
+    header = re.search(rf"^module {re.escape(top)}\((.*?)\);", verilog, re.MULTILINE | re.DOTALL)
+    if not header:
+        raise ToolError(f"no module {top} in the Verilog")
+    return [name.strip() for name in header[1].split(",")]
+
+
+def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[str, str] | None = None,
+               waves: Path | None = None, test: str | None = None, timeout: float = 1500) -> None:  # fmt: skip
+    """Builds ``verilog`` and runs the cocotb tests of ``test_module`` (or just ``test``) on it.
+
+    The runner works in a child process, so that its environment changes stay there. Raises ToolError
+    with the end of the log when a build or a test fails, or no test has run.
+    """
+    verilator = find_verilator()
+    control = "`verilator_config\n" + "".join(
+        f'public_flat_rw -module "{top}" -var "{port}"\n' for port in _ports(verilog, top)
+    )
+    options = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique", "-O3",
+               "--timescale", "1ns/1ps"]  # fmt: skip
+    env = verilator.env()
+    parts = (verilog, control, str(bool(waves)), verilator.description, *options)
+    with cached_build("cocotb", *parts) as (folder, built):
+        if not built:
+            (folder / f"{top}.v").write_text(verilog)
+            (folder / f"{top}.vlt").write_text(control)
+            _child(["build", str(folder), top, str(int(bool(waves))), *options], env, folder, 1500)
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as where:
+        results = Path(where) / "results.xml"
+        env = env | (environment or {})
+        env["PYTHONPATH"] = os.pathsep.join([p for p in sys.path if p])
+        arguments = ["test", str(folder), top, str(int(bool(waves))), test_module, str(results), test or ""]
+        log = _child(arguments, env, Path(where), timeout)
+        cases = list(xml.etree.ElementTree.parse(results).iter("testcase")) if results.exists() else []
+        failed = [c.get("name") for c in cases if c.find("failure") is not None or c.find("error") is not None]
+        if failed or not cases:
+            tail = "\n".join(log.splitlines()[-60:])
+            raise ToolError(f"cocotb, {test_module}: {'failed: ' + ', '.join(map(str, failed)) if failed else 'no test ran'}\n{tail}")
+        if waves and (Path(where) / "dump.vcd").exists():
+            (Path(where) / "dump.vcd").replace(waves)
+
+
+def _child(arguments: list[str], env: dict[str, str], cwd: Path, timeout: float) -> str:
+    env = {**env, "PYTHONPATH": os.pathsep.join([p for p in sys.path if p])}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "hotline_sim.cocotb_build", *arguments],
+            env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as e:
+        raise ToolError(f"cocotb, {arguments[0]}: no end within {timeout:.0f} s\n{e.output or ''}") from e
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-60:])
+        raise ToolError(f"cocotb, {arguments[0]} failed (exit code {done.returncode}):\n{tail}")
+    return done.stdout
+
+
+def _main(arguments: list[str]) -> None:
+    """The child process: ``build FOLDER TOP WAVES OPTIONS`` or ``test FOLDER TOP WAVES MODULE RESULTS TEST``."""
+    verb, folder, top, waves, *rest = arguments
+    runner = _runner()
+    if verb == "build":
+        runner.build(
+            sources=[f"{folder}/{top}.vlt", f"{folder}/{top}.v"], hdl_toplevel=top, build_dir=f"{folder}/build",
+            build_args=rest, waves=waves == "1", always=True,
+        )  # fmt: skip
+    else:
+        module, results, test = rest
+        seed = os.environ.get("HOTLINE_SEED")
+        runner.test(
+            hdl_toplevel=top, hdl_toplevel_lang="verilog", test_module=module, build_dir=f"{folder}/build", test_dir=os.getcwd(),
+            results_xml=results, testcase=test or None, waves=waves == "1", seed=int(seed) if seed else None,
+            plusargs=["+verilator+rand+reset+2"],
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -1,0 +1,134 @@
+"""Tables for people, and the same numbers for scripts."""
+
+from dataclasses import asdict
+
+import numpy as np
+from hotline_golden.keys import KeySpace
+from hotline_golden.layouts import NO_ACCESS
+from hotline_golden.oracle import most_frequent, popular_share
+from rich.table import Table
+
+from .job import Job
+from .session import Results
+from .traces import Trace
+from .traces.shapes import SHAPES
+
+#: Keys as wide as any trace needs, for statistics that no configuration enters.
+WIDE_KEYS = KeySpace(table_bits=10, row_bits=31, seed=1)
+
+
+def summary(job: Job, results: Results) -> dict:
+    """The numbers of :func:`results_table` by name, with the configuration."""
+    return {
+        "configuration": asdict(job.config),
+        "configuration_digest": job.config.digest(),
+        "trace": job.trace.name,
+        "engine": results.engine,
+        "batch_size": job.batch_size,
+        "resident_bound_rows": job.resident_rows,
+        "resident_tables": sum(t.resident for t in job.model.tables),
+        "tables": len(job.model.tables),
+        "payload_words": job.model.payload_words,
+        "accesses_per_sample": job.model.accesses,
+        "dim": job.dim,
+        "samples": results.samples,
+        "mini_batches": results.batches,
+        "learn_mini_batches": results.learn_batches,
+        "hot_coverage": results.hot_coverage,
+        "popular_share": results.popular_share,
+        "popular_samples": results.popular,
+        "working_rows": results.working_rows,
+        "cycles": results.cycles,
+        "split_cycles": results.split_cycles,
+        "split_bound_cycles": results.split_bound,
+        "cycles_over_bound": results.cycles_over_bound,
+        "binding_resource": results.binding,
+        "popular_cycles": results.popular_cycles,
+        "seconds": results.seconds,
+        "cycles_per_second": results.cycles / results.seconds if results.seconds else 0.0,
+        "samples_per_second": results.samples / results.seconds if results.seconds else 0.0,
+        "counters": results.counters,
+        "memory": results.memory,
+        "golden_match": not results.difference,
+        "difference": results.difference,
+    }
+
+
+def results_table(job: Job, results: Results) -> Table:
+    """What a run measured, for a person."""
+    table = Table(title=f"{job.trace.name} on configuration {job.config.digest()}", show_header=False)
+    n = summary(job, results)
+    binding = max(results.binding, key=results.binding.__getitem__) if results.binding else "-"
+    bound = "none" if job.resident_rows is None else f"up to {job.resident_rows:,} rows"
+    rows = [
+        ("samples", f"{n['samples']:,}"),
+        ("mini-batches", f"{n['mini_batches']:,} of {job.batch_size:,}; learnt from {n['learn_mini_batches']:,}"),
+        ("resident tables", f"{n['resident_tables']} of {n['tables']} ({bound})"),
+        ("hot coverage", f"{n['hot_coverage']:.1%} of accesses"),
+        ("popular share", f"{n['popular_share']:.1%} of samples"),
+        ("working rows", f"{n['working_rows']:,} gathered and scattered"),
+        ("cycles", f"{n['cycles']:,}, of them {n['split_cycles']:,} in SPLIT"),
+        ("cycles / bound", f"{n['cycles_over_bound']:.2f} (SPLIT; {binding} binds)"),
+        ("engine", f"{results.engine}: {n['cycles_per_second']:,.0f} cycles/s, {n['samples_per_second']:,.0f} samples/s"),
+    ]  # fmt: skip
+    for name, value in rows:
+        table.add_row(name, value)
+    return table
+
+
+def describe_trace(trace: Trace) -> tuple[list[Table], dict]:
+    """Tables of sizes and skew, and the share of samples that the N most frequent keys make popular.
+
+    Hot sets are taken from the first half of the samples and judged on the second.
+    """
+    present = trace.rows != NO_ACCESS
+    sizes = Table("table", "rows", "accesses a sample", "distinct rows used", "share of its 10 most used",
+                  title=f"{trace.name}: {trace.samples:,} samples")  # fmt: skip
+    for number, rows in enumerate(trace.table_rows.tolist()):
+        columns = trace.table_of == number
+        used = trace.rows[:, columns][present[:, columns]]
+        counts = np.sort(np.unique(used, return_counts=True)[1])[::-1]
+        share = counts[:10].sum() / counts.sum() if len(counts) else 0.0
+        sizes.add_row(str(number), f"{rows:,}", f"{present[:, columns].sum() / trace.samples:.2f}",
+                      f"{len(counts):,}", f"{share:.1%}")  # fmt: skip
+    keys = WIDE_KEYS.pack(np.broadcast_to(trace.table_of, trace.rows.shape), np.where(present, trace.rows, 0))
+    half = trace.samples // 2
+    points = popular_curve(keys, present, half)
+    curve = Table("hot keys", "share of distinct keys", "hot accesses", "popular samples",
+                  title="the most frequent keys of the first half, judged on the second")  # fmt: skip
+    for point in points:
+        curve.add_row(f"{point['entries']:,}", f"{point['of_distinct']:.3f}", f"{point['hot_accesses']:.1%}",
+                      f"{point['popular_share']:.1%}")  # fmt: skip
+    numbers = {
+        "trace": trace.name, "samples": trace.samples, "accesses": trace.accesses,
+        "payload_words": trace.payload_words, "table_rows": trace.table_rows.tolist(),
+        "distinct_keys": len(np.unique(keys[present])), "curve": points,
+    }  # fmt: skip
+    return [sizes, curve], numbers
+
+
+def popular_curve(keys: np.ndarray, present: np.ndarray, half: int) -> list[dict]:
+    """The frequency oracle at sizes from 1/64 to all of the distinct keys of the first ``half`` samples."""
+    learnt = keys[:half][present[:half]]
+    distinct = len(np.unique(learnt))
+    points = []
+    for shift in range(6, -1, -1):
+        entries = max(1, distinct >> shift)
+        hot = most_frequent(learnt, entries)
+        later, there = keys[half:], present[half:]
+        points.append({
+            "entries": entries,
+            "of_distinct": entries / max(1, distinct),
+            "hot_accesses": float(np.isin(later, hot)[there].mean()) if there.any() else 0.0,
+            "popular_share": popular_share(later, there, hot),
+        })  # fmt: skip
+    return points
+
+
+def shapes_table() -> Table:
+    """The shapes that the generator knows."""
+    table = Table("name", "tables", "accesses a sample", "rows, all tables", "largest table", "pattern")
+    for name, shape in SHAPES.items():
+        table.add_row(name, str(len(shape.rows)), str(sum(shape.hot)), f"{sum(shape.rows):,}",
+                      f"{max(shape.rows):,}", shape.pattern)  # fmt: skip
+    return table
