@@ -1,0 +1,1 @@
+"""Synthesis, place and route of the emitted Verilog. Empty in this version: see docs/architecture.md."""

@@ -88,8 +88,8 @@ class Command:
     def from_words(words: np.ndarray) -> "Command":
         """The command that ``words`` (uint32 [16]) hold."""
         w = [int(x) for x in words]
-        addresses = [w[i] | w[i + 1] << 32 for i in range(4, 14, 2)]
-        return Command(w[0] & 0xFF, w[1], w[2], *addresses, w[3], w[0] >> 8, w[14])
+        source, popular, non_popular, keys, rows = (w[i] | w[i + 1] << 32 for i in range(4, 14, 2))
+        return Command(w[0] & 0xFF, w[1], w[2], source, popular, non_popular, keys, rows, w[3], w[0] >> 8, w[14])
 
 
 @dataclass(frozen=True)

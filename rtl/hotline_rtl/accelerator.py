@@ -53,12 +53,12 @@ class Accelerator(wiring.Component):
         m.submodules.host_write = host_write = WriteMaster(config, 3)
         m.submodules.device_read = device_read = ReadMaster(config, [1, 1])
         m.submodules.device_write = device_write = WriteMaster(config, 4)
-        for port, master in [
-            (self.m_axi_host, host_read), (self.m_axi_host, host_write),
-            (self.m_axi_dev, device_read), (self.m_axi_dev, device_write),
+        for port, bus in [
+            (self.m_axi_host, host_read.bus), (self.m_axi_host, host_write.bus),
+            (self.m_axi_dev, device_read.bus), (self.m_axi_dev, device_write.bus),
         ]:  # fmt: skip
-            for name, member in master.bus.signature.members.items():
-                outer, inner = getattr(port, name), getattr(master.bus, name)
+            for name, member in bus.signature.members.items():
+                outer, inner = getattr(port, name), getattr(bus, name)
                 m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
 
         # Control.

@@ -102,9 +102,7 @@ class AccessDecoder(wiring.Component):
                 ram.r_en.eq(step),
                 ram.r_addr.eq(s1_table[i]),
             ]
-            s2_descriptor.append(
-                (ram.r_data[:rows_bits], ram.r_data[rows_bits], ram.r_data[rows_bits + 1 :])
-            )
+            s2_descriptor.append((ram.r_data[:rows_bits], ram.r_data[rows_bits], ram.r_data[rows_bits + 1 :]))
             with m.If(step):
                 m.d.sync += [
                     s2_table[i].eq(s1_table[i]),

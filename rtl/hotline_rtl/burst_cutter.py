@@ -59,7 +59,11 @@ class BurstCutter(wiring.Component):
             self.i.ready.eq(~self.o.valid | (self.o.ready & self.o.p.last)),
         ]
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [address.eq(address + length), beats.eq(beats - length), self.o.valid.eq(~self.o.p.last)]
+            m.d.sync += [
+                address.eq(address + length),
+                beats.eq(beats - length),
+                self.o.valid.eq(~self.o.p.last),
+            ]
         with m.If(self.i.valid & self.i.ready):
             offset = self.i.p.address[2:bus_shift]
             m.d.sync += [

@@ -93,9 +93,7 @@ class ColdResolver(wiring.Component):
         ]
         for i in range(words):
             cold = Mux(patched[i], references[i], number)
-            m.d.comb += self.o.p.data[32 * i : 32 * i + 32].eq(
-                Mux(beats.o.p.mask[i], cold, beats.o.p.words[i])
-            )
+            m.d.comb += self.o.p.data[32 * i : 32 * i + 32].eq(Mux(beats.o.p.mask[i], cold, beats.o.p.words[i]))
             with m.If(self.numbers.ready & self.numbers.valid & patch[i]):
                 m.d.sync += references[i].eq(number)
         with m.If(beats.o.valid & beats.o.ready):

@@ -3,8 +3,8 @@
 A SPLIT completes twice: when the popular micro-batch is in device memory, and when everything is.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -86,30 +86,31 @@ class CommandProcessor(wiring.Component):
         kind = Mux(is_split, Mux(second, Kind.NON_POPULAR, Kind.POPULAR), Kind.WHOLE)
         status = Signal(8)
         ok = status == Status.OK
-        m.d.comb += [
-            status.eq(Mux(refusal != 0, refusal, Mux(is_split & ~second, self.popular_status, self.status))),
-            self.o.p.tag.eq(command.tag),
-            self.o.p.status.eq(status),
-            self.o.p.kind.eq(kind),
-            self.o.p.opcode.eq(command.opcode),
-            self.o.p.cycles.eq(cycles),
-        ]
-        with m.If(ok):
-            m.d.comb += [
-                self.o.p.popular.eq(self.popular),
-                self.o.p.non_popular.eq(self.non_popular),
-                self.o.p.working_rows.eq(Mux(is_split & ~second, 0, self.working_rows)),
-                self.o.p.accesses.eq(self.accesses),
-                self.o.p.hot_accesses.eq(self.hot_accesses),
-            ]
-        with m.Elif(refusal != 0):
-            m.d.comb += self.o.p.address.eq(refused_address)
-        with m.Else():
-            m.d.comb += [
-                self.o.p.index.eq(self.index),
-                self.o.p.access.eq(self.access),
-                self.o.p.address.eq(Mux(is_split & ~second, self.popular_address, self.address)),
-            ]
+        popular_part = is_split & ~second
+        m.d.comb += status.eq(Mux(refusal != 0, refusal, Mux(popular_part, self.popular_status, self.status)))
+
+        def count(value):
+            return Mux(ok, value, 0)[:32]
+
+        def place(value, refused=0):
+            return Mux(ok, 0, Mux(refusal != 0, refused, value))
+
+        entry = {
+            "tag": command.tag,
+            "status": status,
+            "kind": kind,
+            "opcode": command.opcode,
+            "popular": count(self.popular),
+            "non_popular": count(self.non_popular),
+            "working_rows": count(Mux(popular_part, 0, self.working_rows)),
+            "accesses": count(self.accesses),
+            "hot_accesses": count(self.hot_accesses),
+            "cycles": cycles,
+            "index": place(self.index),
+            "access": place(self.access),
+            "address": place(Mux(popular_part, self.popular_address, self.address), refused_address),
+        }
+        completion = pack(m, completion_layout(), entry)
 
         m.d.comb += self.busy.eq(1)
         settle = Signal()
@@ -128,6 +129,7 @@ class CommandProcessor(wiring.Component):
                 m.d.sync += settle.eq(1)
                 ready = Mux(is_split & ~second, self.popular_done, self.done)
                 with m.If((refusal != 0) | (settle & ready)):
+                    m.d.sync += self.o.p.eq(completion)
                     m.next = "COMPLETE"
             with m.State("COMPLETE"):
                 m.d.comb += self.o.valid.eq(1)
@@ -142,3 +144,14 @@ class CommandProcessor(wiring.Component):
                 with m.If(self.o.ready):
                     m.next = "IDLE"
         return m
+
+
+def pack(m: Module, layout: data.StructLayout, fields: dict):
+    """The value of a structure: ``fields`` in their places, 0 elsewhere."""
+    parts = []
+    for name, field in layout:
+        part = Signal(field.width, name=f"entry_{name}") if name in fields else Const(0, field.width)
+        if name in fields:
+            m.d.comb += part.eq(fields[name])
+        parts.append(part)
+    return Cat(parts)

@@ -60,9 +60,7 @@ class Dispatcher(wiring.Component):
             self.waiting.valid.eq(self.i.valid & choice.finish & (self.keys.ready | ~any_key)),
             self.waiting.p.eq(self.i.p),
         ]
-        keys = [
-            Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(config.bus_words)
-        ]
+        keys = [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(config.bus_words)]
         for lane in range(config.lanes):
             m.d.comb += self.keys.p.keys[lane].eq(one_hot_mux(choice.lane_words[lane], keys))
         with m.If(fire):

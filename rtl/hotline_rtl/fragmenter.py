@@ -75,8 +75,7 @@ class Fragmenter(wiring.Component):
             self.non_popular.valid.eq(known & ~verdict.popular & ~verdict.drop),
             self.non_popular.p.eq(beats.o.p),
             beats.o.ready.eq(
-                verdicts.o.valid
-                & (verdict.drop | Mux(verdict.popular, self.popular.ready, self.non_popular.ready))
+                verdicts.o.valid & (verdict.drop | Mux(verdict.popular, self.popular.ready, self.non_popular.ready))
             ),
             verdicts.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
         ]

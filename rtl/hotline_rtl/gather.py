@@ -4,7 +4,7 @@ Every row read has a landing slot of its own, which is also its AXI ID, so respo
 order. A row is written when it is complete. One row request per cycle while slots are free.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -66,16 +66,24 @@ class Gather(wiring.Component):
         # Each key goes two ways: into the list of working keys, and to its address.
         m.submodules.address = address = RowAddress(config)
         wiring.connect(m, wiring.flipped(self.model), address.model)
-        both = self.key_words.ready & address.i.ready
+        listed, addressed = Signal(), Signal()  # this key has gone that way already
+        listing = listed | self.key_words.ready
+        addressing = addressed | address.i.ready
         m.d.comb += [
-            self.key_words.valid.eq(self.keys.valid & address.i.ready),
-            self.key_words.p.data[:32].eq(self.keys.p.table),
-            self.key_words.p.data[32:64].eq(self.keys.p.row),
+            self.key_words.valid.eq(self.keys.valid & ~listed),
+            self.key_words.p.data[:64].eq(
+                Cat(
+                    self.keys.p.table, Const(0, 32 - config.table_bits),
+                    self.keys.p.row, Const(0, 32 - config.row_bits),
+                )
+            ),
             self.key_words.p.count.eq(2),
-            address.i.valid.eq(self.keys.valid & self.key_words.ready),
+            address.i.valid.eq(self.keys.valid & ~addressed),
             address.i.p.key.eq(self.keys.p),
-            self.keys.ready.eq(both),
-        ]
+            self.keys.ready.eq(listing & addressing),
+        ]  # fmt: skip
+        with m.If(self.keys.valid):
+            m.d.sync += [listed.eq(listing & ~addressing), addressed.eq(addressing & ~listing)]
 
         # Free slots. After reset they are dealt out one by one, and their counters cleared.
         m.submodules.free = free = StreamFifo(slot_bits, 1 << max(1, ceil_log2(slots)))
@@ -222,9 +230,7 @@ class Gather(wiring.Component):
         m.d.comb += [
             self.outstanding.eq(in_flight),
             self.keys_done.eq(keys_in == self.count),
-            self.idle.eq(
-                (sent == self.count) & ~s2_valid & (feed.level == 0) & (rows.level == 0) & writer.idle
-            ),
+            self.idle.eq((sent == self.count) & ~s2_valid & (feed.level == 0) & (rows.level == 0) & writer.idle),
         ]
 
         # A read error is reported with the row's address, read back when the row leaves.

@@ -98,7 +98,7 @@ class ReadMaster(wiring.Component):
         ]
         for c, base in enumerate(bases):
             client = self.clients[c]
-            mine = (r_id >= base) & (r_id < base + self.ids[c])
+            mine = (r_id < base + self.ids[c]) & (r_id >= base if base else 1)
             m.d.comb += [
                 client.beat_valid.eq(r_valid & mine),
                 client.beat_data.eq(r_data),

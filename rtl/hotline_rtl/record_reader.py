@@ -48,6 +48,7 @@ class RecordReader(wiring.Component):
         m.submodules.queue = queue = WordQueue(self.config)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
+        active = Signal()
         sample = Signal(COUNT_BITS + 1)
         beat = Signal(range(self.config.record_beats))
         left = Signal.like(self.sample_words)  # words of the record that have not left
@@ -56,7 +57,7 @@ class RecordReader(wiring.Component):
         last = left <= space
         count = Mux(last, left, space)
         m.d.comb += [
-            queue.take.valid.eq(sample != self.samples),
+            queue.take.valid.eq(active),
             queue.take.p.offset.eq(first),
             queue.take.p.count.eq(count),
             self.o.valid.eq(queue.o.valid),
@@ -75,8 +76,9 @@ class RecordReader(wiring.Component):
                 left.eq(Mux(last, self.sample_words, left - count)),
                 beat.eq(Mux(last, 0, beat + 1)),
                 sample.eq(sample + last),
+                active.eq(~self.o.p.end),
             ]
         with m.If(self.start):
-            m.d.sync += [sample.eq(0), beat.eq(0), left.eq(self.sample_words)]
+            m.d.sync += [active.eq(1), sample.eq(0), beat.eq(0), left.eq(self.sample_words)]
             m.d.comb += queue.clear.eq(1)
         return m

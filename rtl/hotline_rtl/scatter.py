@@ -4,11 +4,11 @@ One beat per cycle. A key that names no row ends the command; the rows before it
 """
 
 from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
-from .layouts import COUNT_BITS, words_layout
+from .layouts import COUNT_BITS
 from .model_store import ModelSignature
 from .read_master import ReadClientSignature
 from .row_address import RowAddress

@@ -13,7 +13,17 @@ from .accelerator import Accelerator
 from .config import AcceleratorConfig
 
 RAM_FILE = Path(__file__).with_name("hotline_ram.v")
-WAIVER_FILE = Path(__file__).with_name("waivers.vlt")
+
+#: Verilator warnings that generated Verilog gives by its nature, and why each is harmless here.
+WAIVERS = {
+    "DECLFILENAME": "one file holds all modules",
+    "UNUSEDSIGNAL": "carries and fields that a configuration does not need stay in sight",
+    "WIDTHEXPAND": "operands of unlike widths are meant: unsigned values are zero-extended",
+    "WIDTHTRUNC": "a reduction to one bit is written as a logical operator on a vector",
+    "PROCASSINIT": "registers have a reset value and the same initial value",
+    "CASEINCOMPLETE": "cases without an entry keep the value that was assigned before them",
+    "CMPCONST": "comparisons at the end of a range are constant in some configurations",
+}
 
 
 def component_verilog(component: wiring.Component, name: str) -> str:
@@ -22,7 +32,7 @@ def component_verilog(component: wiring.Component, name: str) -> str:
     from amaranth.back import verilog
 
     ports = {}
-    for path, member, value in component.signature.flatten(component):
+    for path, _, value in component.signature.flatten(component):
         port = "_".join(str(part) for part in path)
         ports[port] = (value.as_value() if hasattr(value, "as_value") else value, None)
     text = verilog.convert(
@@ -36,4 +46,6 @@ def accelerator_verilog(config: AcceleratorConfig) -> str:
     """Verilog of the accelerator, top module ``hotline``, after a header with version and sizes."""
     header = [f"// Hotline accelerator {VERSION}, BSD-2-Clause. Configuration {config.digest()}:"]
     header += [f"//   {name} = {value}" for name, value in asdict(config).items()]
+    header += [""]
+    header += [f"/* verilator lint_off {name} */  // {why}" for name, why in WAIVERS.items()]
     return "\n".join(header) + "\n\n" + component_verilog(Accelerator(config), "hotline")

@@ -47,11 +47,11 @@ class WordQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words = self.config.bus_words
-        queue = Signal(2 * self.config.bus_bits)  # words at and above `level` are 0
+        held = Signal(2 * self.config.bus_bits)  # words at and above `level` are 0
         level = self.level
 
         taken = Signal(self.config.bus_bits)
-        m.d.comb += taken.eq(queue[: self.config.bus_bits] & word_mask(m, self.take.p.count, words))
+        m.d.comb += taken.eq(held[: self.config.bus_bits] & word_mask(m, self.take.p.count, words))
         leave = Signal(range(words + 1))
         left = Signal.like(level)
         enter = Signal(range(words + 1))
@@ -70,10 +70,9 @@ class WordQueue(wiring.Component):
         m.d.comb += fresh.eq(
             shift_words(m, self.i.p.data, self.i.p.offset, words, left=False) & word_mask(m, enter, words)
         )
-        rest = shift_words(m, queue, leave, 2 * words, left=False)
+        rest = shift_words(m, held, leave, 2 * words, left=False)
         appended = shift_words(m, fresh, left[:-1], 2 * words, left=True)
-        m.d.sync += [queue.eq(rest | Mux(enter == 0, 0, appended)), level.eq(left + enter)]
+        m.d.sync += [held.eq(rest | Mux(enter == 0, 0, appended)), level.eq(left + enter)]
         with m.If(self.clear):
-            m.d.sync += [queue.eq(0), level.eq(0)]
+            m.d.sync += [held.eq(0), level.eq(0)]
         return m
-

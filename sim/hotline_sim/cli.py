@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+from rich.console import Console
+
 from hotline_rtl import VERSION
 from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
-from rich.console import Console
 
 #: Exit codes: RTL and golden agree; they differ; input or tools that cannot be used.
 AGREE, DIFFER, UNUSABLE = 0, 1, 2
@@ -22,6 +23,8 @@ app = typer.Typer(
 )  # fmt: skip
 trace_app = typer.Typer(help="Make, convert and describe traces.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
+bench_app = typer.Typer(help="Measure: figures with the command that gives them.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
 out = Console()
 err = Console(stderr=True)
 
@@ -96,7 +99,13 @@ def run(
     engine: Annotated[Engine, typer.Option("--engine", help="cosim is fast; cocotb is the reference bench.")] = Engine.cosim,
     host_latency: Annotated[int, typer.Option("--host-latency", min=0, help="Cycles from a host read to its data.")] = 100,
     device_latency: Annotated[int, typer.Option("--device-latency", min=0, help="The same of device memory.")] = 40,
-    jitter: Annotated[bool, typer.Option("--jitter/--no-jitter", help="Random latencies up to 3 times as long, reordered and interleaved responses, stalls.")] = False,
+    jitter: Annotated[
+        bool,
+        typer.Option(
+            "--jitter/--no-jitter",
+            help="Hostile memories: latencies up to 3 times as long, reordering, interleaving, stalls.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the memories' random behaviour; never changes results.")] = 1,
     waves: Annotated[bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")] = False,
     json_file: JsonOption = None,
@@ -177,6 +186,40 @@ def trace_shapes() -> None:
     from .report import shapes_table
 
     out.print(shapes_table())
+
+
+@bench_app.command("engines")
+def bench_engines(
+    samples: Annotated[int, typer.Option("--samples", min=1, help="For the co-simulation.")] = 100_000,
+    cocotb_samples: Annotated[int, typer.Option("--cocotb-samples", min=1, help="For cocotb.")] = 500,
+    preset: PresetOption = "ecp5",
+    settings: SetOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
+    json_file: JsonOption = None,
+) -> None:
+    """Run the main job on both engines, every byte compared, and print how fast each is."""
+    from .memory_model import MemoryTiming
+    from .report import engines_table
+    from .runner import run_job
+
+    config = configuration(preset, settings)
+    timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
+    measured = []
+    for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples)):
+        measured.append(
+            run_job(
+                f"synthetic:criteo-kaggle,samples={count}", config, batch_size=batch_size, learn=0.05, resident=-1,
+                dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
+            )
+        )  # fmt: skip
+    table, numbers = engines_table(measured)
+    out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    if any(results.difference for _, results in measured):
+        out.print("[bold red]RTL differs from golden[/]")
+        raise typer.Exit(DIFFER)
+    out.print("[bold green]RTL == golden[/] in both")
 
 
 @app.command()

@@ -36,7 +36,8 @@ def _ports(verilog: str, top: str) -> list[str]:
 
 
 def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[str, str] | None = None,
-               waves: Path | None = None, test: str | None = None, timeout: float = 1500) -> None:  # fmt: skip
+               waves: Path | None = None, test: str | None = None, search_path: list[Path] | None = None,
+               timeout: float = 1500) -> None:  # fmt: skip
     """Builds ``verilog`` and runs the cocotb tests of ``test_module`` (or just ``test``) on it.
 
     The runner works in a child process, so that its environment changes stay there. Raises ToolError
@@ -60,20 +61,23 @@ def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[st
     with tempfile.TemporaryDirectory() as where:
         results = Path(where) / "results.xml"
         env = env | (environment or {})
-        env["PYTHONPATH"] = os.pathsep.join([p for p in sys.path if p])
         arguments = ["test", str(folder), top, str(int(bool(waves))), test_module, str(results), test or ""]
-        log = _child(arguments, env, Path(where), timeout)
+        log = _child(arguments, env, Path(where), timeout, search_path)
         cases = list(xml.etree.ElementTree.parse(results).iter("testcase")) if results.exists() else []
         failed = [c.get("name") for c in cases if c.find("failure") is not None or c.find("error") is not None]
         if failed or not cases:
             tail = "\n".join(log.splitlines()[-60:])
-            raise ToolError(f"cocotb, {test_module}: {'failed: ' + ', '.join(map(str, failed)) if failed else 'no test ran'}\n{tail}")
+            raise ToolError(
+                f"cocotb, {test_module}: {'failed: ' + ', '.join(map(str, failed)) if failed else 'no test ran'}\n{tail}"
+            )
         if waves and (Path(where) / "dump.vcd").exists():
             (Path(where) / "dump.vcd").replace(waves)
 
 
-def _child(arguments: list[str], env: dict[str, str], cwd: Path, timeout: float) -> str:
-    env = {**env, "PYTHONPATH": os.pathsep.join([p for p in sys.path if p])}
+def _child(arguments: list[str], env: dict[str, str], cwd: Path, timeout: float,
+           search_path: list[Path] | None = None) -> str:  # fmt: skip
+    path = [str(p) for p in search_path or []] + [p for p in sys.path if p]
+    env = {**env, "PYTHONPATH": os.pathsep.join(path)}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "hotline_sim.cocotb_build", *arguments],

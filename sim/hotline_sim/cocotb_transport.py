@@ -6,14 +6,14 @@ stepped at every clock edge.
 
 import ctypes
 
+import cocotb
 from cocotb.clock import Clock
 from cocotb.task import resume
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
+
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.config import AcceleratorConfig
-
-import cocotb
 
 from .memory_model import (
     CInputs,
@@ -35,16 +35,26 @@ class CocotbMemory(ModelledMemory):
     def __init__(self, dut, prefix: str, image: MemoryImage, timing: MemoryTiming, bus_bytes: int, burst_beats: int):
         library = memory_library()
         settings = c_settings(timing, bus_bytes, burst_beats)
-        handle = library.memory_create(
-            ctypes.byref(settings), image.base, data_pointer(image), len(image.data)
-        )
+        handle = library.memory_create(ctypes.byref(settings), image.base, data_pointer(image), len(image.data))
         super().__init__(library, handle, image)
         self.bus_bytes = bus_bytes
         self.inputs, self.outputs = CInputs(), COutputs()
         self.driven: dict[str, int] = {}
         self.signals = {}
         for channel in ("ar", "aw", "w", "b", "r"):
-            for name in ("valid", "ready", "id", "addr", "len", "size", "burst", "data", "strb", "last", "resp"):
+            for name in (
+                "valid",
+                "ready",
+                "id",
+                "addr",
+                "len",
+                "size",
+                "burst",
+                "data",
+                "strb",
+                "last",
+                "resp",
+            ):
                 handle = getattr(dut, f"{prefix}_{channel}{name}", None)
                 if handle is not None:
                     self.signals[channel + name] = handle

@@ -32,7 +32,10 @@ def build(verilog: str, *, waves: bool = False) -> Path:
     sources = [SOURCES / name for name in ("cosim.cpp", "axi_memory.cpp", "axi_memory.h")]
     options = VERILATOR_OPTIONS + (["--trace"] if waves else [])
     texts = [source.read_text() for source in sources]
-    with cached_build("cosim", verilog, *texts, *options, verilator.description, python_tag()) as (folder, built):
+    with cached_build("cosim", verilog, *texts, *options, verilator.description, python_tag()) as (
+        folder,
+        built,
+    ):
         target = folder / "libhotline_cosim.so"
         if built:
             return target
@@ -78,7 +81,7 @@ class CosimTransport:
         path = build(verilog or accelerator_verilog(config), waves=waves is not None)
         self.library = library = ctypes.CDLL(str(path))
         pointer, u64, u32 = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32
-        memory = [ctypes.POINTER(CSettings), u64, pointer, u64]
+        memory: tuple = (ctypes.POINTER(CSettings), u64, pointer, u64)
         library.cosim_create.restype = pointer
         library.cosim_create.argtypes = [*memory, *memory, ctypes.c_char_p]
         library.cosim_destroy.argtypes = [pointer]

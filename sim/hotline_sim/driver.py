@@ -165,12 +165,8 @@ class Driver:
             spans.append((device, "working_rows", command.working_rows, rows * model.row_bytes // 4))
         for image, name, address, words in spans:
             if address % BUFFER_ALIGNMENT:
-                raise ValueError(
-                    f"{opcode.name}: {name} at {address:#x} must be a multiple of {BUFFER_ALIGNMENT}"
-                )
-            if not any(
-                b.address <= address and address + 4 * words <= b.end for b in image.buffers.values()
-            ):
+                raise ValueError(f"{opcode.name}: {name} at {address:#x} must be a multiple of {BUFFER_ALIGNMENT}")
+            if not any(b.address <= address and address + 4 * words <= b.end for b in image.buffers.values()):
                 raise ValueError(f"{opcode.name}: {name}, {4 * words} bytes at {address:#x}, is in no buffer")
         if model and opcode in (Opcode.LEARN, Opcode.SPLIT):
             samples = host.words(command.source, command.samples * model.sample_words)
@@ -250,7 +246,9 @@ def check_model(config: AcceleratorConfig, model: Model) -> None:
         raise ValueError(f"rows of {model.row_bytes} bytes; max_row_bytes={config.max_row_bytes}")
     for number, table in enumerate(model.tables):
         if not 1 <= table.rows <= 1 << config.row_bits:
-            raise ValueError(f"table {number} has {table.rows} rows; this configuration has row_bits={config.row_bits}")
+            raise ValueError(
+                f"table {number} has {table.rows} rows; this configuration has row_bits={config.row_bits}"
+            )
         if table.base % 4 or table.stride % 4 or not model.row_bytes <= table.stride < 1 << 20:
             raise ValueError(
                 f"table {number}: base {table.base:#x} and stride {table.stride} must be multiples of 4, "
@@ -260,4 +258,3 @@ def check_model(config: AcceleratorConfig, model: Model) -> None:
             raise ValueError(f"table {number} ends beyond address_bits={config.address_bits}")
         if table.resident and table.first_slot + table.rows >= 1 << 31:
             raise ValueError(f"table {number}: slots from {table.first_slot} on do not fit 31 bits")
-

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import BUFFER_ALIGNMENT, NO_ACCESS, Command, Opcode
 from hotline_golden.machine import Machine

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+
 from hotline_golden.memory import MemoryImage
 
 from .toolchain import cached_build, cxx, python_tag, run_tool
@@ -109,9 +110,7 @@ def c_ranges(image: MemoryImage, writable: set[str]) -> ctypes.Array:
 
 def c_faults(faults: list[Fault]) -> ctypes.Array:
     """The C array for ``faults``."""
-    return (CFault * len(faults))(
-        *[CFault(f.address, f.size, f.on_read, f.on_write, f.response) for f in faults]
-    )
+    return (CFault * len(faults))(*[CFault(f.address, f.size, f.on_read, f.on_write, f.response) for f in faults])
 
 
 def declare_memory(library: ctypes.CDLL) -> None:
@@ -132,13 +131,32 @@ def memory_library() -> ctypes.CDLL:
     with cached_build("memory", text, python_tag()) as (folder, built):
         target = folder / "libhotline_memory.so"
         if not built:
-            command = [cxx(), "-std=c++17", "-O2", "-shared", "-fPIC", "-o", target, SOURCES / "axi_memory.cpp"]
+            command = [
+                cxx(),
+                "-std=c++17",
+                "-O2",
+                "-shared",
+                "-fPIC",
+                "-o",
+                target,
+                SOURCES / "axi_memory.cpp",
+            ]
             run_tool(command, env=dict(os.environ), cwd=folder, what="Compiling the memory model")
     library = ctypes.CDLL(str(target))
     library.memory_create.restype = ctypes.c_void_p
-    library.memory_create.argtypes = [ctypes.POINTER(CSettings), ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64]
+    library.memory_create.argtypes = [
+        ctypes.POINTER(CSettings),
+        ctypes.c_uint64,
+        ctypes.c_void_p,
+        ctypes.c_uint64,
+    ]
     library.memory_destroy.argtypes = [ctypes.c_void_p]
-    library.memory_edge.argtypes = [ctypes.c_void_p, ctypes.POINTER(CInputs), ctypes.POINTER(COutputs), ctypes.c_int]
+    library.memory_edge.argtypes = [
+        ctypes.c_void_p,
+        ctypes.POINTER(CInputs),
+        ctypes.POINTER(COutputs),
+        ctypes.c_int,
+    ]
     declare_memory(library)
     return library
 
@@ -162,7 +180,7 @@ class ModelledMemory:
         """Bursts, beats and the most reads outstanding, since the start."""
         found = CStatistics()
         self.library.memory_statistics(self.handle, ctypes.byref(found))
-        return {name: getattr(found, name) for name, _ in found._fields_}
+        return {field[0]: getattr(found, field[0]) for field in found._fields_}
 
     @property
     def violation(self) -> str:

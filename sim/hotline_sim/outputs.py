@@ -13,9 +13,7 @@ from .session import Results, SplitOutput
 from .traces import Trace
 from .traces.trace import TraceError, load_npz
 
-INITIAL_RULE = (
-    "value c of row r of table t is (h >> 40) / 2**24 - 0.5, where h = splitmix64(t << 48 | r << 12 | c)"
-)
+INITIAL_RULE = "value c of row r of table t is (h >> 40) / 2**24 - 0.5, where h = splitmix64(t << 48 | r << 12 | c)"
 
 
 class OutputWriter:

@@ -3,10 +3,11 @@
 from dataclasses import asdict
 
 import numpy as np
+from rich.table import Table
+
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import NO_ACCESS
 from hotline_golden.oracle import most_frequent, popular_share
-from rich.table import Table
 
 from .job import Job
 from .session import Results
@@ -74,6 +75,20 @@ def results_table(job: Job, results: Results) -> Table:
     for name, value in rows:
         table.add_row(name, value)
     return table
+
+
+def engines_table(measured: list[tuple[Job, Results]]) -> tuple[Table, dict]:
+    """Speeds of the engines, each on its own number of samples."""
+    table = Table("engine", "samples", "cycles", "cycles/s", "samples/s", "RTL == golden",
+                  title=f"configuration {measured[0][0].config.digest()}, {measured[0][0].trace.name}")  # fmt: skip
+    numbers: dict = {"samples_per_second": {}, "cycles_per_second": {}}
+    for job, results in measured:
+        n = summary(job, results)
+        table.add_row(results.engine, f"{n['samples']:,}", f"{n['cycles']:,}", f"{n['cycles_per_second']:,.0f}",
+                      f"{n['samples_per_second']:,.0f}", "yes" if n["golden_match"] else "no")  # fmt: skip
+        for name in ("samples_per_second", "cycles_per_second"):
+            numbers[name][results.engine] = n[name]
+    return table, numbers
 
 
 def describe_trace(trace: Trace) -> tuple[list[Table], dict]:

@@ -3,10 +3,11 @@
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.verilog import accelerator_verilog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.verilog import accelerator_verilog
 
 from .cosim import CosimTransport
 from .job import Job, prepare

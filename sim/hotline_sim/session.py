@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from hotline_golden.bounds import split_bound
 from hotline_golden.layouts import Command, Completion, Opcode
 from hotline_golden.memory import MemoryImage
@@ -214,7 +215,10 @@ class Session:
         for ring in self.rings:
             words = ring.size // 4
             self.golden.host.words(ring.address, words)[:] = self.transport.host.words(ring.address, words)
-        pairs = [("host", self.transport.host, self.golden.host), ("device", self.transport.device, self.golden.device)]
+        pairs = [
+            ("host", self.transport.host, self.golden.host),
+            ("device", self.transport.device, self.golden.device),
+        ]
         for name, rtl, golden in pairs:
             if difference := first_difference(rtl, golden, name):
                 raise Mismatch(difference)

@@ -64,7 +64,9 @@ def read_criteo(path: Path, *, rule: str = "hash", seed: int = 1, table_rows: li
             row = [int(x, 16) if x else EMPTY for x in fields[1 + INTEGERS :]]
         except ValueError:
             column, text = _first_bad(fields, 1 + INTEGERS, expected, lambda x: int(x, 16))
-            raise TraceError(f"{where}, column {column + 1}: {text!r}; up to 8 hexadecimal digits are right") from None
+            raise TraceError(
+                f"{where}, column {column + 1}: {text!r}; up to 8 hexadecimal digits are right"
+            ) from None
         if any(v > 0xFFFF_FFFF and v != EMPTY or v < 0 for v in row):
             raise TraceError(f"{where}: a categorical value has more than 8 hexadecimal digits")
         values.append(row)

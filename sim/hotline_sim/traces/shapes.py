@@ -36,16 +36,17 @@ TAOBAO_HISTORY = 20
 class Shape:
     """``rows`` of each table, ``hot``: accesses of each, ``dense`` features.
 
-    ``exponent`` of the Zipf law of each column; ``correlation`` of the accesses of one sample (see
-    ``synthetic``); ``shared_table`` of an access block instead of its own; ``padded`` tables have
-    histories of random length.
+    ``exponent`` of the Zipf laws, which differ by up to ``spread`` from column to column;
+    ``correlation`` of the accesses of one sample (see ``synthetic``); ``padded`` tables have
+    histories of random length. The defaults give the skew of the first rows of Criteo Kaggle.
     """
 
     rows: list[int]
     hot: list[int]
     dense: int
-    exponent: float = 1.15
-    correlation: float = 0.5
+    exponent: float = 1.25
+    spread: float = 0.3
+    correlation: float = 0.3
     pattern: str = "zipf"
     padded: tuple[int, ...] = ()
 
@@ -55,7 +56,10 @@ SHAPES = {
     "criteo-terabyte": Shape(CRITEO_TERABYTE_ROWS, [1] * 26, 13),
     "avazu": Shape(AVAZU_ROWS, [1] * 22, 1),
     "taobao": Shape(
-        [*TAOBAO_ROWS, TAOBAO_ROWS[1], TAOBAO_ROWS[2]], [1, 1, 1, TAOBAO_HISTORY, TAOBAO_HISTORY], 1, padded=(3, 4)
+        [*TAOBAO_ROWS, TAOBAO_ROWS[1], TAOBAO_ROWS[2]],
+        [1, 1, 1, TAOBAO_HISTORY, TAOBAO_HISTORY],
+        1,
+        padded=(3, 4),
     ),
     "mlperf-v2": Shape(MLPERF_V2_ROWS, MLPERF_V2_HOT, 13),
     "uniform": Shape([100_000] * 8, [1] * 8, 2, pattern="uniform"),

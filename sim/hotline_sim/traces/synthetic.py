@@ -1,6 +1,7 @@
 """Generated traces whose samples are skewed and correlated as those of real click logs.
 
-Each column follows a bounded Zipf law of its own order of rows. The accesses of one sample are
+Each column follows a bounded Zipf law of its own, with its own order of rows and an exponent near the
+shape's. The accesses of one sample are
 correlated by a Gaussian copula: sample ``i`` has a normal ``z_i``, access ``j`` of it a normal
 ``e_ij``, and the access takes the quantile ``Phi(sqrt(c) z_i + sqrt(1 - c) e_ij)`` of its column, so a
 sample tends to be wholly popular or rare in several columns at once; ``c`` is the shape's
@@ -95,7 +96,10 @@ def _rows(shape: Shape, sizes, table_of, samples: int, exponent: float, correlat
         if shape.pattern == "uniform":
             rows[:, access] = np.minimum(random.random(samples) * size, size - 1)
             continue
-        ranks = zipf_rank(quantile, size, exponent)
+        own_exponent = exponent + shape.spread * ((access * 7 % 26) / 13 - 1)
+        if abs(own_exponent - 1) < 0.01:
+            own_exponent = 1.01
+        ranks = zipf_rank(quantile, size, own_exponent)
         if shape.pattern == "drift":
             # The order of popularity moves on by a tenth of the head each tenth of the trace.
             ranks = (ranks + (np.arange(samples) * 10 // samples) * (size // 100)) % size

@@ -1,0 +1,53 @@
+# `make run` and `make test` are all that is needed; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+export HOTLINE_BUILD := $(CURDIR)/build
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow lint format registers wheel clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(VENV)/bin/python:
+	@echo "Creating $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the main job needs ..."
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing what the tests need (PyTorch included) ..."
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.run
+
+run: $(VENV)/.run  ## The main job: a generated click log through the RTL, compared with golden
+	@$(BIN)/hotline run
+
+test: $(VENV)/.test  ## All default tests, cocotb regressions on Verilator included
+	@$(BIN)/hotline version
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
+
+test-slow: $(VENV)/.test  ## Tests that take minutes: more configurations, 100 000 samples
+	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(VENV)/.test  ## ruff, mypy and the layering check
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: $(VENV)/.test  ## Format the code
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
+
+registers: $(VENV)/.test  ## docs/registers.md and build/hotline.h from the SystemRDL file
+	@$(BIN)/python docs/generate.py
+
+wheel: $(VENV)/.test  ## Build the wheel into dist/
+	@$(BIN)/python -m build --wheel -q
+
+clean:  ## Remove builds; the virtual environment stays
+	rm -rf build dist *.egg-info

@@ -1,0 +1,131 @@
+"""The sequential machine: effects of commands, and every status it can give."""
+
+import numpy as np
+import pytest
+
+from hotline_golden.keys import KeySpace
+from hotline_golden.layouts import Command, Completion, Kind, Opcode, Status
+from hotline_golden.machine import Machine
+from hotline_golden.memory import MemoryPlan
+from hotline_golden.model import Model, Table
+from hotline_golden.tracker import Tracker
+
+SAMPLES = 12
+
+
+@pytest.fixture
+def machine():
+    plan = MemoryPlan(0x1000)
+    tables = [plan.add(f"table {n}", rows * 16, alignment=4) for n, rows in enumerate((50, 200))]
+    plan.add("samples", SAMPLES * 4 * 4)
+    plan.add("hot list", 64 * 8)
+    host = plan.image()
+    device_plan = MemoryPlan(1 << 20)
+    for name, size in {"popular": 4096, "non-popular": 4096, "keys": 512, "rows": 8192}.items():
+        device_plan.add(name, size)
+    model = Model(tuple(Table(b.address, b.size // 16, 16) for b in tables), (0, 1, 1), 1, 16)
+    g = np.random.default_rng(0)
+    host.data[:] = g.integers(0, 256, len(host.data))
+    samples = np.stack([g.integers(0, n, SAMPLES) for n in (1 << 30, 50, 200, 200)], axis=1)
+    host.words(host.buffers["samples"].address, SAMPLES * 4)[:] = samples.reshape(-1)
+    tracker = Tracker(KeySpace(5, 16, 1), 16, 4)
+    return Machine(tracker, model, host, device_plan.image(), working_rows=64, max_record_words=16,
+                   max_row_bytes=64)  # fmt: skip
+
+
+def split_command(m, **changes):
+    d = m.device.buffers
+    fields = dict(opcode=Opcode.SPLIT, samples=SAMPLES, source=m.host.buffers["samples"].address,
+                  popular=d["popular"].address, non_popular=d["non-popular"].address,
+                  working_keys=d["keys"].address, working_rows=d["rows"].address, working_limit=64)  # fmt: skip
+    return Command(**(fields | changes))
+
+
+def test_commands_and_completions_survive_their_words():
+    command = Command(5, 7, 3, 1 << 40, 64, 128, 192, 256, 9, 1, 4)
+    assert Command.from_words(command.words()) == command
+
+
+def test_what_is_gathered_then_scattered_is_as_it_was(machine):
+    before = machine.host.data.copy()
+    popular, done = machine.execute(split_command(machine))
+    assert (popular.kind, done.kind) == (Kind.POPULAR, Kind.NON_POPULAR)
+    assert popular.popular + popular.non_popular == SAMPLES
+    assert done.working_rows == len(machine.last_split.working_keys)
+    d = machine.device.buffers
+    (scattered,) = machine.execute(
+        Command(Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address,
+                working_rows=d["rows"].address)
+    )  # fmt: skip
+    assert scattered.status == Status.OK
+    assert np.array_equal(machine.host.data, before)
+
+
+def test_learning_makes_samples_popular(machine):
+    source = machine.host.buffers["samples"].address
+    (learnt,) = machine.execute(Command(Opcode.LEARN, samples=SAMPLES, source=source))
+    assert learnt.accesses == 3 * SAMPLES
+    popular, _ = machine.execute(split_command(machine))
+    assert popular.popular > SAMPLES // 2 and popular.hot_accesses > 2 * SAMPLES
+    machine.execute(Command(Opcode.CLEAR))
+    assert machine.execute(split_command(machine))[0].popular == 0
+
+
+def test_dump_and_load_through_memory(machine):
+    source = machine.host.buffers["samples"].address
+    hot = machine.host.buffers["hot list"].address
+    machine.execute(Command(Opcode.LEARN, samples=SAMPLES, source=source))
+    expected = machine.tracker.dump()
+    machine.execute(Command(Opcode.DUMP, source=hot))
+    machine.execute(Command(Opcode.CLEAR))
+    assert machine.execute(Command(Opcode.LOAD, source=hot))[0].status == Status.OK
+    assert np.array_equal(machine.tracker.dump(), expected)
+
+
+def statuses(completions: list[Completion]) -> list[int]:
+    return [c.status for c in completions]
+
+
+def test_every_status(machine):
+    m = machine
+    assert statuses(m.execute(Command(99))) == [Status.UNKNOWN_OPCODE]
+    assert statuses(m.execute(split_command(m, flags=1))) == [Status.UNSUPPORTED] * 2
+    bad = m.execute(split_command(m, non_popular=68))
+    assert statuses(bad) == [Status.MISALIGNED_ADDRESS] * 2 and bad[0].address == 68
+    assert statuses(m.execute(split_command(m, samples=0))) == [Status.BAD_COUNT] * 2
+    assert statuses(m.execute(split_command(m, samples=(1 << 20) + 1))) == [Status.BAD_COUNT] * 2
+    overflow = m.execute(split_command(m, working_limit=2))
+    assert statuses(overflow) == [Status.OK, Status.WORKING_SET_OVERFLOW]
+    assert overflow[1].index in (0, 1)
+    m.host.words(m.host.buffers["hot list"].address, 1)[0] = 5
+    before = m.tracker.dump()
+    assert statuses(m.execute(Command(Opcode.LOAD, source=m.host.buffers["hot list"].address))) == [
+        Status.BAD_HOT_LIST
+    ]
+    assert np.array_equal(m.tracker.dump(), before)
+    m.host.words(m.host.buffers["samples"].address + 16 * 3, 4)[2] = 200
+    bad = m.execute(split_command(m))
+    assert statuses(bad) == [Status.ROW_OUTSIDE_TABLE] * 2 and (bad[0].index, bad[0].access) == (3, 1)
+    m.max_record_words = 4
+    assert statuses(m.execute(split_command(m))) == [Status.NO_MODEL] * 2
+
+
+def test_a_bad_row_ends_learning_where_it_stands(machine):
+    m = machine
+    source = m.host.buffers["samples"].address
+    m.execute(Command(Opcode.LEARN, samples=3, source=source))
+    expected = m.tracker.dump()
+    m.execute(Command(Opcode.CLEAR))
+    m.host.words(source + 16 * 3, 4)[1] = 50
+    assert statuses(m.execute(Command(Opcode.LEARN, samples=SAMPLES, source=source))) == [Status.ROW_OUTSIDE_TABLE]
+    assert np.array_equal(m.tracker.dump(), expected)
+
+
+def test_a_key_that_names_no_row_ends_a_scatter(machine):
+    m = machine
+    _, done = m.execute(split_command(m))
+    d = m.device.buffers
+    m.device.words(d["keys"].address + 8 * 2, 2)[:] = (1, 200)
+    (c,) = m.execute(Command(Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address,
+                             working_rows=d["rows"].address))  # fmt: skip
+    assert (c.status, c.index) == (Status.ROW_OUTSIDE_TABLE, 2)

@@ -1,0 +1,52 @@
+import dataclasses
+
+import pytest
+
+from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
+
+
+def test_presets_are_what_the_design_asks_for():
+    assert PRESETS["ecp5"].tracker_entries >= 16 << 10 and PRESETS["ecp5"].lanes >= 4
+    alveo = PRESETS["alveo"]
+    assert (alveo.lanes, alveo.bus_bits) == (16, 512) and alveo.tracker_entries >= 512 << 10
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"lanes": 3}, "lanes must be 1, 2, 4, 8 or 16, not 3"),
+        ({"bus_bits": 96}, "bus_bits must be 64, 128, 256 or 512, not 96"),
+        ({"tracker_sets": 100}, "tracker_sets must be a power of two"),
+        ({"outstanding_rows": 15}, "outstanding_rows must be 1 to 14"),
+        ({"max_row_bytes": 1028}, "max_row_bytes"),
+        ({"policy": "lru"}, "policy must be one of srrip"),
+        ({"working_rows": 48}, "working_rows must be a power of two"),
+        ({"max_record_words": 8, "bus_bits": 512}, "max_record_words"),
+    ],
+)
+def test_impossible_sizes_are_refused_by_name_and_value(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(AcceleratorConfig(), **change)
+
+
+def test_types_are_checked():
+    with pytest.raises(TypeError, match="lanes must be int, not '2'"):
+        AcceleratorConfig(lanes="2")
+
+
+def test_settings_apply_together_and_name_what_is_wrong():
+    config = preset("tiny").with_settings(["lanes=4", "bus_bits=0x80", "policy=srrip"])
+    assert (config.lanes, config.bus_bits) == (4, 128)
+    for setting, message in (
+        ("lane=4", "name=value"),
+        ("lanes", "name=value"),
+        ("lanes=four", "not a whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            preset("tiny").with_settings([setting])
+    with pytest.raises(ValueError, match="unknown preset 'huge'"):
+        preset("huge")
+
+
+def test_digest_names_a_configuration():
+    assert preset("tiny").digest() == AcceleratorConfig().digest() != preset("ecp5").digest()

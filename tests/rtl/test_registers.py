@@ -1,0 +1,59 @@
+"""The SystemRDL file is the one description of the registers."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from systemrdl import RDLCompiler
+
+from hotline_rtl.register_map import RDL_FILE, registers
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_identification_comes_first_and_addresses_do_not_clash():
+    found = registers()
+    assert [found[n].address for n in ("id", "version", "capability")] == [0, 4, 8]
+    addresses = [r.address for r in found.values()]
+    assert len(set(addresses)) == len(addresses) and all(a % 4 == 0 for a in addresses)
+    assert max(addresses) < 4096
+
+
+def test_fields_do_not_overlap():
+    for register in registers().values():
+        used = 0
+        for field in register.fields:
+            bits = ((1 << field.width) - 1) << field.low
+            assert not used & bits and bits < 1 << 32, register.name
+            used |= bits
+
+
+def test_c_header_compiles_and_agrees_with_the_rtl(tmp_path):
+    from peakrdl_cheader.exporter import CHeaderExporter
+
+    compiler = RDLCompiler()
+    compiler.compile_file(str(RDL_FILE))
+    header = tmp_path / "hotline.h"
+    CHeaderExporter().export(compiler.elaborate("hotline"), str(header), testcase=False)
+    names = [n for n in registers() if not re.search(r"_(lo|hi)$", n) or registers()[n].address < 0x100]
+    lines = [f'printf("%zu {name}\\n", offsetof(hotline_t, {name}));' for name in names]
+    program = tmp_path / "offsets.c"
+    program.write_text(
+        '#include <stddef.h>\n#include <stdio.h>\n#include "hotline.h"\nint main(void) {\n'
+        + "\n".join(lines) + "\nreturn 0;\n}\n"
+    )  # fmt: skip
+    subprocess.run(["gcc", "-o", tmp_path / "offsets", program], check=True)
+    printed = subprocess.run([tmp_path / "offsets"], capture_output=True, text=True, check=True).stdout
+    for line in printed.splitlines():
+        offset, name = line.split()
+        assert int(offset) == registers()[name].address
+
+
+def test_register_page_is_up_to_date():
+    page = (ROOT / "docs" / "registers.md").read_text()
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert page == generate.register_page(), "run `make registers`"

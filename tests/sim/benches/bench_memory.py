@@ -1,0 +1,159 @@
+"""Blocks that move data: linear reader and writer, gather, scatter."""
+
+import cocotb
+import numpy as np
+from bench_common import (
+    CONFIG,
+    STALLS,
+    TIMINGS,
+    WORDS,
+    Memory,
+    beats_of,
+    drive_model,
+    rng,
+    small_model,
+    words_of,
+)
+from cocotb.triggers import RisingEdge
+
+from hotline_rtl.layouts import key_layout, words_layout
+from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+
+LAYOUT = words_layout(CONFIG)
+
+
+@cocotb.test()
+async def reader_delivers_the_buffer(dut):
+    for n, timing in enumerate(TIMINGS):
+        memory = Memory(dut, "bus", {"gap": 64 * 61, "buffer": 8192}, timing)
+        sink = StreamSink(dut, "o", LAYOUT, STALLS[n % len(STALLS)][1], n)
+        dut.abort.value, dut.start_valid.value = 0, 0
+        await start(dut)
+        for words in (1, WORDS, WORDS + 1, 33, 700, 2048):
+            sink.got.clear()
+            dut.start_payload.value = memory.address("buffer") | words << CONFIG.address_bits
+            await pulse(dut, start_valid=1)
+            await RisingEdge(dut.clk)
+            await until(dut, lambda: int(dut.busy.value) == 0, "reader")
+            got = [w for g in sink.got for w in words_of(g)]
+            assert got == memory.words("buffer", words).tolist()
+            assert int(dut.error.value) == 0
+        # An abort in the middle ends the transfer cleanly, and the next one works.
+        dut.start_payload.value = memory.address("buffer") | 2048 << CONFIG.address_bits
+        await pulse(dut, start_valid=1)
+        for _ in range(15):
+            await RisingEdge(dut.clk)
+        dut.abort.value = 1
+        await until(dut, lambda: int(dut.busy.value) == 0, "abort")
+        dut.abort.value = 0
+        sink.got.clear()
+        dut.start_payload.value = memory.address("buffer") | 100 << CONFIG.address_bits
+        await pulse(dut, start_valid=1)
+        await until(dut, lambda s=sink: sum(g.count for g in s.got) >= 100, "after an abort")
+        assert [w for g in sink.got for w in words_of(g)] == memory.words("buffer", 100).tolist()
+        memory.check()
+
+
+@cocotb.test()
+async def writer_fills_the_buffer_and_nothing_else(dut):
+    for n, timing in enumerate(TIMINGS):
+        memory = Memory(dut, "bus", {"before": 4096 - 64 * 3, "buffer": 8192, "after": 64}, timing)
+        source = StreamSource(dut, "i", LAYOUT, STALLS[n % len(STALLS)][0], n)
+        dut.start.value = dut.flush.value = 0
+        await start(dut)
+        for words in (1, WORDS, WORDS + 1, 345, 2000):
+            memory.model.allow({"buffer"})
+            before = memory.image.data.copy()
+            dut.address.value = memory.address("buffer")
+            await pulse(dut, start=1)
+            r = rng(n)
+            values = [r.getrandbits(32) for _ in range(words)]
+            beats = beats_of(values, r)
+            for beat in beats:  # micro-batch records start at word 0 of a beat
+                beat["data"] >>= 32 * beat["offset"]
+                beat["offset"] = 0
+            source.put(beats)
+            await until(dut, lambda s=source: s.empty, "source")
+            dut.flush.value = 1
+            await RisingEdge(dut.clk)
+            await until(dut, lambda: int(dut.idle.value) == 1, "writer")
+            dut.flush.value = 0
+            expected = before.view(np.uint32)
+            at = (memory.address("buffer") - memory.image.base) // 4
+            expected[at : at + words] = values
+            assert np.array_equal(memory.image.data.view(np.uint32), expected)
+            memory.check()
+
+
+@cocotb.test()
+async def each_row_lands_in_its_place(dut):
+    for n, timing in enumerate(TIMINGS):
+        for row_bytes in (16, 64, 100, CONFIG.max_row_bytes):
+            host = Memory(dut, "host", {f"table {t}": 1200 * row_bytes for t in range(2)}, timing)
+            device = Memory(dut, "device", {"rows": 70 * row_bytes}, timing.with_seed(9))
+            model = small_model(host.image.base + 4, row_bytes)
+            device.model.allow({"rows"})
+            source = StreamSource(dut, "keys", key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
+            words = StreamSink(dut, "key_words", LAYOUT, "half", n)
+            dut.start.value = dut.count.value = 0
+            await start(dut)
+            await drive_model(dut, model)
+            for _ in range(CONFIG.outstanding_rows + 4):
+                await RisingEdge(dut.clk)
+            for count in (1, 60):
+                words.got.clear()
+                r = rng(n)
+                keys = [(t, r.randrange(model.tables[t].rows)) for t in r.choices([1, 2, 4], k=count)]
+                dut.base.value = device.address("rows")
+                await pulse(dut, start=1)
+                source.put({"table": t, "row": row} for t, row in keys)
+                dut.count.value = count
+                await RisingEdge(dut.clk)
+                await RisingEdge(dut.clk)
+                await until(dut, lambda: int(dut.idle.value) == 1 and int(dut.keys_done.value) == 1, "gather")
+                for k, (t, row) in enumerate(keys):
+                    expected = host.image.words(model.row_address(t, row), row_bytes // 4)
+                    got = device.image.words(device.address("rows") + k * row_bytes, row_bytes // 4)
+                    assert np.array_equal(got, expected), f"row {k} of {count}, {row_bytes} bytes"
+                assert int(dut.read_error.value) == int(dut.write_error.value) == 0
+                await until(dut, lambda c=count, w=words: len(w.got) >= c, "keys")
+                assert [tuple(words_of(g)) for g in words.got] == keys
+                dut.count.value = 0
+            host.check()
+            device.check()
+
+
+@cocotb.test()
+async def each_row_goes_back_to_its_table(dut):
+    for n, timing in enumerate(TIMINGS):
+        for row_bytes in (16, 100, CONFIG.max_row_bytes):
+            host = Memory(dut, "host", {"tables": 1200 * row_bytes}, timing)
+            device = Memory(dut, "device", {"keys": 512, "rows": 64 * row_bytes}, timing.with_seed(4))
+            model = small_model(host.image.base + 4, row_bytes)
+            host.model.allow({"tables"})
+            dut.start.value = 0
+            await start(dut)
+            await drive_model(dut, model)
+            r = rng(n)
+            every = [(t, row) for t in (1, 2, 4) for row in range(model.tables[t].rows)]
+            for count, bad in ((1, None), (50, None), (40, 17)):
+                keys = r.sample(every, count)
+                if bad is not None:
+                    keys[bad] = (2, 1 << 30)
+                device.words("keys", 2 * count)[:] = np.array(keys, np.uint32).reshape(-1)
+                expected = host.image.data.copy()
+                for k, (t, row) in enumerate(keys[:bad]):
+                    at = model.row_address(t, row) - host.image.base
+                    source = device.image.words(device.address("rows") + k * row_bytes, row_bytes // 4)
+                    expected[at : at + row_bytes] = source.view(np.uint8)
+                dut.count.value = count
+                dut.keys_base.value, dut.rows_base.value = device.address("keys"), device.address("rows")
+                await pulse(dut, start=1)
+                await RisingEdge(dut.clk)
+                await until(dut, lambda: int(dut.idle.value) == 1, "scatter")
+                assert np.array_equal(host.image.data, expected), f"{count} rows of {row_bytes} bytes"
+                assert int(dut.bad_key.value) == (bad is not None)
+                if bad is not None:
+                    assert int(dut.bad_index.value) == bad
+            host.check()
+            device.check()

@@ -1,0 +1,306 @@
+"""The way of a record: aligned, decoded, classified, fragmented, its cold rows numbered."""
+
+import cocotb
+import numpy as np
+from bench_common import CONFIG, KEYS, STALLS, WORDS, beats_of, drive_model, rng, small_model, words_of
+from cocotb.triggers import RisingEdge
+
+from hotline_golden.layouts import EMPTY_SLOT, NO_ACCESS, WORKING_ROW
+from hotline_golden.model import Model
+from hotline_golden.split import learn, split
+from hotline_golden.tracker import Tracker
+from hotline_golden.working_set import number_in_first_use_order
+from hotline_rtl.layouts import beat_layout, key_layout, words_layout
+from hotline_rtl.record_reader import record_beat_layout
+from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+
+BEAT = beat_layout(CONFIG)
+
+
+def random_samples(model: Model, count: int, salt: int, *, skew: float = 3.0, padding: float = 0.1) -> np.ndarray:
+    """uint32 [count, sample_words]; rows are skewed towards 0."""
+    g = np.random.default_rng(salt)
+    limits = model.rows[np.array(model.table_of)]
+    rows = np.minimum((g.random((count, model.accesses)) ** skew * limits), limits - 1).astype(np.uint32)
+    rows[g.random(rows.shape) < padding] = NO_ACCESS
+    payload = g.integers(0, 1 << 32, (count, model.payload_words)).astype(np.uint32)
+    return np.concatenate([payload, rows], axis=1)
+
+
+def record_beats(model: Model, samples: np.ndarray, masks: np.ndarray, *, tables: bool = True) -> list[dict]:
+    """beat_layout payloads of whole records; ``masks`` bool [samples, accesses]."""
+    beats = []
+    per_word_table = [0] * (1 + model.payload_words) + list(model.table_of)
+    for number, sample in enumerate(samples.tolist()):
+        words = [number, *sample]
+        mask = [False] * (1 + model.payload_words) + masks[number].tolist()
+        for at in range(0, len(words), WORDS):
+            part = words[at : at + WORDS]
+            fill = [0] * (WORDS - len(part))
+            beats.append({
+                "words": part + fill,
+                "tables": (per_word_table[at : at + WORDS] if tables else [0] * len(part)) + fill,
+                "mask": sum(bit << i for i, bit in enumerate(mask[at : at + WORDS])),
+                "count": len(part),
+                "last": int(at + WORDS >= len(words)),
+                "end": int(at + WORDS >= len(words) and number == len(samples) - 1),
+                "drop": 0,
+            })  # fmt: skip
+    return beats
+
+
+@cocotb.test()
+async def records_are_aligned(dut):
+    for n, (a, b) in enumerate(STALLS):
+        for sample_words in (1, WORDS - 1, WORDS, WORDS + 1, 2 * WORDS + 3, CONFIG.max_record_words - 1):
+            source = StreamSource(dut, "i", words_layout(CONFIG), a, n)
+            sink = StreamSink(dut, "o", record_beat_layout(CONFIG), b, n)
+            dut.start.value = 0
+            await start(dut)
+            r = rng(n)
+            samples = [[r.getrandbits(32) for _ in range(sample_words)] for _ in range(9)]
+            dut.samples.value, dut.sample_words.value = 9, sample_words
+            await pulse(dut, start=1)
+            source.put(beats_of([w for s in samples for w in s]))
+            total = 9 * -(-(sample_words + 1) // WORDS)
+            await until(dut, lambda s=sink, t=total: len(s.got) >= t, "records")
+            got = iter(sink.got)
+            for number, sample in enumerate(samples):
+                words = [number, *sample]
+                for at in range(0, len(words), WORDS):
+                    beat, part = next(got), words[at : at + WORDS]
+                    assert [beat.words[i] for i in range(len(part))] == part
+                    last = at + WORDS >= len(words)
+                    assert (beat.count, beat.beat, beat.sample) == (len(part), at // WORDS, number)
+                    assert (beat.last, beat.end) == (last, last and number == 8)
+
+
+@cocotb.test()
+async def every_word_is_recognised(dut):
+    model = small_model()
+    beats_per_record = -(-model.record_words // WORDS)
+    for n, (a, b) in enumerate(STALLS):
+        source = StreamSource(dut, "i", record_beat_layout(CONFIG), a, n)
+        sink = StreamSink(dut, "o", BEAT, b, n)
+        dut.start.value = dut.fail.value = 0
+        await start(dut)
+        await drive_model(dut, model)
+        for bad in (None, (5, 2), (0, 0), (11, 6)):
+            samples = random_samples(model, 12, n)
+            if bad is not None:
+                samples[bad[0], model.payload_words + bad[1]] = 5000
+            sink.got.clear()
+            await pulse(dut, start=1)
+            await RisingEdge(dut.clk)
+            payloads = record_beats(model, samples, np.zeros((12, model.accesses), bool), tables=False)
+            for k, p in enumerate(payloads):
+                for name in ("tables", "mask", "drop"):
+                    del p[name]
+                p["beat"], p["sample"] = k % beats_per_record, k // beats_per_record
+            source.put(payloads)
+            await until(dut, lambda s=source: s.empty and int(dut.ended.value) == 1, "decoder")
+            for _ in range(60):
+                await RisingEdge(dut.clk)
+            samples_seen = 12 if bad is None else bad[0]
+            beats = iter(sink.got)
+            rows = samples[:, model.payload_words :]
+            for number in range(samples_seen):
+                for at in range(0, model.record_words, WORDS):
+                    beat = next(beats)
+                    assert not beat.drop
+                    for i in range(min(WORDS, model.record_words - at)):
+                        j = at + i - 1 - model.payload_words
+                        word = [number, *samples[number].tolist()][at + i]
+                        tracked = j >= 0 and rows[number, j] != NO_ACCESS and not model.resident[model.table_of[j]]
+                        if j >= 0 and word != NO_ACCESS and not tracked:
+                            word += int(model.first_slot[model.table_of[j]])
+                        assert beat.words[i] == word
+                        assert beat.mask >> i & 1 == tracked
+                        if tracked:
+                            assert beat.tables[i] == model.table_of[j]
+            if bad is not None:
+                rest = list(beats)
+                assert rest and rest[-1].drop and rest[-1].end and rest[-1].last
+                tracked = sum(int(beat.mask).bit_count() for beat in rest)
+                before = [model.table_of[j] for j in range(bad[1]) if rows[bad[0], j] != NO_ACCESS]
+                assert tracked == sum(not model.resident[t] for t in before)
+                assert (int(dut.bad_sample.value), int(dut.bad_access.value)) == bad
+            else:
+                assert next(beats, None) is None
+                present = rows != NO_ACCESS
+                assert int(dut.accesses.value) == present.sum()
+                assert int(dut.resident.value) == present[:, [0, 5]].sum()
+            assert int(dut.bad_row.value) == (bad is not None)
+
+
+@cocotb.test()
+async def tracker_equals_golden(dut):
+    """Learning, lookups, dump and load; contents compared after each."""
+    model = small_model()
+    tracker = Tracker(KEYS, CONFIG.tracker_sets, CONFIG.tracker_ways, CONFIG.policy, CONFIG.policy_bits)
+    for n, (a, b) in enumerate(STALLS[:3]):
+        source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", BEAT, b, n)
+        list_in = StreamSource(dut, "list_i", words_layout(CONFIG), a, n)
+        list_out = StreamSink(dut, "list_o", words_layout(CONFIG), b, n)
+        for name in ("clear", "dump", "load", "start", "learning"):
+            getattr(dut, name).value = 0
+        await start(dut)
+        await until(dut, lambda: int(dut.busy.value) == 0, "sweep after reset")
+        tracker.clear()
+
+        async def dump(out=list_out):
+            out.got.clear()
+            await pulse(dut, dump=1)
+            expected = 2 * tracker.slots
+            await until(dut, lambda: sum(g.count for g in out.got) >= expected, "dump")
+            await until(dut, lambda: int(dut.busy.value) == 0, "dump")
+            return np.array([w for g in out.got for w in words_of(g)], np.uint32).reshape(-1, 2)
+
+        async def load(hot, words=list_in):
+            await pulse(dut, load=1)
+            while int(dut.busy.value) == 1 or not words.empty:
+                if int(dut.starting.value) == 1:  # the list is read once to check it, and once to take it
+                    words.put(beats_of(hot.reshape(-1).tolist()))
+                await RisingEdge(dut.clk)
+
+        assert (await dump() == EMPTY_SLOT).all()
+        for round_ in range(3):
+            samples = random_samples(model, 40, 10 * n + round_)
+            rows = samples[:, model.payload_words :]
+            tables = np.array(model.table_of)
+            tracked = (rows != NO_ACCESS) & ~model.resident[tables]
+            learning = round_ < 2
+            dut.learning.value = int(learning)
+            sink.got.clear()
+            await pulse(dut, start=1)
+            payloads = record_beats(model, samples, tracked)
+            source.put(payloads)
+            await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "classifier")
+            if learning:
+                accesses, hot = learn(model, tracker, rows)
+                assert int(dut.hits.value) == hot - (accesses - tracked.sum())
+                assert np.array_equal(await dump(), tracker.dump())
+                continue
+            keys = tracker.keys.pack(np.broadcast_to(tables, rows.shape), np.where(tracked, rows, 0))
+            slots = np.where(tracked, tracker.lookup(keys.reshape(-1)).reshape(rows.shape), -1)
+            for k, beat in enumerate(sink.got):
+                per_record = -(-model.record_words // WORDS)
+                number, at = k // per_record, k % per_record * WORDS
+                for i in range(beat.count):
+                    j = at + i - 1 - model.payload_words
+                    cold = j >= 0 and tracked[number, j] and slots[number, j] < 0
+                    assert beat.mask >> i & 1 == cold
+                    if j >= 0 and tracked[number, j] and not cold:
+                        assert beat.words[i] == slots[number, j]
+            assert int(dut.hits.value) == (slots >= 0).sum()
+            assert np.array_equal(await dump(), tracker.dump()), "a lookup must change nothing"
+
+        # LOAD: a bad list changes nothing, a good one everything.
+        good = tracker.place(KEYS.pack(2, np.arange(100)))
+        contents = tracker.dump()
+        for name, hot, slot in _bad_lists(good, tracker) if n == 0 else []:
+            await load(hot)
+            assert int(dut.bad_list.value) == 1 and int(dut.bad_slot.value) == slot, name
+            assert np.array_equal(await dump(), contents), name
+        await load(good)
+        tracker.load(good)
+        assert int(dut.bad_list.value) == 0
+        assert np.array_equal(await dump(), good)
+
+
+def _bad_lists(good: np.ndarray, tracker: Tracker):
+    used = np.flatnonzero(good[:, 0] != EMPTY_SLOT)
+    wrong_set = good.copy()
+    target = (used[0] + tracker.ways) % tracker.slots
+    wrong_set[target] = good[used[0]]
+    yield "wrong set", wrong_set, target
+    first = next(s for s in used if s % tracker.ways == 0)
+    twice = good.copy()
+    twice[first + 1] = good[first]
+    yield "twice in a set", twice, first + 1
+    large = good.copy()
+    large[5] = (1 << tracker.keys.table_bits, 0)
+    yield "table too large", large, 5
+
+
+@cocotb.test()
+async def samples_go_to_the_right_micro_batch(dut):
+    model = small_model()
+    for n, (a, b) in enumerate(STALLS):
+        source = StreamSource(dut, "i", BEAT, a, n)
+        popular = StreamSink(dut, "popular", words_layout(CONFIG), b, n)
+        non_popular = StreamSink(dut, "non_popular", BEAT, b, n + 1)
+        dut.start.value = dut.discard.value = 0
+        await start(dut)
+        for share, discard in ((0.0, 0), (0.1, 0), (1.0, 0), (0.1, 1)):
+            popular.got.clear()
+            non_popular.got.clear()
+            dut.discard.value = discard
+            await pulse(dut, start=1)
+            samples = random_samples(model, 30, n)
+            masks = np.random.default_rng(n).random((30, model.accesses)) < share
+            source.put(record_beats(model, samples, masks))
+            await until(dut, lambda: int(dut.classified.value) == 1, "fragmenter")
+            for _ in range(3):
+                await RisingEdge(dut.clk)
+            is_popular = ~masks.any(axis=1)
+            records = np.concatenate([np.arange(30, dtype=np.uint32)[:, None], samples], axis=1)
+            got = [w for g in popular.got for w in words_of(g)]
+            assert got == ([] if discard else records[is_popular].reshape(-1).tolist())
+            got = [g.words[i] for g in non_popular.got for i in range(g.count)]
+            assert got == ([] if discard else records[~is_popular].reshape(-1).tolist())
+            counts = (int(dut.popular_count.value), int(dut.non_popular_count.value))
+            assert counts == ((0, 0) if discard else (is_popular.sum(), (~is_popular).sum()))
+
+
+@cocotb.test()
+async def working_rows_are_numbered_in_first_use_order(dut):
+    """Many mini-batches in a row, so that epochs run out; and one that overflows."""
+    model = small_model()
+    tracker = Tracker(KEYS, CONFIG.tracker_sets, CONFIG.tracker_ways)
+    tables = np.array(model.table_of)
+    for n, (a, b) in enumerate(STALLS):
+        source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", words_layout(CONFIG), b, n)
+        keys = StreamSink(dut, "keys", key_layout(CONFIG), b, n + 1)
+        dut.clear.value = 0
+        dut.limit.value = CONFIG.working_rows
+        await start(dut)
+        rounds = 260 if n == 0 else 3
+        for round_ in range(rounds):
+            await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+            sink.got.clear()
+            keys.got.clear()
+            await pulse(dut, clear=1)
+            await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+            samples = random_samples(model, 2 if rounds == 260 else 40, 100 * n + round_, skew=1.0)
+            rows = samples[:, model.payload_words :]
+            # An empty tracker: every tracked access is cold.
+            cold = (rows != NO_ACCESS) & ~model.resident[tables]
+            payloads = record_beats(model, samples, cold)
+            source.put(payloads)
+            await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "working set")
+            expected = split(model, tracker, samples)
+            all_keys = KEYS.pack(np.broadcast_to(tables, rows.shape), np.where(cold, rows, 0))[cold]
+            numbers, distinct = number_in_first_use_order(all_keys)
+            assert len(distinct) == len(expected.working_keys) == int(dut.count.value)
+            got = np.array([w for g in sink.got for w in words_of(g)], np.uint32).reshape(-1, model.record_words)
+            refs = got[:, 1 + model.payload_words :]
+            assert np.array_equal(refs[cold], numbers.astype(np.uint32) | np.uint32(WORKING_ROW))
+            assert np.array_equal(refs[~cold], rows[~cold]), "other words stay as they are"
+            await until(dut, lambda k=keys, d=distinct: len(k.got) >= len(d), "keys")
+            assert [(k.table, k.row) for k in keys.got] == [tuple(x) for x in expected.working_keys.tolist()]
+            assert int(dut.overflow.value) == 0
+        dut.limit.value = 10
+        await pulse(dut, clear=1)
+        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+        sink.got.clear()
+        keys.got.clear()
+        samples = random_samples(model, 20, n, skew=1.0, padding=0.0)
+        rows = samples[:, model.payload_words :]
+        cold = np.broadcast_to(~model.resident[tables], rows.shape)
+        source.put(record_beats(model, samples, cold))
+        await until(dut, lambda s=source: s.empty and int(dut.busy.value) == 0, "overflow")
+        refs = split(model, tracker, samples).non_popular[:, 1 + model.payload_words :]
+        first = int((refs == (WORKING_ROW | 10)).any(axis=1).argmax())
+        assert int(dut.overflow.value) == 1 and int(dut.overflow_sample.value) == first
+        assert int(dut.count.value) == 10 and len(keys.got) == 10

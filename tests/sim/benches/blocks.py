@@ -1,0 +1,197 @@
+"""The blocks under test: some as they are, others with the AXI managers they need around them."""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hotline_rtl.access_decoder import AccessDecoder
+from hotline_rtl.axi import Axi4ReadSignature, Axi4Signature, Axi4WriteSignature
+from hotline_rtl.burst_cutter import BurstCutter
+from hotline_rtl.classifier import Classifier
+from hotline_rtl.cold_resolver import ColdResolver
+from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.counters import Counters
+from hotline_rtl.fifo import StreamFifo
+from hotline_rtl.fragmenter import Fragmenter
+from hotline_rtl.gather import Gather
+from hotline_rtl.hot_list import HotList
+from hotline_rtl.keys import Permutation
+from hotline_rtl.layouts import beat_layout, key_layout, words_layout
+from hotline_rtl.read_master import ReadMaster
+from hotline_rtl.record_reader import RecordReader
+from hotline_rtl.registers import RegisterBlock
+from hotline_rtl.rings import CommandRing, CompletionRing
+from hotline_rtl.scatter import Scatter
+from hotline_rtl.stream_reader import StreamReader
+from hotline_rtl.stream_writer import StreamWriter
+from hotline_rtl.word_queue import WordQueue
+from hotline_rtl.working_set import WorkingSet
+from hotline_rtl.write_master import WriteMaster
+
+
+def _expose(inner: wiring.Component, hidden: set[str]) -> dict:
+    return {name: member for name, member in inner.signature.members.items() if name not in hidden}
+
+
+class WithMasters(wiring.Component):
+    """``inner`` with a read manager for ``reads`` and a write manager for ``writes`` on port ``bus``.
+
+    ``buses`` are the ports that exist: ``bus``, or ``host`` and ``device`` when both sides are used.
+    """
+
+    def __init__(self, config: AcceleratorConfig, inner, reads: dict[str, tuple[str, int]], writes: dict[str, str]):
+        self.config, self.inner, self.reads, self.writes = config, inner, reads, writes
+        sizes = (config.address_bits, config.bus_bits, config.id_bits)
+        members = _expose(inner, set(reads) | set(writes))
+        self.read_ports = {port for port, _ in reads.values()}
+        self.write_ports = set(writes.values())
+        for port in self.read_ports | self.write_ports:
+            if port in self.read_ports and port in self.write_ports:
+                members[port] = Out(Axi4Signature(*sizes))
+            elif port in self.read_ports:
+                members[port] = Out(Axi4ReadSignature(*sizes))
+            else:
+                members[port] = Out(Axi4WriteSignature(*sizes))
+        self.ports = self.read_ports | self.write_ports
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.inner = self.inner
+        for name in self.signature.members:
+            if name not in self.ports:
+                outer, inner = getattr(self, name), getattr(self.inner, name)
+                member = self.signature.members[name]
+                if member.is_port:
+                    m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+                else:
+                    wiring.connect(m, wiring.flipped(outer), inner)
+        for port in self.ports:
+            masters = []
+            clients = [(n, ids) for n, (p, ids) in self.reads.items() if p == port]
+            if clients:
+                master = ReadMaster(self.config, [ids for _, ids in clients])
+                m.submodules[f"{port}_read"] = master
+                for k, (name, _) in enumerate(clients):
+                    wiring.connect(m, getattr(self.inner, name), master.clients[k])
+                masters.append(master)
+            names = [n for n, p in self.writes.items() if p == port]
+            if names:
+                master = WriteMaster(self.config, len(names))
+                m.submodules[f"{port}_write"] = master
+                for k, name in enumerate(names):
+                    wiring.connect(m, getattr(self.inner, name), master.clients[k])
+                masters.append(master)
+            for master in masters:
+                for name, member in master.bus.signature.members.items():
+                    outer, inner = getattr(getattr(self, port), name), getattr(master.bus, name)
+                    m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+        return m
+
+
+class ColdPath(wiring.Component):
+    """Cold resolver and working set, as they work together."""
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "clear": In(1), "limit": In(range(config.working_rows + 1)), "ready": Out(1), "busy": Out(1),
+            "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(words_layout(config))),
+            "keys": Out(stream.Signature(key_layout(config))),
+            "count": Out(range(config.working_rows + 1)), "overflow": Out(1), "overflow_sample": Out(20),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.cold = cold = ColdResolver(self.config)
+        m.submodules.working_set = working_set = WorkingSet(self.config)
+        wiring.connect(m, wiring.flipped(self.i), cold.i)
+        wiring.connect(m, cold.probes, working_set.probes)
+        wiring.connect(m, working_set.numbers, cold.numbers)
+        wiring.connect(m, cold.o, wiring.flipped(self.o))
+        wiring.connect(m, working_set.keys, wiring.flipped(self.keys))
+        for name in ("clear", "limit"):
+            m.d.comb += getattr(working_set, name).eq(getattr(self, name))
+        for name in ("ready", "count", "overflow", "overflow_sample"):
+            m.d.comb += getattr(self, name).eq(getattr(working_set, name))
+        m.d.comb += self.busy.eq(cold.busy | working_set.busy)
+        return m
+
+
+class Tracker(wiring.Component):
+    """Classifier and hot-list engine: all that touches the tracker banks."""
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "clear": In(1), "dump": In(1), "load": In(1), "address": In(config.address_bits), "busy": Out(1),
+            "bad_list": Out(1), "bad_slot": Out(config.slot_bits),
+            "start": In(1), "learning": In(1), "hits": Out(32),
+            "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(beat_layout(config))),
+            "starting": Out(1), "list_i": In(stream.Signature(words_layout(config))),
+            "list_o": Out(stream.Signature(words_layout(config))),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.classifier = classifier = Classifier(self.config)
+        m.submodules.hot_list = hot_list = HotList(self.config)
+        wiring.connect(m, wiring.flipped(self.i), classifier.i)
+        wiring.connect(m, classifier.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.list_i), hot_list.i)
+        wiring.connect(m, hot_list.o, wiring.flipped(self.list_o))
+        for name in ("valid", "all", "op", "set", "line"):
+            m.d.comb += getattr(classifier, f"port_{name}").eq(getattr(hot_list, f"port_{name}"))
+        m.d.comb += [
+            hot_list.port_r_line.eq(classifier.port_r_line),
+            hot_list.reader_start.ready.eq(1),
+            self.starting.eq(hot_list.reader_start.valid),
+            classifier.start.eq(self.start),
+            classifier.learning.eq(self.learning),
+            self.hits.eq(classifier.hits),
+        ]
+        for name in ("clear", "dump", "load", "address"):
+            m.d.comb += getattr(hot_list, name).eq(getattr(self, name))
+        for name in ("busy", "bad_list", "bad_slot"):
+            m.d.comb += getattr(self, name).eq(getattr(hot_list, name))
+        return m
+
+
+#: Block under test by name: (what makes it, bench module, names of its cocotb tests).
+BLOCKS = {
+    "fifo": (lambda c: StreamFifo(37, 8), "bench_streams", "fifo_keeps_order_and_loses_nothing"),
+    "word_queue": (WordQueue, "bench_streams", "word_queue_regroups_words"),
+    "keys": (lambda c: Permutation(c, 2, 5), "bench_streams", "permutation_equals_golden"),
+    "burst_cutter": (lambda c: BurstCutter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
+    "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
+    "counters": (lambda c: Counters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
+    "command_ring": (
+        lambda c: WithMasters(c, CommandRing(c), {"read": ("bus", 1)}, {}),
+        "bench_control", "commands_come_in_ring_order",
+    ),
+    "completion_ring": (
+        lambda c: WithMasters(c, CompletionRing(c), {}, {"write": "bus"}),
+        "bench_control", "completions_wait_for_room_and_count_when_acknowledged",
+    ),
+    "stream_reader": (
+        lambda c: WithMasters(c, StreamReader(c), {"client": ("bus", 1)}, {}),
+        "bench_memory", "reader_delivers_the_buffer",
+    ),
+    "stream_writer": (
+        lambda c: WithMasters(c, StreamWriter(c), {}, {"client": "bus"}),
+        "bench_memory", "writer_fills_the_buffer_and_nothing_else",
+    ),
+    "gather": (
+        lambda c: WithMasters(c, Gather(c), {"read": ("host", c.outstanding_rows)}, {"write": "device"}),
+        "bench_memory", "each_row_lands_in_its_place",
+    ),
+    "scatter": (
+        lambda c: WithMasters(c, Scatter(c), {"read_keys": ("device", 1), "read_rows": ("device", 1)}, {"write": "host"}),
+        "bench_memory", "each_row_goes_back_to_its_table",
+    ),
+    "record_reader": (RecordReader, "bench_records", "records_are_aligned"),
+    "access_decoder": (AccessDecoder, "bench_records", "every_word_is_recognised"),
+    "tracker": (Tracker, "bench_records", "tracker_equals_golden"),
+    "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),
+    "working_set": (ColdPath, "bench_records", "working_rows_are_numbered_in_first_use_order"),
+}  # fmt: skip

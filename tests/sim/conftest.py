@@ -1,0 +1,45 @@
+"""Helpers for tests that run the whole accelerator."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_sim.cosim import CosimTransport
+from hotline_sim.job import Job, prepare
+from hotline_sim.memory_model import MemoryTiming
+from hotline_sim.session import Session
+from hotline_sim.traces import open_trace
+
+ROOT = Path(__file__).parents[2]
+os.environ.setdefault("HOTLINE_BUILD", str(ROOT / "build"))
+
+HOSTILE = MemoryTiming((1, 500), (1, 100), True, True, (0.2, 0.3, 0.2, 0.3, 0.2))
+IDEAL = MemoryTiming((1, 1), (0, 0))
+SLOW = MemoryTiming((500, 500), (100, 100))
+
+
+def tiny(*settings: str) -> AcceleratorConfig:
+    """The tiny preset with room for the working sets of the tests."""
+    return preset("tiny").with_settings(["working_rows=2048", *settings])
+
+
+def small_job(config: AcceleratorConfig, spec: str = "synthetic:samples=150", **changes) -> Job:
+    """A job of a few mini-batches; odd sizes on purpose."""
+    return prepare(open_trace(spec), config, **({"batch_size": 37, "learn": 0.3} | changes))
+
+
+def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):
+    """Runs the main job; returns its session, whose results tell of any difference."""
+    seeds = {"host_timing": timing, "device_timing": timing.with_seed(timing.seed + 7)}
+    with CosimTransport(job.config, job.host, job.device, **seeds, **options) as transport:
+        session = Session(job, transport)
+        session.outputs = list(session.run())
+        return session
+
+
+@pytest.fixture(autouse=True)
+def _results_in_scratch(tmp_path, monkeypatch):
+    """Nothing that a test writes lands in the checkout."""
+    monkeypatch.chdir(tmp_path)

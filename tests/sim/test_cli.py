@@ -1,0 +1,188 @@
+"""The ``hotline`` command, as a person or a script uses it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hotline_golden.layouts import EMPTY_SLOT
+from hotline_rtl.config import preset
+from hotline_rtl.verilog import accelerator_verilog
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "criteo_sample.tsv"
+TINY = ["--preset", "tiny", "--set", "working_rows=2048"]
+
+
+def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hotline_sim.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**__import__("os").environ, "COLUMNS": "150"})
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "out"
+    hotline("run", *TINY, "--trace", "synthetic:samples=200", "--batch-size", 48, "--out", directory,
+            "--json", directory.parent / "numbers.json")  # fmt: skip
+    return directory
+
+
+def test_run_prints_the_table_and_agrees():
+    done = hotline("run", *TINY, "--trace", "synthetic:samples=100", "--batch-size", 32)
+    for word in ("samples", "mini-batches", "hot coverage", "popular share", "working rows", "cycles / bound",
+                 "RTL == golden"):  # fmt: skip
+        assert word in done.stdout
+    assert "Verilator" in done.stderr
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real sample is not beside this checkout")
+@pytest.mark.parametrize(
+    "settings", [["lanes=1", "bus_bits=64"], ["lanes=2", "bus_bits=128"], ["lanes=4", "bus_bits=512"]]
+)
+@pytest.mark.parametrize("resident", ["auto", "none"])
+def test_real_clicks(settings, resident):
+    options = [x for s in settings for x in ("--set", s)]
+    done = hotline("run", "--trace", f"criteo:{REAL}", "--batch-size", 128, *TINY, *options, "--resident", resident)
+    assert "RTL == golden" in done.stdout
+
+
+def test_out_holds_what_the_docs_say(run_directory):
+    assert sorted(p.name for p in run_directory.iterdir()) == [
+        "hot_list.npy", "hotline.v", "micro_batches", "summary.json", "tables_after.npz", "tables_before.npz",
+        "trace.npz",
+    ]  # fmt: skip
+    summary = json.loads((run_directory / "summary.json").read_text())
+    assert summary["golden_match"] and summary["samples"] == 200
+    assert summary == json.loads((run_directory.parent / "numbers.json").read_text())
+    hot = np.load(run_directory / "hot_list.npy")
+    assert hot.dtype == np.uint32 and (hot[:256, 0] != EMPTY_SLOT).any()
+    resident = [r for r in np.load(run_directory / "trace.npz")["table_rows"] if r <= summary["resident_bound_rows"]]
+    assert len(hot) == 256 + sum(resident)
+    ids = []
+    batches = sorted((run_directory / "micro_batches").iterdir())
+    assert [b.name for b in batches] == [f"{n:06}.npz" for n in range(5)]
+    before = np.load(run_directory / "tables_before.npz")
+    with np.load(batches[0]) as batch:
+        assert batch["working_rows"].dtype == np.float32
+        for key, row in zip(batch["working_keys"], batch["working_rows"], strict=True):
+            assert np.array_equal(before[str(key[0])][key[1]], row)
+        ids = sorted(np.concatenate([batch["popular"][:, 0], batch["non_popular"][:, 0]]).tolist())
+    assert ids == list(range(48))
+    after = np.load(run_directory / "tables_after.npz")
+    assert any(not np.array_equal(before[n], after[n]) for n in before.files)
+
+
+def test_out_must_be_new(run_directory):
+    done = hotline("run", *TINY, "--out", run_directory, check=2)
+    assert "the folder is not empty" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["run", "--preset", "huge"], "unknown preset 'huge'; there are tiny, ecp5, alveo"),
+        (["run", "--set", "lanes=3"], "lanes must be 1, 2, 4, 8 or 16, not 3"),
+        (["run", "--trace", "criteo:none.tsv"], "none.tsv: no such file"),
+        (["run", "--trace", "synthetic:avazu", "--resident", "some"], "use a number of rows, none or auto"),
+        (
+            ["run", "--trace", "synthetic:samples=50", "--learn", "0"],
+            r"learning fraction must be in (0, 1], not 0.0",
+        ),
+        (
+            ["run", "--trace", "synthetic:mlperf-v2,samples=4", *TINY],
+            "this configuration has max_record_words=64",
+        ),
+        (["run", "--json", "no/such/file.json"], "there is no folder no/such"),
+        (["verilog", "-o", "no/such/file.v"], "there is no folder no/such"),
+        (["train", "nowhere"], "nowhere: no summary.json"),
+        (["trace", "describe", "npz:none.npz"], "none.npz: not a NumPy .npz archive"),
+    ],
+)
+def test_unusable_input_says_why_and_exits_with_2(arguments, message, tmp_path):
+    done = hotline(*arguments, check=2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_working_set_that_does_not_fit_is_told():
+    done = hotline("run", "--preset", "tiny", "--set", "working_rows=16", "--trace", "synthetic:samples=64",
+                   "--resident", "none", check=2)  # fmt: skip
+    assert "WORKING_SET_OVERFLOW" in done.stderr and "larger working_rows" in done.stderr
+
+
+def test_broken_rtl_exits_with_1():
+    program = (
+        "import sys, hotline_rtl.tracker as t\n"
+        "from amaranth.hdl import Cat\n"
+        "t.match_entries = lambda line, tag: Cat(e.valid & (e.tag[1:] == tag[1:]) for e in line)\n"
+        "from hotline_sim.cli import main\n"
+        "sys.argv = ['hotline', 'run', '--preset', 'tiny', '--set', 'working_rows=2048', '--set', 'row_bits=12',\n"
+        "            '--set', 'tracker_sets=256', '--trace', 'synthetic:uniform,samples=400,scale=0.01', "
+        "'--resident', 'none', '--learn', '0.5']\n"
+        "main()\n"
+    )
+    program = program.replace("'--set', 'row_bits=12',\n            ", "").replace(
+        "e.tag[1:] == tag[1:]", "e.tag[8:] == tag[8:]"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "RTL differs from golden" in done.stdout
+
+
+def test_verilog_is_written_whole(tmp_path):
+    hotline("verilog", "--preset", "tiny", "-o", tmp_path / "hotline.v")
+    assert (tmp_path / "hotline.v").read_text() == accelerator_verilog(preset("tiny"))
+
+
+def test_traces_can_be_made_described_and_run(tmp_path):
+    hotline("trace", "make", "synthetic:taobao,samples=60", "-o", tmp_path / "t.npz")
+    done = hotline("trace", "describe", f"npz:{tmp_path}/t.npz", "--json", tmp_path / "t.json")
+    assert "popular samples" in done.stdout
+    assert json.loads((tmp_path / "t.json").read_text())["samples"] == 60
+    hotline("run", *TINY, "--trace", f"npz:{tmp_path}/t.npz", "--batch-size", 20)
+    assert "mlperf-v2" in hotline("trace", "shapes").stdout
+
+
+def test_waves_are_written_on_request(tmp_path):
+    hotline("run", *TINY, "--trace", "synthetic:samples=10", "--waves", "--out", tmp_path / "w")
+    assert (tmp_path / "w.vcd").stat().st_size > 10_000
+
+
+def test_large_tables_are_told_by_their_rule(tmp_path):
+    hotline("run", *TINY, "--trace", "synthetic:all-distinct,samples=40,scale=1", "--out", tmp_path / "big")
+    before, after = (
+        np.load(tmp_path / "big" / "tables_before.npz"),
+        np.load(tmp_path / "big" / "tables_after.npz"),
+    )
+    assert "splitmix64" in str(before["rule"])
+    assert len(after["0"]) == len(after["0_touched"]) == 40
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["verilog"], ["trace"], ["train"], ["config"]])
+def test_help_is_there(command):
+    text = hotline(*command, "--help").stdout
+    assert "Usage" in text and len(text) > 300
+
+
+def test_training_from_a_directory_equals_training_on_whole_mini_batches(run_directory, tmp_path):
+    pytest.importorskip("torch")
+    done = hotline("train", run_directory, "--double", "--json", tmp_path / "train.json")
+    assert "against whole mini-batches" in done.stdout
+    numbers = json.loads((tmp_path / "train.json").read_text())
+    assert numbers["agree"] and numbers["difference"] < 1e-10 and numbers["mini_batches"] == 5
+
+
+def test_without_pytorch_training_says_how_to_get_it(run_directory):
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from hotline_sim.cli import main\n"
+        f"sys.argv = ['hotline', 'train', {str(run_directory)!r}]\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 2 and "pip install" in done.stderr

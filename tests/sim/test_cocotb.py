@@ -1,0 +1,41 @@
+"""The whole accelerator under cocotb: the reference engine, with the same driver and memories."""
+
+import numpy as np
+import pytest
+
+from hotline_rtl.verilog import accelerator_verilog
+from hotline_sim.cocotb_engine import run_in_cocotb
+
+from .conftest import HOSTILE, IDEAL, run_cosim, small_job, tiny
+
+SPEC = "synthetic:samples=60"
+
+
+@pytest.mark.parametrize(
+    "settings, timing, resident",
+    [((), IDEAL, -1), ((), HOSTILE, None), (("lanes=4", "bus_bits=128"), HOSTILE, -1)],
+    ids=["ideal", "hostile-no-residents", "hostile-lanes4-bus128"],
+)
+def test_rtl_equals_golden_in_cocotb(settings, timing, resident):
+    job = small_job(tiny(*settings), SPEC, resident=resident, batch_size=30)
+    results = run_in_cocotb(job, timings=(timing, timing.with_seed(5)))
+    assert not results.difference and results.samples == 60
+
+
+def test_both_engines_leave_the_same_memory_after_the_same_cycles():
+    """One memory model: the engines agree in every byte, and take the same time to the cycle."""
+    ours, theirs = (small_job(tiny(), SPEC, batch_size=30) for _ in range(2))
+    cosim = run_cosim(ours, IDEAL).results
+    cocotb = run_in_cocotb(theirs, timings=(IDEAL, IDEAL.with_seed(8)))
+    assert np.array_equal(ours.device.data, theirs.device.data)
+    rings = ours.host.buffers["completion ring"].end - ours.host.base
+    assert np.array_equal(ours.host.data[rings:], theirs.host.data[rings:])
+    assert cosim.working_rows == cocotb.working_rows
+    assert abs(cosim.split_cycles - cocotb.split_cycles) <= 4 * cosim.batches
+
+
+def test_broken_rtl_is_found_in_cocotb(monkeypatch):
+    monkeypatch.setattr("hotline_rtl.keys.PRODUCT_SHIFT", 7)
+    bad = accelerator_verilog.__wrapped__(tiny())
+    results = run_in_cocotb(small_job(tiny(), SPEC, resident=None), timings=(IDEAL, IDEAL), verilog=bad)
+    assert results.difference
