@@ -211,6 +211,14 @@ private:
         return address + bytes <= r.address + r.size && (write ? r.writable : r.readable);
     }
 
+    bool touches(uint64_t address) const {
+        if (address < base_ || address + settings_.bus_bytes > base_ + size_) return false;
+        if (ranges_.empty()) return true;
+        auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address + settings_.bus_bytes - 1,
+                                      [](uint64_t a, const Range &r) { return a < r.address; });
+        return after != ranges_.begin() && (after - 1)->address + (after - 1)->size > address && (after - 1)->readable;
+    }
+
     uint32_t response(uint64_t address, bool write) const {
         for (const Fault &f : faults_)
             if ((write ? f.on_write : f.on_read) && address + settings_.bus_bytes > f.address &&
@@ -222,8 +230,9 @@ private:
     void take_read(const Inputs &in) {
         check_burst(in.araddr, in.arlen, in.arsize, in.arburst, "read");
         uint64_t bytes = uint64_t(in.arlen + 1) * settings_.bus_bytes;
-        // A read may touch neighbours of a buffer within its own bus words, but no other memory.
-        if (in.araddr < base_ || in.araddr + bytes > base_ + size_) violation("read outside memory", in.araddr);
+        // Every beat must hold something of a buffer: it may touch neighbours, but not only those.
+        for (uint64_t at = in.araddr; at < in.araddr + bytes; at += settings_.bus_bytes)
+            if (!touches(at)) violation("read outside the buffers", at);
         uint64_t ready = now_ + between(settings_.read_latency_min, settings_.read_latency_max);
         uint64_t &order = settings_.reorder ? read_order_[in.arid] : read_order_all_;
         order = ready = std::max(ready, order);

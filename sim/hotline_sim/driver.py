@@ -72,10 +72,11 @@ class Driver:
 
     ``rings`` are two buffers in host memory, of RING_BYTES each: commands, completions. Raises
     DriverError when what answers is not an accelerator of this configuration and version.
+    ``patience`` is the number of cycles to wait for a completion, at least; long commands get more.
     """
 
     def __init__(self, transport: Transport, config: AcceleratorConfig, rings: tuple[Buffer, Buffer], *,
-                 patience: int = 50_000_000):  # fmt: skip
+                 patience: int = 2_000_000):  # fmt: skip
         self.transport = transport
         self.config = config
         self.command_ring, self.completion_ring = rings
@@ -83,6 +84,7 @@ class Driver:
         self.model: Model | None = None
         self.submitted = 0
         self.completed = 0
+        self.longest = 0  # cycles that the largest command so far may take
         self._identify()
         for name, ring in (("command", self.command_ring), ("completion", self.completion_ring)):
             self.write(f"{name}_base_lo", ring.address & 0xFFFF_FFFF)
@@ -179,6 +181,7 @@ class Driver:
         address = self.command_ring.address + self.submitted % RING_ENTRIES * ENTRY_WORDS * 4
         self.transport.host.words(address, ENTRY_WORDS)[:] = command.words()
         self.submitted += 1
+        self.longest = max(self.longest, 500 * command.samples * (self.model.record_words if self.model else 1))
         self.write("command_tail", self.submitted)
 
     def next_completion(self) -> Completion:
@@ -188,11 +191,12 @@ class Driver:
         """
         address = self.completion_ring.address + self.completed % RING_ENTRIES * ENTRY_WORDS * 4
         words = self.transport.host.words(address, ENTRY_WORDS)
+        patience = max(self.patience, self.longest)
         while self.read("completion_tail") == self.completed:
-            if not self.transport.wait_interrupt(self.patience):
+            if not self.transport.wait_interrupt(patience):
                 status = self.read("status")
                 raise DriverError(
-                    f"no completion within {self.patience} cycles (status register {status:#x}, "
+                    f"no completion within {patience} cycles (status register {status:#x}, "
                     f"{self.read('command_head')} commands taken, {self.completed} completed)"
                 )
             self.write("irq_status", 1)

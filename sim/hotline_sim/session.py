@@ -15,7 +15,7 @@ from hotline_golden.layouts import Command, Completion, Opcode
 from hotline_golden.memory import MemoryImage
 from hotline_golden.split import SplitResult
 
-from .driver import Driver
+from .driver import CommandError, Driver, DriverError
 from .job import Job, updated_rows
 
 #: Called with (what, done, of how many).
@@ -185,10 +185,17 @@ class Session:
         )
 
     def _both(self, command: Command) -> list[Completion]:
-        """The command on both; their completions must agree in all but the cycles."""
+        """The command on both; their completions must agree in all but the cycles.
+
+        Raises Mismatch when they do not, or the RTL gives none, and CommandError when both refuse.
+        """
         self.tag += 1
         command = Command(**{**command.__dict__, "tag": self.tag})
-        rtl = self.driver.execute(command)
+        self.driver.check(command)
+        try:
+            rtl = self.driver.execute(command, checked=False)
+        except DriverError as e:
+            raise Mismatch(f"{Opcode(command.opcode).name}, tag {command.tag}: {e}") from e
         golden = self.golden.execute(command)
         for mine, expected in zip(rtl, golden, strict=True):
             if mine.untimed() != expected.untimed():
@@ -197,6 +204,8 @@ class Session:
                     f"completion of {Opcode(command.opcode).name}, tag {command.tag}: "
                     + ", ".join(f"{k} RTL {mine.untimed()[k]}, golden {expected.untimed()[k]}" for k in different)
                 )
+        if rtl[-1].status:
+            raise CommandError(rtl[-1], self.transport.host, self.transport.device)
         return rtl
 
     def _allow(self, host: set[str], device: set[str]) -> None:

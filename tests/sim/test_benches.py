@@ -1,6 +1,6 @@
 """Every block in cocotb on Verilator, against golden, under back-pressure and hostile memories.
 
-``HOTLINE_SEED=n`` sets the seed, which a failing bench prints.
+``HOTLINE_SEED=n`` sets the seed, which a failing bench prints; ``HOTLINE_WAVES=DIR`` writes waves there.
 """
 
 import os
@@ -37,7 +37,8 @@ def cases():
 def test_block_equals_golden_under_any_timing(name: str, settings: str):
     make, module, test = BLOCKS[name]
     config = preset("tiny").with_settings([s for s in settings.split(",") if s])
+    waves = Path(os.environ["HOTLINE_WAVES"]) / f"{name}.vcd" if "HOTLINE_WAVES" in os.environ else None
     run_cocotb(
-        component_verilog(make(config), name), name, module, test=test, search_path=[BENCHES],
+        component_verilog(make(config), name), name, module, test=test, search_path=[BENCHES], waves=waves,
         environment={"BENCH_SETTINGS": settings, "HOTLINE_SEED": os.environ.get("HOTLINE_SEED", "1")},
     )  # fmt: skip

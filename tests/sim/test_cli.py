@@ -51,6 +51,28 @@ def test_real_clicks(settings, resident):
     assert "RTL == golden" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL.exists(), reason="the real sample is not beside this checkout")
+@pytest.mark.parametrize("resident", ["auto", "none"])
+@pytest.mark.parametrize("bus", [64, 128, 512])
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_real_clicks_in_every_width(lanes, bus, resident):
+    hotline("run", "--trace", f"criteo:{REAL}", "--batch-size", 128, "--set", f"lanes={lanes}", "--set", f"bus_bits={bus}",
+            "--resident", resident)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_samples_on_both_engines(tmp_path):
+    hotline("bench", "engines", "--json", tmp_path / "engines.json")
+    speeds = json.loads((tmp_path / "engines.json").read_text())["samples_per_second"]
+    assert speeds["cosim"] > speeds["cocotb"]
+
+
+@pytest.mark.slow
+def test_the_large_preset():
+    hotline("run", "--preset", "alveo", "--trace", "synthetic:samples=8000", "--batch-size", 1024)
+
+
 def test_out_holds_what_the_docs_say(run_directory):
     assert sorted(p.name for p in run_directory.iterdir()) == [
         "hot_list.npy", "hotline.v", "micro_batches", "summary.json", "tables_after.npz", "tables_before.npz",
