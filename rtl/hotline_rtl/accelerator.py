@@ -84,8 +84,8 @@ class Accelerator(wiring.Component):
         m.submodules.gather = gather = Gather(config)
         m.submodules.scatter = scatter = Scatter(config)
         m.submodules.hot_list = hot_list = HotList(config)
-        m.submodules.popular_writer = popular_writer = StreamWriter(config)
-        m.submodules.non_popular_writer = non_popular_writer = StreamWriter(config)
+        m.submodules.popular_writer = popular_writer = StreamWriter(config, config.beat_words)
+        m.submodules.non_popular_writer = non_popular_writer = StreamWriter(config, config.beat_words)
         m.submodules.keys_writer = keys_writer = StreamWriter(config)
         m.submodules.hot_list_writer = hot_list_writer = StreamWriter(config)
 
@@ -136,6 +136,7 @@ class Accelerator(wiring.Component):
             decoder.fail.eq(reader.error),
             classifier.start.eq(batch_begins),
             classifier.learning.eq(is_learn),
+            classifier.more.eq(~decoder.ended | decoder.o.valid),
             fragmenter.start.eq(batch_begins),
             fragmenter.discard.eq(is_learn),
             working_set.clear.eq(split_begins),
@@ -262,21 +263,21 @@ class Accelerator(wiring.Component):
         }.items():  # fmt: skip
             m.d.comb += getattr(registers, name).eq(value)
 
-        # Performance counters. All but the first few count while a SPLIT or LEARN classifies.
-        classifying = processor.busy & is_batch & ~fragmenter.classified
+        # Performance counters.
         batch_ends = processor.o.valid & processor.o.ready & (processor.done | is_learn) & is_batch
-        fragment_ready = fragmenter.popular.ready & fragmenter.non_popular.ready
         host, device = self.m_axi_host, self.m_axi_dev
         events = {
             "cycles_busy": processor.busy,
             "accesses_seen": Mux(batch_ends, processor.accesses, 0),
             "hot_accesses": Mux(batch_ends, processor.hot_accesses, 0),
             "tracker_requests": classifier.requests,
+            "filtered_accesses": classifier.filtered,
             "evictions": classifier.evictions,
-            "lane_blocked": classifier.blocked,
-            "stall_input": classifying & ~records.o.valid & ~decoder.ended,
-            "stall_lanes": decoder.o.valid & ~decoder.o.ready,
-            "stall_output": classifying & ~fragment_ready,
+            "lane_cycles": classifier.lane_cycles,
+            "lane_rows": classifier.lane_rows,
+            "stall_banks": classifier.stall_banks,
+            "stall_input": classifier.stall_input,
+            "stall_output": classifier.stall_output,
             "gathered_rows": Mux(batch_ends, processor.working_rows, 0),
             "outstanding_rows": gather.outstanding,
             "host_read_beats": host.rvalid & host.rready,

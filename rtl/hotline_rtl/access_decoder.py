@@ -53,7 +53,7 @@ class AccessDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, model = self.config, self.model
-        words = config.bus_words
+        words = config.beat_words
         step = Signal()
         m.d.comb += [
             step.eq(~self.o.valid | self.o.ready),

@@ -1,24 +1,25 @@
 """From record beats to classified record beats: lanes, crossbar and tracker banks.
 
-    dispatcher -> permutation -> crossbar <-> tracker banks
-         |                          |
-         +--- beats that wait --> merger ->
+    packer -> permutation -> crossbar <-> tracker banks
+       |                        |
+       +-- beats that wait -> merger ->
 
 Up to ``lanes`` tracked accesses per cycle. While no mini-batch is inside, the hot-list engine may use
 the banks through the ``port_*`` members.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
 from .crossbar import Crossbar
-from .dispatcher import Dispatcher
 from .fifo import StreamFifo
+from .fork import fork
 from .keys import Permutation
 from .layouts import beat_layout
 from .merger import Merger
+from .packer import Packer
 from .tracker import BankOp, TrackerBank, line_layout
 from .words import count_ones
 
@@ -37,8 +38,10 @@ class Classifier(wiring.Component):
     port_valid, port_all, port_op, port_set, port_line : In
         A request of the hot-list engine: for the set ``port_set`` of all the tracker, or, with
         ``port_all``, for that set number of every bank. Two cycles later ``port_r_line`` is the line.
-    requests, evictions, blocked : Out
-        This cycle's numbers, for the performance counters.
+    more : In(1)
+        Beats of the mini-batch are still to come.
+    requests, evictions, filtered, lane_cycles, lane_rows, stall_banks, stall_input, stall_output : Out
+        This cycle's numbers, for the performance counters of the same names.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -51,36 +54,35 @@ class Classifier(wiring.Component):
             "port_valid": In(1), "port_all": In(1), "port_op": In(2), "port_set": In(config.set_bits),
             "port_line": In(line_layout(config)), "port_r_line": Out(line_layout(config)),
             "requests": Out(range(config.banks + 1)), "evictions": Out(range(config.banks + 1)),
-            "blocked": Out(range(config.lanes + 1)),
+            "filtered": Out(range(config.lanes + 1)), "more": In(1),
+            "lane_cycles": Out(1), "lane_rows": Out(1),
+            "stall_banks": Out(1), "stall_input": Out(1), "stall_output": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.dispatcher = dispatcher = Dispatcher(config)
+        m.submodules.packer = packer = Packer(config)
         m.submodules.permutation = permutation = Permutation(config, config.lanes, config.lanes)
         m.submodules.crossbar = crossbar = Crossbar(config)
         m.submodules.merger = merger = Merger(config)
-        # Deep enough for the beats whose accesses fill permutation, lanes and banks.
-        waiting_depth = max(16, 2 * config.lane_queue)
-        m.submodules.waiting = waiting = StreamFifo(beat_layout(config), waiting_depth)
+        # Deep enough for the beats whose accesses fill packer, permutation, crossbar and banks.
+        m.submodules.waiting = waiting = StreamFifo(beat_layout(config), 2 * config.lane_rows)
 
-        wiring.connect(m, wiring.flipped(self.i), dispatcher.i)
-        wiring.connect(m, dispatcher.keys, permutation.i)
-        wiring.connect(m, permutation.o, crossbar.i)
-        wiring.connect(m, dispatcher.waiting, waiting.i)
+        fork(m, self.i, [packer.i, waiting.i])
+        m.d.comb += [packer.i.p.eq(self.i.p), waiting.i.p.eq(self.i.p)]
+        wiring.connect(m, packer.rows, permutation.i)
+        wiring.connect(m, permutation.o, crossbar.rows)
+        wiring.connect(m, crossbar.results, merger.results)
         wiring.connect(m, waiting.o, merger.i)
         wiring.connect(m, merger.o, wiring.flipped(self.o))
         m.d.comb += [
-            dispatcher.start.eq(self.start),
             crossbar.start.eq(self.start),
             merger.start.eq(self.start),
             crossbar.learning.eq(self.learning),
             self.hits.eq(merger.hits),
-            self.blocked.eq(crossbar.blocked),
+            self.filtered.eq(crossbar.filtered),
         ]
-        for lane in range(config.lanes):
-            wiring.connect(m, crossbar.results[lane], merger.results[lane])
 
         banks = []
         port_bank = self.port_set[: config.bank_bits]
@@ -100,11 +102,9 @@ class Classifier(wiring.Component):
                     )
                 ),
                 bank.tag.eq(lane_side.tag),
-                bank.lane.eq(lane_side.lane),
                 bank.line.eq(self.port_line),
                 lane_side.r_hit.eq(bank.r_hit),
-                lane_side.r_way.eq(bank.r_way),
-                lane_side.r_lane.eq(bank.r_lane),
+                lane_side.r_slot.eq(Cat(bank.r_way, Const(b, config.bank_bits), bank.r_set)),
             ]
             # A response to the hot-list engine is none of the lanes' business.
             from_port = Signal(2, name=f"from_port_{b}")
@@ -114,6 +114,23 @@ class Classifier(wiring.Component):
         m.d.sync += bank_asked.eq(Cat(port_bank, bank_asked)[: len(bank_asked)])
         answering = bank_asked[config.bank_bits : 2 * config.bank_bits]
         m.d.comb += self.port_r_line.eq(Array(bank.r_line.as_value() for bank in banks)[answering])
+        # Where the lanes' cycles go, from a mini-batch's first row to its last.
+        open_ = Signal()
+        m.d.sync += open_.eq(
+            (open_ | crossbar.holds)
+            & (self.more | packer.busy | permutation.busy | (crossbar.holds & ~crossbar.rows.ready))
+        )
+        window = open_ | crossbar.holds
+        whole = crossbar.moves & ~crossbar.split
+        full = crossbar.holds & ~crossbar.moves  # as many placings as there may be are under way
+        waits = self.o.valid & ~self.o.ready
+        m.d.sync += [
+            self.lane_cycles.eq(window),
+            self.lane_rows.eq(window & whole),
+            self.stall_output.eq(window & ~crossbar.moves & waits),
+            self.stall_banks.eq(window & ((crossbar.moves & crossbar.split) | (full & ~waits))),
+            self.stall_input.eq(window & ~crossbar.holds & ~waits),
+        ]
         m.d.sync += [
             self.requests.eq(count_ones(crossbar.banks[b].valid for b in range(config.banks))),
             self.evictions.eq(count_ones(bank.r_valid & bank.r_evicted for bank in banks)),

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
-from .layouts import WORKING_ROW_BIT, beat_layout, words_layout
+from .layouts import WORKING_ROW_BIT, beat_layout, group_layout
 from .words import first_set, one_hot_mux
 from .working_set import probe_layout
 
@@ -23,7 +23,7 @@ class ColdResolver(wiring.Component):
         Cold keys in trace order, to the working set.
     numbers : In(stream)
         Their working-row numbers.
-    o : Out(stream of words_layout)
+    o : Out(stream of group_layout)
         The records.
     busy : Out(1)
         Beats are inside.
@@ -35,44 +35,44 @@ class ColdResolver(wiring.Component):
             "i": In(stream.Signature(beat_layout(config))),
             "probes": Out(stream.Signature(probe_layout(config))),
             "numbers": In(stream.Signature(range(config.working_rows))),
-            "o": Out(stream.Signature(words_layout(config))),
+            "o": Out(stream.Signature(group_layout(config.beat_words))),
             "busy": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        words = config.bus_words
+        words = config.beat_words
         m.submodules.beats = beats = StreamFifo(beat_layout(config), 16)
 
-        # Scan: the lowest cold word that has not been sent. The beat moves on with its first one, so
-        # that its numbers never have to wait for it.
+        # Scan: the lowest cold word that has not been sent. The beat goes on at once, so that its
+        # numbers never have to wait for it.
         sent = Signal(words)
+        gone = Signal()  # the beat
         record_start = Signal(init=1)
         sample = Signal(32)
         to_send = self.i.p.mask & ~sent
         scan = Signal(words)
         m.d.comb += scan.eq(first_set(to_send))
         any_left = to_send.any()
-        finish = (to_send & ~scan) == 0
-        begin = sent == 0
+        finish = ((to_send & ~scan) == 0) & (self.probes.ready | ~any_left) & (gone | beats.i.ready)
         keys = [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(words)]
-        move = Signal()
         m.d.comb += [
-            move.eq(self.i.valid & (self.probes.ready | ~any_left) & (beats.i.ready | ~begin)),
-            self.i.ready.eq(move & finish),
-            self.probes.valid.eq(self.i.valid & any_left & (beats.i.ready | ~begin)),
+            self.i.ready.eq(finish),
+            self.probes.valid.eq(self.i.valid & any_left),
             self.probes.p.key.eq(one_hot_mux(scan, keys)),
             self.probes.p.sample.eq(Mux(record_start, self.i.p.words[0], sample)),
-            beats.i.valid.eq(self.i.valid & begin & (self.probes.ready | ~any_left)),
+            beats.i.valid.eq(self.i.valid & ~gone),
             beats.i.p.eq(self.i.p),
         ]
-        with m.If(move):
-            m.d.sync += sent.eq(Mux(finish, 0, sent | scan))
+        with m.If(self.i.valid):
+            m.d.sync += gone.eq((gone | beats.i.ready) & ~finish)
             with m.If(finish):
-                m.d.sync += record_start.eq(self.i.p.last)
+                m.d.sync += [sent.eq(0), record_start.eq(self.i.p.last)]
                 with m.If(record_start):
                     m.d.sync += sample.eq(self.i.p.words[0])
+            with m.Elif(self.probes.ready):
+                m.d.sync += sent.eq(sent | scan)
 
         # Patch: numbers come in the same order.
         patched = Signal(words)

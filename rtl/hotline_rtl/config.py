@@ -58,8 +58,11 @@ class AcceleratorConfig:
     max_record_words: int = 64
     #: Largest working set, rows; a power of two.
     working_rows: int = 512
-    #: Entries of each lane's request and result queues; a power of two.
-    lane_queue: int = 16
+    #: Rows of keys (one for each lane) between entering the crossbar and leaving it; a power of two.
+    lane_rows: int = 16
+    #: Recently classified keys that each lane remembers, so that very hot ones do not crowd a bank;
+    #: a power of two, or 0 for none.
+    lane_filter: int = 0
 
     def __post_init__(self):
         def need(ok: bool, name: str, what: str) -> None:
@@ -114,14 +117,15 @@ class AcceleratorConfig:
             "max_row_bytes", "a multiple of 4 from 16 to 1024",
         )  # fmt: skip
         need(
-            _is_power_of_two(self.max_record_words) and 2 * self.bus_words <= self.max_record_words <= 1024,
-            "max_record_words", f"a power of two from {2 * self.bus_words} (two bus beats) to 1024",
+            _is_power_of_two(self.max_record_words) and 4 * self.bus_words <= self.max_record_words <= 1024,
+            "max_record_words", f"a power of two from {4 * self.bus_words} (four bus beats) to 1024",
         )  # fmt: skip
         need(
             _is_power_of_two(self.working_rows) and 16 <= self.working_rows <= 2**20,
             "working_rows", "a power of two from 16 to 2**20",
         )  # fmt: skip
-        need(self.lane_queue in (4, 8, 16, 32, 64), "lane_queue", "4, 8, 16, 32 or 64")
+        need(self.lane_rows in (4, 8, 16, 32, 64), "lane_rows", "4, 8, 16, 32 or 64")
+        need(self.lane_filter in (0, 8, 16, 32, 64, 128), "lane_filter", "0, 8, 16, 32, 64 or 128")
 
     @property
     def banks(self) -> int:
@@ -165,9 +169,18 @@ class AcceleratorConfig:
         return self.bus_bits // 8
 
     @property
+    def beat_words(self) -> int:
+        """Words of a beat inside the accelerator: twice the bus.
+
+        Each record begins a beat of its own, and a record of r >= bus_words words never takes more
+        than r / bus_words beats of this width: so the alignment costs nothing.
+        """
+        return 2 * self.bus_words
+
+    @property
     def record_beats(self) -> int:
-        """Beats of the longest record."""
-        return self.max_record_words // self.bus_words
+        """Beats, inside the accelerator, of the longest record."""
+        return self.max_record_words // self.beat_words
 
     @property
     def row_beats(self) -> int:
@@ -209,12 +222,12 @@ PRESETS = {
     "tiny": AcceleratorConfig(),
     "ecp5": AcceleratorConfig(
         lanes=4, tracker_sets=2048, tracker_ways=8, table_bits=6, bus_bits=128, id_bits=6,
-        outstanding_writes=32, outstanding_rows=32, read_ahead_beats=128, max_record_words=256, working_rows=8192,
+        outstanding_writes=64, outstanding_rows=62, read_ahead_beats=512, max_record_words=256, working_rows=8192,
     ),
     "alveo": AcceleratorConfig(
         lanes=16, tracker_sets=65536, tracker_ways=8, table_bits=6, bus_bits=512, address_bits=64,
-        id_bits=8, burst_beats=64, outstanding_writes=256, outstanding_rows=128, read_ahead_beats=1024, max_row_bytes=1024,
-        max_record_words=256, working_rows=65536,
+        id_bits=9, burst_beats=64, outstanding_writes=256, outstanding_rows=510, read_ahead_beats=1024, max_row_bytes=1024,
+        max_record_words=256, working_rows=65536, lane_filter=32,
     ),
 }  # fmt: skip
 

@@ -1,22 +1,35 @@
-"""Lanes to tracker banks and back.
+"""Rows of keys to the tracker banks, and their results back in order: a buffered crossbar.
 
-Each lane has a queue of accesses. Every cycle each bank takes the oldest lane head that wants it;
-results return to their own lane, in order, because a bank answers after a fixed time.
+    row -> filter -> place -> queues of each bank -> bank -> queues of results -> collect -> row
+                       |                                                            |
+                       +------------- where each key of the row went --------------->
 
-While learning, accesses to one bank must take effect in trace order. Access ``n`` is in lane
-``n mod lanes`` as its ``n // lanes``-th: so a head may go only when every older access that is still
-queued is another lane's head, and wants another bank. A lookup changes nothing and need not wait.
+Every cycle, each bank takes up to ``ports`` keys of the row in hand (a *knockout* concentrator: Yeh,
+Hluchyj and Acampora, 1987); what does not fit follows in the next cycle. The ``n``-th key that a bank
+takes, and its result, pass through the bank's queue ``n mod ports``, so each queue sees at most one
+key of a placing; and since at most ``lane_rows`` placings are under way, none can overflow.
+
+A bank serves its keys in trace order. That is all that learning asks for: its outcome depends on
+neither the number of lanes nor on time.
+
+Keys that were classified a moment ago are answered by their lane's filter (``lane_filter`` entries,
+direct-mapped): very hot keys would crowd their bank. Not while learning, when banks must see all.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
-from .dispatcher import lane_keys_layout
 from .fifo import StreamFifo
-from .words import count_ones, one_hot_mux
+from .packer import row_layout
+from .ram import Ram
+from .words import count_ones, first_set, one_hot_mux
+
+#: Keys of one row that one bank can take in a cycle. With 2 banks a lane, one row in 240 of uniform
+#: traffic wants more, at 16 lanes.
+MAX_PORTS = 4
 
 
 def result_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -24,136 +37,254 @@ def result_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({"hit": 1, "slot": config.slot_bits})
 
 
+def results_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """The results of a row: ``count`` lanes from lane 0 on."""
+    return data.StructLayout({
+        "lanes": data.ArrayLayout(result_layout(config), config.lanes), "count": range(config.lanes + 1),
+    })  # fmt: skip
+
+
 class Crossbar(wiring.Component):
     """Members
     -------
     start : In(1)
-        Access numbers begin at 0 again; nothing is queued.
+        The tracker may have changed: forgets the filters. Nothing is inside.
     learning : In(1)
-    i : In(stream of lane_keys_layout)
+    rows : In(stream of row_layout)
         Permuted keys.
     banks : Out(array)
-        Requests ``valid``, ``set``, ``tag``, ``lane``; responses ``r_valid``, ``r_lane``, ``r_hit``,
-        ``r_way``.
-    results : Out(stream of result_layout).array(lanes)
-    blocked : Out
-        Lanes whose head had to wait in this cycle.
+        Requests ``valid``, ``set``, ``tag``; responses ``r_valid``, ``r_hit``, ``r_slot``, in order.
+    results : Out(stream of results_layout)
+        Row for row.
+    holds, moves, split : Out(1)
+        A row is in hand; keys of it were placed; but not all, because more than ``ports`` wanted one bank.
+    filtered : Out
+        Keys that the filters answered, in the last cycle.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        lane_bits = ceil_log2(config.lanes)
+        self.ports = min(MAX_PORTS, config.lanes)
         bank = wiring.Signature({
             "valid": Out(1), "set": Out(config.set_bits - config.bank_bits), "tag": Out(config.tag_bits),
-            "lane": Out(lane_bits),
-            "r_valid": In(1), "r_lane": In(lane_bits), "r_hit": In(1), "r_way": In(range(config.tracker_ways)),
+            "r_valid": In(1), "r_hit": In(1), "r_slot": In(config.slot_bits),
         })  # fmt: skip
         super().__init__({
             "start": In(1), "learning": In(1),
-            "i": In(stream.Signature(lane_keys_layout(config))),
+            "rows": In(stream.Signature(row_layout(config))),
             "banks": Out(bank).array(config.banks),
-            "results": Out(stream.Signature(result_layout(config))).array(config.lanes),
-            "blocked": Out(range(config.lanes + 1)),
+            "results": Out(stream.Signature(results_layout(config))),
+            "holds": Out(1), "moves": Out(1), "split": Out(1), "filtered": Out(range(config.lanes + 1)),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        lanes, banks = config.lanes, config.banks
-        bank_bits, set_bits = config.bank_bits, config.set_bits
+        config, ports = self.config, self.ports
+        lanes, banks, bank_bits = config.lanes, config.banks, config.bank_bits
+        result = result_layout(config)
+        port_bits = ceil_log2(ports)
 
-        # Queues of the lanes: all take together, so that they fill in trace order.
-        queues = []
-        for lane in range(lanes):
-            m.submodules[f"queue_{lane}"] = queue = StreamFifo(config.key_bits, config.lane_queue)
-            queues.append(queue)
-        m.d.comb += self.i.ready.eq(Cat(queue.i.ready for queue in queues).all())
-        for lane, queue in enumerate(queues):
-            m.d.comb += [
-                queue.i.valid.eq(self.i.valid & self.i.ready & self.i.p.extra[lane]),
-                queue.i.p.eq(self.i.p.keys[lane]),
-            ]
+        # The row in hand: which keys still have to be placed, and what the filters say of the others.
+        row_valid = Signal()
+        keys = [Signal(config.key_bits, name=f"key_{lane}") for lane in range(lanes)]
+        present = Signal(lanes)
+        placed = Signal(lanes)  # in earlier cycles
+        known, answers = self._filter(m, row_valid, keys)
+        pending = Signal(lanes)
+        m.d.comb += pending.eq(present & ~placed & ~known)
 
-        # Results: room for everything that a lane has asked for.
-        outs = []
-        may_ask = []
-        go = [Signal(name=f"go_{lane}") for lane in range(lanes)]
-        for lane in range(lanes):
-            m.submodules[f"results_{lane}"] = out = StreamFifo(result_layout(config), config.lane_queue)
-            outs.append(out)
-            wiring.connect(m, out.o, wiring.flipped(self.results[lane]))
-            asked = Signal(range(config.lane_queue + 1), name=f"asked_{lane}")
-            m.d.sync += asked.eq(asked + go[lane] - (out.o.valid & out.o.ready))
-            may_ask.append(asked != config.lane_queue)
-
-        # Which heads may go.
-        step = [Signal(3, name=f"step_{lane}") for lane in range(lanes)]
-        wants = []  # one-hot bank
-        for lane in range(lanes):
-            want = Signal(banks, name=f"wants_{lane}")
-            bank = queues[lane].o.p[:bank_bits]
-            m.d.comb += want.eq(Mux(queues[lane].o.valid, Const(1, banks) << bank, 0))
-            wants.append(want)
-        ready = []
-        for lane in range(lanes):
-            in_order = Const(1, 1)
-            for other in range(lanes):
-                if other == lane:
-                    continue
-                ahead = Signal(3, name=f"ahead_{lane}_{other}")
-                m.d.comb += ahead.eq(step[lane] - step[other])
-                other_is_older = (ahead == 1) | ((ahead == 0) & Const(other < lane, 1))
-                clash = (wants[lane] & wants[other]).any()
-                # The second oldest access of `other` is older too, and its bank is not known. So no
-                # lane is ever more than 2 ahead of another, and 3 bits tell the difference.
-                too_far = (ahead == 1) & Const(other < lane, 1) | (ahead == 2)
-                in_order = in_order & ~too_far & ~(other_is_older & clash)
-            can = Signal(name=f"can_{lane}")
-            m.d.comb += can.eq(queues[lane].o.valid & may_ask[lane] & (in_order | ~self.learning))
-            ready.append(can)
-        # Each bank takes one; the lane with priority rotates for lookups, and order decides in learning.
-        grants: list[list] = [[] for _ in range(lanes)]
+        # Placing. ``first`` is the queue that takes the bank's next key.
+        where = data.StructLayout({"bank": bank_bits, "port": port_bits})
+        fields: dict = {
+            "taken": lanes, "where": data.ArrayLayout(where, lanes), "last": 1, "count": range(lanes + 1),
+        }  # fmt: skip
+        if config.lane_filter:
+            fields |= {
+                "known": lanes, "answers": data.ArrayLayout(result, lanes),
+                "keys": data.ArrayLayout(config.key_bits, lanes),
+            }  # fmt: skip
+        placing = data.StructLayout(fields)
+        m.submodules.placings = placings = StreamFifo(placing, config.lane_rows)
+        fire = row_valid & placings.i.ready
+        taken = Signal(lanes)
+        lane_ports: list[list] = [[] for _ in range(lanes)]
+        takes: list[list] = [[] for _ in range(lanes)]
+        requests = []
         for b in range(banks):
-            asks = Signal(lanes, name=f"asks_{b}")
-            grant = Signal(lanes, name=f"grant_{b}")
+            wants = Signal(lanes, name=f"wants_{b}")
+            m.d.comb += wants.eq(Cat(pending[lane] & (keys[lane][:bank_bits] == b) for lane in range(lanes)))
+            first = Signal(port_bits, name=f"first_{b}")
+            picks = []
+            left: Value = wants
+            for n in range(ports):
+                pick = Signal(lanes, name=f"pick_{b}_{n}")
+                m.d.comb += pick.eq(first_set(left))
+                picks.append(pick)
+                left = left & ~pick
+            with m.If(fire):
+                m.d.sync += first.eq(first + count_ones(pick.any() for pick in picks))
+            # Turned, so that pick n goes to queue first + n.
+            queues = []
+            for port in range(ports):
+                turned = Signal(lanes, name=f"queue_{b}_{port}_takes")
+                for start in range(ports):
+                    with m.If(first == start):
+                        m.d.comb += turned.eq(picks[(port - start) % ports])
+                m.submodules[f"request_{b}_{port}"] = queue = StreamFifo(
+                    config.key_bits - bank_bits, config.lane_rows
+                )
+                m.d.comb += [
+                    queue.i.valid.eq(fire & turned.any()),
+                    queue.i.p.eq(one_hot_mux(turned, [key[bank_bits:] for key in keys])),
+                ]
+                queues.append(queue)
+                for lane in range(lanes):
+                    lane_ports[lane].append((turned[lane], Const(port, max(1, port_bits))))
+                    takes[lane].append(turned[lane])
+            requests.append(queues)
+        for lane in range(lanes):
             m.d.comb += [
-                asks.eq(Cat(ready[lane] & wants[lane][b] for lane in range(lanes))),
-                grant.eq(asks & (~asks + 1)),
+                taken[lane].eq(Cat(takes[lane]).any()),
+                placings.i.p.where[lane].bank.eq(keys[lane]),
+                placings.i.p.where[lane].port.eq(
+                    one_hot_mux([take for take, _ in lane_ports[lane]], [port for _, port in lane_ports[lane]])
+                ),
             ]
-            head = one_hot_mux(grant, [queue.o.p for queue in queues])
+            if config.lane_filter:
+                m.d.comb += [
+                    placings.i.p.known[lane].eq(known[lane]),
+                    placings.i.p.answers[lane].eq(answers[lane]),
+                    placings.i.p.keys[lane].eq(keys[lane]),
+                ]
+        last = (pending & ~taken) == 0
+        m.d.comb += [
+            placings.i.valid.eq(row_valid),
+            placings.i.p.taken.eq(taken),
+            placings.i.p.count.eq(count_ones(present)),
+            placings.i.p.last.eq(last),
+            self.rows.ready.eq(~row_valid | (fire & last)),
+        ]
+        with m.If(self.rows.ready):
+            m.d.sync += [row_valid.eq(self.rows.valid), present.eq(self.rows.p.extra), placed.eq(0)]
+            m.d.sync += [keys[lane].eq(self.rows.p.keys[lane]) for lane in range(lanes)]
+        with m.Elif(fire):
+            m.d.sync += placed.eq(placed | taken)
+        m.d.comb += [self.holds.eq(row_valid), self.moves.eq(fire), self.split.eq(~last)]
+        m.d.sync += self.filtered.eq(Mux(fire & last, count_ones(known), 0))
+
+        # Banks: each serves its queues in turn.
+        heads = []  # [bank][port]: (valid, result, what takes it)
+        for b in range(banks):
+            turn = Signal(port_bits, name=f"turn_{b}")
+            answer = Signal(port_bits, name=f"answer_{b}")
             request = self.banks[b]
+            head = Signal(config.key_bits - bank_bits, name=f"head_{b}")
+            have = Signal(name=f"have_{b}")
+            for port, queue in enumerate(requests[b]):
+                with m.If(turn == port):
+                    m.d.comb += [head.eq(queue.o.p), have.eq(queue.o.valid), queue.o.ready.eq(1)]
             m.d.comb += [
-                request.valid.eq(grant.any()),
-                request.set.eq(head[bank_bits:set_bits]),
-                request.tag.eq(head[set_bits:]),
-                request.lane.eq(one_hot_mux(grant, [Const(k, max(1, ceil_log2(lanes))) for k in range(lanes)])),
+                request.valid.eq(have),
+                request.set.eq(head),
+                request.tag.eq(head[config.set_bits - bank_bits :]),
             ]
-            for lane in range(lanes):
-                grants[lane].append(grant[lane])
-        for lane in range(lanes):
-            m.d.comb += [go[lane].eq(Cat(grants[lane]).any()), queues[lane].o.ready.eq(go[lane])]
-            with m.If(go[lane]):
-                m.d.sync += step[lane].eq(step[lane] + 1)
-            with m.If(self.start):
-                m.d.sync += step[lane].eq(0)
-        waits = count_ones(queues[lane].o.valid & ~go[lane] for lane in range(lanes))
-        m.d.sync += self.blocked.eq(waits)
+            m.d.sync += [turn.eq(turn + have), answer.eq(answer + request.r_valid)]
+            row = []
+            for port in range(ports):
+                m.submodules[f"result_{b}_{port}"] = queue = StreamFifo(result, config.lane_rows)
+                m.d.comb += [
+                    queue.i.valid.eq(request.r_valid & (answer == port)),
+                    queue.i.p.hit.eq(request.r_hit),
+                    queue.i.p.slot.eq(request.r_slot),
+                ]
+                row.append(queue)
+            heads.append(row)
 
-        # Results to their lanes. The set of a response travels beside the bank's two stages.
-        bank_latency = 2
-        slots = []
-        for b in range(banks):
-            set_index = self.banks[b].set
-            for stage in range(bank_latency):
-                delayed = Signal.like(self.banks[b].set, name=f"set_{b}_{stage}")
-                m.d.sync += delayed.eq(set_index)
-                set_index = delayed
-            slots.append(Cat(self.banks[b].r_way, Const(b, bank_bits), set_index))
+        # Collecting: the oldest placing leaves when all its results are there.
+        oldest = placings.o.p
+        have_lane = Signal(lanes)
+        found = [Signal(result, name=f"found_{lane}") for lane in range(lanes)]
+        flat = [heads[b][port] for b in range(banks) for port in range(ports)]
+        from_queue = []
         for lane in range(lanes):
-            mine = [self.banks[b].r_valid & (self.banks[b].r_lane == lane) for b in range(banks)]
+            place = oldest.where[lane]
+            mine = Signal(banks * ports, name=f"collect_{lane}")
+            m.d.comb += mine.eq(Mux(oldest.taken[lane], Const(1, 1) << Cat(place.port, place.bank), 0))
+            from_queue.append(mine)
             m.d.comb += [
-                outs[lane].i.valid.eq(Cat(mine).any()),
-                outs[lane].i.p.hit.eq(Cat(one & self.banks[b].r_hit for b, one in enumerate(mine)).any()),
-                outs[lane].i.p.slot.eq(one_hot_mux(mine, slots)),
+                have_lane[lane].eq(~oldest.taken[lane] | (mine & Cat(queue.o.valid for queue in flat)).any()),
+                found[lane].as_value().eq(one_hot_mux(mine, [queue.o.p.as_value() for queue in flat])),
             ]
+        leave = Signal()
+        step = ~self.results.valid | self.results.ready
+        m.d.comb += [
+            leave.eq(placings.o.valid & have_lane.all() & step),
+            placings.o.ready.eq(have_lane.all() & step),
+        ]
+        for n, queue in enumerate(flat):
+            m.d.comb += queue.o.ready.eq(leave & Cat(mine[n] for mine in from_queue).any())
+        with m.If(step):
+            m.d.sync += [self.results.valid.eq(leave & oldest.last), self.results.p.count.eq(oldest.count)]
+        with m.If(leave):
+            for lane in range(lanes):
+                with m.If(oldest.taken[lane]):
+                    m.d.sync += self.results.p.lanes[lane].eq(found[lane])
+                if config.lane_filter:
+                    with m.Elif(oldest.known[lane]):
+                        m.d.sync += self.results.p.lanes[lane].eq(oldest.answers[lane])
+        if config.lane_filter:
+            self._remember(m, leave, oldest, found)
         return m
+
+    def _filter(self, m: Module, row_valid, keys: list) -> tuple[Value, list]:
+        """Which of the keys in hand the filters know, and their results."""
+        config = self.config
+        known = Signal(config.lanes)
+        answers = [Signal(result_layout(config), name=f"answer_of_{lane}") for lane in range(config.lanes)]
+        if not config.lane_filter:
+            return known, answers
+        index_bits = ceil_log2(config.lane_filter)
+        low, high = config.bank_bits, config.bank_bits + index_bits
+        self.filter_entry = entry = data.StructLayout({
+            "rest": config.key_bits - index_bits, "result": result_layout(config),
+        })  # fmt: skip
+        self.filter_rams, self.filter_full = [], []
+        for lane, key in enumerate(keys):
+            m.submodules[f"filter_{lane}"] = ram = Ram(entry.size, config.lane_filter)
+            full = Signal(config.lane_filter, name=f"filter_full_{lane}")
+            self.filter_rams.append(ram)
+            self.filter_full.append(full)
+            arriving = self.rows.p.keys[lane]
+            usable = Signal(name=f"filter_usable_{lane}")
+            m.d.comb += [ram.r_en.eq(self.rows.ready), ram.r_addr.eq(arriving[low:high])]
+            with m.If(self.rows.ready):
+                # Not in the cycle in which the entry is being written: then it cannot be read.
+                m.d.sync += usable.eq(
+                    full.bit_select(arriving[low:high], 1)
+                    & self.rows.p.extra[lane] & ~self.learning
+                    & ~(ram.w_en & (ram.w_addr == arriving[low:high]))
+                )  # fmt: skip
+            remembered = data.View(entry, ram.r_data)
+            m.d.comb += [
+                known[lane].eq(usable & (remembered.rest == Cat(key[:low], key[high:]))),
+                answers[lane].eq(remembered.result),
+            ]
+            with m.If(self.start):
+                m.d.sync += full.eq(0)
+        return known, answers
+
+    def _remember(self, m: Module, leave, oldest, found: list) -> None:
+        """Results that came from the banks go into their lane's filter."""
+        config = self.config
+        index_bits = ceil_log2(config.lane_filter)
+        low, high = config.bank_bits, config.bank_bits + index_bits
+        for lane, (ram, full) in enumerate(zip(self.filter_rams, self.filter_full, strict=True)):
+            key = oldest.keys[lane]
+            write = leave & oldest.taken[lane] & ~self.learning
+            m.d.comb += [
+                ram.w_en.eq(write),
+                ram.w_addr.eq(key[low:high]),
+                ram.w_data.eq(Cat(key[:low], key[high:], found[lane].as_value())),
+            ]
+            with m.If(write):
+                m.d.sync += full.bit_select(key[low:high], 1).eq(1)

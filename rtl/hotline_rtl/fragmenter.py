@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
-from .layouts import COUNT_BITS, beat_layout, words_layout
+from .layouts import COUNT_BITS, beat_layout, group_layout
 
 
 class Fragmenter(wiring.Component):
@@ -21,7 +21,7 @@ class Fragmenter(wiring.Component):
         Throws all samples away (LEARN needs only their accesses).
     i : In(stream of beat_layout)
         ``mask``: cold accesses.
-    popular : Out(stream of words_layout)
+    popular : Out(stream of group_layout)
         Records of popular samples.
     non_popular : Out(stream of beat_layout)
         Records of the others; cold accesses still hold rows.
@@ -36,7 +36,7 @@ class Fragmenter(wiring.Component):
         super().__init__({
             "start": In(1), "discard": In(1),
             "i": In(stream.Signature(beat_layout(config))),
-            "popular": Out(stream.Signature(words_layout(config))),
+            "popular": Out(stream.Signature(group_layout(config.beat_words))),
             "non_popular": Out(stream.Signature(beat_layout(config))),
             "popular_count": Out(COUNT_BITS + 1), "non_popular_count": Out(COUNT_BITS + 1),
             "classified": Out(1),
@@ -54,15 +54,16 @@ class Fragmenter(wiring.Component):
         cold = cold_before | self.i.p.mask.any()
         drop = drop_before | self.i.p.drop
         last = self.i.p.last
+        enter = self.i.valid & beats.i.ready & verdicts.i.ready
         m.d.comb += [
             self.i.ready.eq(beats.i.ready & verdicts.i.ready),
-            beats.i.valid.eq(self.i.valid & verdicts.i.ready),
+            beats.i.valid.eq(enter),
             beats.i.p.eq(self.i.p),
-            verdicts.i.valid.eq(self.i.valid & last & beats.i.ready),
+            verdicts.i.valid.eq(enter & last),
             verdicts.i.p.popular.eq(~cold),
             verdicts.i.p.drop.eq(drop | self.discard),
         ]
-        with m.If(self.i.valid & self.i.ready):
+        with m.If(enter):
             m.d.sync += [cold_before.eq(cold & ~last), drop_before.eq(drop & ~last)]
 
         # Out: the whole sample follows its verdict.

@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
+from .fork import fork
 from .layouts import key_layout, words_layout
 from .model_store import ModelSignature
 from .ram import Ram
@@ -66,11 +67,8 @@ class Gather(wiring.Component):
         # Each key goes two ways: into the list of working keys, and to its address.
         m.submodules.address = address = RowAddress(config)
         wiring.connect(m, wiring.flipped(self.model), address.model)
-        listed, addressed = Signal(), Signal()  # this key has gone that way already
-        listing = listed | self.key_words.ready
-        addressing = addressed | address.i.ready
+        fork(m, self.keys, [self.key_words, address.i])
         m.d.comb += [
-            self.key_words.valid.eq(self.keys.valid & ~listed),
             self.key_words.p.data[:64].eq(
                 Cat(
                     self.keys.p.table, Const(0, 32 - config.table_bits),
@@ -78,12 +76,8 @@ class Gather(wiring.Component):
                 )
             ),
             self.key_words.p.count.eq(2),
-            address.i.valid.eq(self.keys.valid & ~addressed),
             address.i.p.key.eq(self.keys.p),
-            self.keys.ready.eq(listing & addressing),
         ]  # fmt: skip
-        with m.If(self.keys.valid):
-            m.d.sync += [listed.eq(listing & ~addressing), addressed.eq(addressing & ~listing)]
 
         # Free slots. After reset they are dealt out one by one, and their counters cleared.
         m.submodules.free = free = StreamFifo(slot_bits, 1 << max(1, ceil_log2(slots)))
@@ -170,17 +164,40 @@ class Gather(wiring.Component):
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         m.submodules.rows = rows = StreamFifo(config.address_bits, 4)
         wiring.connect(m, rows.o, writer.rows)
-        m.submodules.feed = feed = StreamFifo(words_layout(config), 4)
+        m.submodules.feed = feed = StreamFifo(words_layout(config), 8)
         wiring.connect(m, feed.o, writer.i)
         m.d.comb += [writer.clear.eq(self.start), writer.row_bytes.eq(self.model.row_bytes)]
 
-        # A row's info is read (state 0), its address goes to the writer (state 1), its beats follow.
-        info_ready = Signal()
+        # Two stages on the way: a row's info is read; its destination is computed.
+        departing = data.StructLayout({
+            "slot": slot_bits, "address": config.address_bits, "destination": config.address_bits,
+        })  # fmt: skip
+        m.submodules.departing = departures = StreamFifo(departing, 4)
+        d1_valid, d2_valid = Signal(), Signal()
+        d1_slot = Signal(slot_bits)
+        d2 = Signal(departing)
+        row_info = data.View(info, info_ram.r_data)
+        look = Signal()
+        m.d.comb += [
+            look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid < 4)),
+            complete.o.ready.eq(look),
+            info_ram.r_en.eq(look),
+            info_ram.r_addr.eq(complete.o.p.slot),
+            departures.i.valid.eq(d2_valid),
+            departures.i.p.eq(d2),
+        ]
+        m.d.sync += [
+            d1_valid.eq(look), d1_slot.eq(complete.o.p.slot),
+            d2_valid.eq(d1_valid), d2.slot.eq(d1_slot), d2.address.eq(row_info.address),
+            d2.destination.eq(self.base + row_info.number * self.model.row_bytes),
+        ]  # fmt: skip
+
+        # The destination goes to the writer, and beat after beat from the slot.
         placed = Signal()
         out_beat = Signal(range(row_beats + 1))
         out_done = Signal(range(config.max_row_bytes // 4 + 1))
-        row_info = data.View(info, info_ram.r_data)
-        offset = row_info.address[2:shift]
+        leaving = departures.o.p
+        offset = leaving.address[2:shift]
         s2_valid = Signal()
         s2_words = Signal(words_layout(config))
         first = out_beat == 0
@@ -188,28 +205,24 @@ class Gather(wiring.Component):
         left = row_words - out_done
         last = left <= space
         count = Mux(last, left, space)
-        feed_room = feed.level < 2
+        feed_room = feed.level < feed.depth - 2
         send = Signal()
         m.d.comb += [
-            info_ram.r_en.eq(complete.o.valid & ~info_ready),
-            info_ram.r_addr.eq(complete.o.p.slot),
-            rows.i.valid.eq(info_ready & ~placed),
-            rows.i.p.eq(self.base + row_info.number * self.model.row_bytes),
-            send.eq(info_ready & feed_room & (placed | rows.i.ready)),
+            rows.i.valid.eq(departures.o.valid & ~placed),
+            rows.i.p.eq(leaving.destination),
+            send.eq(departures.o.valid & feed_room & (placed | rows.i.ready)),
             landing.r_en.eq(send),
-            landing.r_addr.eq(complete.o.p.slot * row_beats + out_beat),
-            complete.o.ready.eq(send & last),
+            landing.r_addr.eq(leaving.slot * row_beats + out_beat),
+            departures.o.ready.eq(feed_room & (placed | rows.i.ready) & last),
             released.eq(send & last),
-            release_slot.eq(complete.o.p.slot),
+            release_slot.eq(leaving.slot),
             feed.i.valid.eq(s2_valid),
             feed.i.p.eq(s2_words),
             feed.i.p.data.eq(landing.r_data),
         ]
-        with m.If(complete.o.valid & ~info_ready):
-            m.d.sync += info_ready.eq(1)
+        m.d.sync += s2_valid.eq(send)
         with m.If(rows.i.valid & rows.i.ready):
             m.d.sync += placed.eq(1)
-        m.d.sync += s2_valid.eq(send)
         with m.If(send):
             m.d.sync += [
                 s2_words.offset.eq(Mux(first, offset, 0)),
@@ -218,7 +231,7 @@ class Gather(wiring.Component):
                 out_done.eq(Mux(last, 0, out_done + count)),
             ]
             with m.If(last):
-                m.d.sync += [info_ready.eq(0), placed.eq(0)]
+                m.d.sync += placed.eq(0)
 
         # Bookkeeping: keys that have come, and rows handed to the writer.
         sent = Signal(range(config.working_rows + 1))
@@ -239,8 +252,8 @@ class Gather(wiring.Component):
             m.d.sync += slot_error.bit_select(free.o.p, 1).eq(0)
         with m.If(s1_valid & s1_error):
             m.d.sync += slot_error.bit_select(s1_slot, 1).eq(1)
-        with m.If(send & slot_error.bit_select(complete.o.p.slot, 1) & ~self.read_error & ~self.write_error):
-            m.d.sync += [self.read_error.eq(1), self.error_address.eq(row_info.address)]
+        with m.If(send & slot_error.bit_select(leaving.slot, 1) & ~self.read_error & ~self.write_error):
+            m.d.sync += [self.read_error.eq(1), self.error_address.eq(leaving.address)]
         with m.If(writer.error & ~self.read_error & ~self.write_error):
             m.d.sync += [self.write_error.eq(1), self.error_address.eq(writer.error_address)]
         with m.If(self.start):

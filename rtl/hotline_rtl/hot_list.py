@@ -90,7 +90,7 @@ class HotList(wiring.Component):
         ]
 
         # LOAD: sets and tags from keys.
-        m.submodules.queue = queue = WordQueue(config)
+        m.submodules.queue = queue = WordQueue(config.bus_words, config.bus_words)
         pair_extra = data.StructLayout({"empty": 1, "outside": 1})
         m.submodules.permutation = permutation = Permutation(config, extra=pair_extra.size)
         table, row = queue.o.p.data[:32], queue.o.p.data[32:64]

@@ -77,17 +77,20 @@ def key_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({"row": config.row_bits, "table": config.table_bits})
 
 
-def words_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """``count`` words of a beat, from word ``offset`` on; the others mean nothing."""
+def group_layout(words: int, word_bits: int = 32) -> data.StructLayout:
+    """``count`` of ``words`` words, from word ``offset`` on; the others mean nothing."""
     return data.StructLayout({
-        "data": config.bus_bits,
-        "offset": range(config.bus_words),
-        "count": range(config.bus_words + 1),
+        "data": word_bits * words, "offset": range(words), "count": range(words + 1),
     })  # fmt: skip
 
 
+def words_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Words of a bus beat."""
+    return group_layout(config.bus_words)
+
+
 def beat_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A beat of a micro-batch record on its way through classification.
+    """A beat of a micro-batch record on its way through classification: ``beat_words`` words.
 
     ``words`` are record words (sample number, payload, references or rows), ``count`` of them valid
     from word 0. ``mask`` marks accesses: before classification the tracked ones, afterwards the cold
@@ -95,9 +98,9 @@ def beat_layout(config: AcceleratorConfig) -> data.StructLayout:
     command, ``drop`` spoils its sample.
     """
     return data.StructLayout({
-        "words": data.ArrayLayout(32, config.bus_words),
-        "tables": data.ArrayLayout(config.table_bits, config.bus_words),
-        "mask": config.bus_words,
-        "count": range(config.bus_words + 1),
+        "words": data.ArrayLayout(32, config.beat_words),
+        "tables": data.ArrayLayout(config.table_bits, config.beat_words),
+        "mask": config.beat_words,
+        "count": range(config.beat_words + 1),
         "last": 1, "end": 1, "drop": 1,
     })  # fmt: skip

@@ -1,28 +1,29 @@
 """Brings the tracker's results back to the words they belong to.
 
-A beat takes max(1, tracked accesses / lanes) cycles, once its results are there.
+One beat per cycle, once its results are there; latency 2 cycles from a beat's last result.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
-from .choose import Choice
+from .compaction import Compaction
 from .config import AcceleratorConfig
-from .crossbar import result_layout
+from .crossbar import result_layout, results_layout
 from .layouts import beat_layout
-from .words import count_ones, one_hot_mux
+from .word_queue import WordQueue
+from .words import count_ones
 
 
 class Merger(wiring.Component):
     """Members
     -------
     start : In(1)
-        Access numbers begin at 0 again.
+        Begins a mini-batch; nothing is inside.
     i : In(stream of beat_layout)
         ``mask``: tracked accesses.
-    results : In(stream of result_layout).array(lanes)
+    results : In(stream of results_layout)
+        Their results, in the same order.
     o : Out(stream of beat_layout)
         ``mask``: cold accesses; the words of hot ones hold their slots.
     hits : Out(32)
@@ -34,7 +35,7 @@ class Merger(wiring.Component):
         super().__init__({
             "start": In(1),
             "i": In(stream.Signature(beat_layout(config))),
-            "results": In(stream.Signature(result_layout(config))).array(config.lanes),
+            "results": In(stream.Signature(results_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
             "hits": Out(32),
         })  # fmt: skip
@@ -42,45 +43,36 @@ class Merger(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        rank = Signal(ceil_log2(config.lanes))
-        done = Signal(config.bus_words)  # words whose results are in `hit_words` and `slots`
-        hit_words = Signal(config.bus_words)
-        slots = [Signal(config.slot_bits, name=f"slot_{i}") for i in range(config.bus_words)]
-        waiting = Signal(config.bus_words)
-        m.d.comb += waiting.eq(self.i.p.mask & ~done)
-        choice = Choice(m, waiting, rank, config.lanes)
+        words, result = config.beat_words, result_layout(config)
+        m.submodules.queue = queue = WordQueue(config.lanes, words, result.size)
+        m.d.comb += [
+            queue.i.valid.eq(self.results.valid),
+            queue.i.p.data.eq(Cat(self.results.p.lanes)),
+            queue.i.p.count.eq(self.results.p.count),
+            self.results.ready.eq(queue.i.ready),
+        ]
 
-        have = Cat(result.valid for result in self.results)
-        complete = (choice.lane_used & ~have) == 0
-        fire = Signal()
+        compaction = Compaction(m, self.i.p.mask)
+        none = compaction.count == 0
+        step = Signal()
         m.d.comb += [
-            fire.eq(self.i.valid & complete & (self.o.ready | ~choice.finish)),
-            self.i.ready.eq(fire & choice.finish),
-            self.o.valid.eq(self.i.valid & complete & choice.finish),
-            self.o.p.eq(self.i.p),
+            step.eq(~self.o.valid | self.o.ready),
+            queue.take.valid.eq(self.i.valid & ~none),
+            queue.take.p.count.eq(compaction.count),
+            queue.o.ready.eq(step),
+            self.i.ready.eq(step & (none | (queue.level >= compaction.count))),
         ]
-        for lane in range(config.lanes):
-            m.d.comb += self.results[lane].ready.eq(fire & choice.lane_used[lane])
-        hit_now = Signal(config.bus_words)
-        cold = Signal(config.bus_words)
-        m.d.comb += [
-            cold.eq(self.i.p.mask & ~((done & hit_words) | (~done & hit_now))),
-            self.o.p.mask.eq(cold),
-        ]
-        for i in range(config.bus_words):
-            from_lane = [choice.lane_words[lane][i] for lane in range(config.lanes)]
-            slot = one_hot_mux(from_lane, [result.p.slot for result in self.results])
-            m.d.comb += hit_now[i].eq(one_hot_mux(from_lane, [result.p.hit for result in self.results]))
-            with m.If(self.i.p.mask[i] & ~cold[i]):
-                m.d.comb += self.o.p.words[i].eq(Mux(done[i], slots[i], slot))
-            with m.If(fire & choice.chosen[i]):
-                m.d.sync += [slots[i].eq(slot), hit_words[i].eq(hit_now[i])]
-        with m.If(fire):
-            m.d.sync += [
-                rank.eq(choice.next_rank),
-                done.eq(Mux(choice.finish, 0, done | choice.chosen)),
-                self.hits.eq(self.hits + count_ones(hit_now)),
-            ]
+        packed = [queue.o.p.data[k * result.size : (k + 1) * result.size] for k in range(words)]
+        results = [data.View(result, value) for value in compaction.unpack(m, packed)]
+        hit = Signal(words)
+        m.d.comb += hit.eq(Cat(self.i.p.mask[i] & results[i].hit for i in range(words)))
+        with m.If(step):
+            m.d.sync += [self.o.valid.eq(self.i.valid & self.i.ready), self.o.p.eq(self.i.p)]
+            m.d.sync += self.o.p.mask.eq(self.i.p.mask & ~hit)
+            for i in range(words):
+                m.d.sync += self.o.p.words[i].eq(Mux(hit[i], results[i].slot, self.i.p.words[i]))
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += self.hits.eq(self.hits + count_ones(hit))
         with m.If(self.start):
-            m.d.sync += [rank.eq(0), done.eq(0), self.hits.eq(0)]
+            m.d.sync += self.hits.eq(0)
         return m

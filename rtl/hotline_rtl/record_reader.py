@@ -16,8 +16,8 @@ from .word_queue import WordQueue
 def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Beat ``beat`` of record ``sample``: ``count`` words from word 0 on. ``end``: the last of all."""
     return data.StructLayout({
-        "words": data.ArrayLayout(32, config.bus_words),
-        "count": range(config.bus_words + 1),
+        "words": data.ArrayLayout(32, config.beat_words),
+        "count": range(config.beat_words + 1),
         "beat": range(config.record_beats),
         "sample": COUNT_BITS,
         "last": 1, "end": 1,
@@ -44,8 +44,8 @@ class RecordReader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        words = self.config.bus_words
-        m.submodules.queue = queue = WordQueue(self.config)
+        words = self.config.beat_words
+        m.submodules.queue = queue = WordQueue(self.config.bus_words, words)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
         active = Signal()

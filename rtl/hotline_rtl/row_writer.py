@@ -47,7 +47,7 @@ class RowWriter(wiring.Component):
         config = self.config
         words = config.bus_words
         shift = ceil_log2(config.bus_bytes)
-        m.submodules.queue = queue = WordQueue(config)
+        m.submodules.queue = queue = WordQueue(words, words)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         m.d.comb += queue.clear.eq(self.clear)
         # Rows that have been requested, and whose beats are still to be formed.
@@ -69,7 +69,7 @@ class RowWriter(wiring.Component):
         first = done == 0
         left = row_words - done
         space = Mux(first, words - rows.o.p.offset, words)
-        take = Signal(take_layout(config))
+        take = Signal(take_layout(words))
         last = left <= space
         m.d.comb += [
             take.offset.eq(Mux(first, rows.o.p.offset, 0)),

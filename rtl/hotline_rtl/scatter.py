@@ -49,7 +49,7 @@ class Scatter(wiring.Component):
         config = self.config
         m.submodules.keys = keys = StreamReader(config)
         m.submodules.rows = rows = StreamReader(config)
-        m.submodules.pairs = pairs = WordQueue(config)
+        m.submodules.pairs = pairs = WordQueue(config.bus_words, config.bus_words)
         m.submodules.address = address = RowAddress(config)
         m.submodules.writer = writer = RowWriter(config)
         wiring.connect(m, keys.client, wiring.flipped(self.read_keys))

@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
-from .layouts import words_layout
+from .layouts import group_layout
 from .word_queue import WordQueue
 from .write_master import WriteClientSignature
 
@@ -20,8 +20,8 @@ class StreamWriter(wiring.Component):
     -------
     start : In(1), address : In
         Begins a new buffer at a bus-aligned address; only when ``idle``.
-    i : In(stream of words_layout)
-        The words.
+    i : In(stream of group_layout)
+        The words, up to ``in_words`` (as many as the bus, if not given) at a time.
     flush : In(1)
         No more words come: what is left is written. Held until ``idle``.
     idle : Out(1)
@@ -31,12 +31,13 @@ class StreamWriter(wiring.Component):
     client : Out(WriteClientSignature)
     """
 
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, in_words: int | None = None):
         self.config = config
+        self.in_words = in_words or config.bus_words
         super().__init__({
             "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
             "error": Out(1), "error_address": Out(config.address_bits),
-            "i": In(stream.Signature(words_layout(config))),
+            "i": In(stream.Signature(group_layout(self.in_words))),
             "client": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
@@ -45,7 +46,9 @@ class StreamWriter(wiring.Component):
         config = self.config
         limit = config.burst_limit
         beat = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes})
-        m.submodules.queue = queue = WordQueue(config)
+        m.submodules.queue = queue = WordQueue(
+            self.in_words, config.bus_words, room=2 * self.in_words + config.bus_words
+        )
         m.submodules.fifo = fifo = StreamFifo(beat, 2 * limit)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         wiring.connect(m, fifo.o, wiring.flipped(self.client.data))

@@ -15,7 +15,6 @@ import enum
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
 from .policies import POLICIES
@@ -44,9 +43,9 @@ def match_entries(line, tag: Value) -> Value:
 class TrackerBank(wiring.Component):
     """Members
     -------
-    valid, op, set, tag, lane, line : In
+    valid, op, set, tag, line : In
         A request. ``set`` counts within the bank; ``line`` is for WRITE.
-    r_valid, r_lane, r_hit, r_way, r_evicted : Out
+    r_valid, r_hit, r_set, r_way, r_evicted : Out
         The response to LOOKUP or LEARN: ``r_hit`` is as it was before the request changed anything;
         ``r_evicted`` tells that a valid entry was replaced.
     r_line : Out
@@ -56,11 +55,10 @@ class TrackerBank(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         self.set_bits = config.set_bits - config.bank_bits
-        lane_bits = ceil_log2(config.lanes)
         super().__init__({
             "valid": In(1), "op": In(2), "set": In(self.set_bits), "tag": In(config.tag_bits),
-            "lane": In(lane_bits), "line": In(line_layout(config)),
-            "r_valid": Out(1), "r_lane": Out(lane_bits), "r_hit": Out(1),
+            "line": In(line_layout(config)),
+            "r_valid": Out(1), "r_hit": Out(1), "r_set": Out(self.set_bits),
             "r_way": Out(range(config.tracker_ways)), "r_evicted": Out(1), "r_line": Out(line_layout(config)),
         })  # fmt: skip
 
@@ -77,12 +75,11 @@ class TrackerBank(wiring.Component):
         s1_op = Signal(2)
         s1_set = Signal(self.set_bits)
         s1_tag = Signal(config.tag_bits)
-        s1_lane = Signal.like(self.lane)
         s1_line = Signal(layout)
         m.d.comb += [ram.r_en.eq(self.valid), ram.r_addr.eq(self.set)]
         m.d.sync += [
             s1_valid.eq(self.valid), s1_op.eq(self.op), s1_set.eq(self.set), s1_tag.eq(self.tag),
-            s1_lane.eq(self.lane), s1_line.eq(self.line),
+            s1_line.eq(self.line),
         ]  # fmt: skip
 
         written = Signal()  # in the previous cycle, to this set, this line
@@ -119,7 +116,7 @@ class TrackerBank(wiring.Component):
         # Stage 2: the response.
         m.d.sync += [
             self.r_valid.eq(s1_valid & (s1_op != BankOp.WRITE)),
-            self.r_lane.eq(s1_lane),
+            self.r_set.eq(s1_set),
             self.r_hit.eq(hit),
             self.r_evicted.eq((s1_op == BankOp.LEARN) & ~hit & valid.all()),
             self.r_line.eq(line),

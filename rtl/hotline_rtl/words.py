@@ -1,22 +1,22 @@
-"""Small combinational helpers on values made of 32-bit words."""
+"""Small combinational helpers, most of them on values made of words."""
 
 from amaranth.hdl import Module, Mux, Signal, Value
 
 
-def word_mask(m: Module, count: Value, words: int) -> Signal:
-    """``words`` words: the first ``count`` all ones, the others 0."""
-    mask = Signal(32 * words, name="word_mask")
+def word_mask(m: Module, count: Value, words: int, bits: int = 32) -> Signal:
+    """``words`` words of ``bits`` bits: the first ``count`` all ones, the others 0."""
+    mask = Signal(bits * words, name="word_mask")
     for i in range(words):
-        m.d.comb += mask[32 * i : 32 * i + 32].eq((count > i).replicate(32))
+        m.d.comb += mask[bits * i : bits * i + bits].eq((count > i).replicate(bits))
     return mask
 
 
-def shift_words(m: Module, value: Value, amount: Value, words: int, *, left: bool) -> Signal:
+def shift_words(m: Module, value: Value, amount: Value, words: int, bits: int = 32, *, left: bool) -> Signal:
     """``value`` shifted by ``amount`` words, cut to ``words`` words: one multiplexer level per bit."""
     for bit in range(len(amount)):
-        distance = 32 << bit
+        distance = bits << bit
         moved = value.shift_left(distance) if left else value.shift_right(distance)
-        stage = Signal(32 * words, name=f"shift_{bit}")
+        stage = Signal(bits * words, name=f"shift_{bit}")
         m.d.comb += stage.eq(Mux(amount[bit], moved, value))
         value = stage
     return value

@@ -188,6 +188,73 @@ def trace_shapes() -> None:
     out.print(shapes_table())
 
 
+def both_engines(config: AcceleratorConfig, samples: int, cocotb_samples: int, batch_size: int) -> list:
+    """(job, results) of the main job on the co-simulation and in cocotb."""
+    from .memory_model import MemoryTiming
+    from .runner import run_job
+
+    timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
+    return [
+        run_job(
+            f"synthetic:criteo-kaggle,samples={count}", config, batch_size=batch_size, learn=0.05, resident=-1,
+            dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
+        )
+        for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples))
+    ]  # fmt: skip
+
+
+@bench_app.command("split")
+def bench_split(
+    real: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--trace", metavar="SPEC", help="A click log of your own, measured beside the generated one."),
+    ] = None,
+    only: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--only", metavar="TEXT", help="Only the cases whose name contains TEXT, and no comparison of engines."),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Measure classification and whole SPLITs against their bounds, every byte compared.
+
+    Lanes alone (8 and 16, all keys hot), whole SPLITs on the presets with host memory 300 cycles away,
+    adversarial traces, and both engines' speed. Takes ten minutes the first time, most of them builds.
+    """
+    from rich.progress import Progress
+
+    from .report import engines_table
+    from .throughput import cases, measure, report
+
+    chosen = {kind: [c for c in some if only is None or only in c.name] for kind, some in cases(real).items()}
+    names = [c.name for some in cases(real).values() for c in some]
+    if not any(chosen.values()):
+        raise ValueError(f"--only {only}: no case has this in its name; there are: {'; '.join(names)}")
+    measured: dict[str, list] = {kind: [] for kind in chosen}
+    with Progress(console=err, transient=True) as bar:
+        for kind, some in chosen.items():
+            for case in some:
+                task = bar.add_task(case.name, total=None)
+                measured[kind].append(
+                    measure(case, lambda done, total, task=task: bar.update(task, completed=done, total=total))
+                )
+                bar.remove_task(task)
+    tables, numbers = report(measured)
+    if only is None:
+        table, speeds = engines_table(both_engines(configuration("ecp5", None), 20_000, 200, 256))
+        tables.append(table)
+        numbers |= speeds
+    for table in tables:
+        out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    different = [m for some in measured.values() for m in some if m.difference]
+    for m in different:
+        out.print(f"[bold red]RTL differs from golden[/] in {m.case.name}: {m.difference}", soft_wrap=True)
+    if different:
+        raise typer.Exit(DIFFER)
+    out.print("[bold green]RTL == golden[/] in every case")
+
+
 @bench_app.command("engines")
 def bench_engines(
     samples: Annotated[int, typer.Option("--samples", min=1, help="For the co-simulation.")] = 100_000,
@@ -198,20 +265,9 @@ def bench_engines(
     json_file: JsonOption = None,
 ) -> None:
     """Run the main job on both engines, every byte compared, and print how fast each is."""
-    from .memory_model import MemoryTiming
     from .report import engines_table
-    from .runner import run_job
 
-    config = configuration(preset, settings)
-    timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
-    measured = []
-    for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples)):
-        measured.append(
-            run_job(
-                f"synthetic:criteo-kaggle,samples={count}", config, batch_size=batch_size, learn=0.05, resident=-1,
-                dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
-            )
-        )  # fmt: skip
+    measured = both_engines(configuration(preset, settings), samples, cocotb_samples, batch_size)
     table, numbers = engines_table(measured)
     out.print(table)
     if json_file:

@@ -95,11 +95,10 @@ class Job:
         """LEARN of a mini-batch."""
         return Command(Opcode.LEARN, tag, self.samples_of(batch), self.source(batch))
 
-    def split(self, batch: int, tag: int = 0) -> Command:
-        """SPLIT of a mini-batch into the device buffers."""
-        d = self.device.buffers
-        return Command(Opcode.SPLIT, tag, self.samples_of(batch), self.source(batch), d["popular"].address,
-                       d["non-popular"].address, d["working keys"].address, d["working rows"].address,
+    def split(self, batch: int, tag: int = 0, into: int = 0) -> Command:
+        """SPLIT of a mini-batch into the device buffers, of set ``into``."""
+        popular, non_popular, keys, rows = (self.device.buffers[name].address for name in output_buffers(into))
+        return Command(Opcode.SPLIT, tag, self.samples_of(batch), self.source(batch), popular, non_popular, keys, rows,
                        self.working_limit)  # fmt: skip
 
     def scatter(self, rows: int, tag: int = 0) -> Command:
@@ -134,6 +133,12 @@ class Job:
         return found
 
 
+def output_buffers(number: int = 0) -> list[str]:
+    """Names of the device buffers of a SPLIT: one set of them, or several numbered from 0."""
+    names = ["popular", "non-popular", "working keys", "working rows"]
+    return [f"{name} {number}" for name in names] if number else names
+
+
 def copy_image(image: MemoryImage) -> MemoryImage:
     """A copy; pages of zeros stay without memory."""
     copy = MemoryImage(image.base, np.zeros(len(image.data), np.uint8), image.buffers)
@@ -158,8 +163,10 @@ def choose_learn_batches(batches: int, fraction: float) -> list[int]:
 
 
 def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
-            resident: int | None = -1, dim: int = 16, padding: int = 0) -> Job:  # fmt: skip
-    """Lays everything out. ``resident`` is a bound in rows, None for no resident tables, or -1 for the
+            resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1) -> Job:  # fmt: skip
+    """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT.
+
+    ``resident`` is a bound in rows, None for no resident tables, or -1 for the
     largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows.
 
     Raises ValueError for what ``config`` cannot serve.
@@ -193,10 +200,12 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
 
     device_plan = MemoryPlan(base=DEVICE_BASE)
     most_working = min(config.working_rows, batch_size * trace.accesses)
-    device_plan.add("popular", batch_size * model.record_words * 4)
-    device_plan.add("non-popular", batch_size * model.record_words * 4)
-    device_plan.add("working keys", most_working * 8)
-    device_plan.add("working rows", most_working * row_bytes)
+    records = batch_size * model.record_words * 4
+    for number in range(output_sets):
+        for name, size in zip(
+            output_buffers(number), (records, records, most_working * 8, most_working * row_bytes), strict=True
+        ):
+            device_plan.add(name, size)
     job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
               device_plan.image(), whole)  # fmt: skip
     samples = np.concatenate([trace.payload, trace.rows], axis=1)

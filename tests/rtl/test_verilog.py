@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hotline_rtl import VERSION
 from hotline_rtl.config import PRESETS, preset
 from hotline_rtl.verilog import WAIVERS, accelerator_verilog
 from hotline_sim.toolchain import find_verilator
@@ -28,7 +29,7 @@ def test_the_same_configuration_gives_the_same_bytes():
 
 def test_header_names_version_and_every_size():
     text = accelerator_verilog(preset("tiny"))
-    assert text.startswith("// Hotline accelerator 0.1.0")
+    assert text.startswith(f"// Hotline accelerator {VERSION}")
     assert "//   tracker_sets = 64\n" in text and preset("tiny").digest() in text
     assert "/work/" not in text and "/tmp/" not in text and "/home/" not in text, "no paths of this machine"
 

@@ -55,6 +55,20 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
                 assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
+def test_learning_is_the_same_for_any_number_of_lanes_and_any_stalls():
+    """The tracker's contents, DUMPed after each of several LEARNs of random, skewed samples."""
+    contents = []
+    for n, lanes in enumerate((1, 2, 4, 8, 16)):
+        config = tiny(f"lanes={lanes}", f"lane_filter={8 if lanes > 4 else 0}")
+        job = small_job(config, "synthetic:samples=300,exponent=1.4", resident=None, learn=1.0, batch_size=100)
+        session = run_cosim(job, HOSTILE.with_seed(n) if n % 2 else IDEAL)
+        assert not session.results.difference
+        buffer = session.transport.host.buffers["hot list"]
+        contents.append(session.transport.host.words(buffer.address, buffer.size // 4).copy())
+    for lanes, other in zip((2, 4, 8, 16), contents[1:], strict=True):
+        assert np.array_equal(contents[0], other), f"{lanes} lanes"
+
+
 def test_a_dumped_hot_list_can_be_loaded_into_another_accelerator():
     job = small_job(tiny())
     with CosimTransport(job.config, job.host, job.device) as transport:

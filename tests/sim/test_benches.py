@@ -22,13 +22,15 @@ CONFIGURATIONS = {
     "lanes4-bus128": "lanes=4,bus_bits=128",
     "lanes1-bus512": "lanes=1,bus_bits=512",
 }
+#: Wider than a bench needs, except where lanes, banks and filters meet.
+WIDE = {"tracker": {"lanes8-bus256-filter8": "lanes=8,bus_bits=256,lane_filter=8"}}
 #: Blocks that no configuration changes.
 FIXED = {"fifo", "registers", "counters"}
 
 
 def cases():
     for name in BLOCKS:
-        for label, settings in CONFIGURATIONS.items():
+        for label, settings in {**CONFIGURATIONS, **WIDE.get(name, {})}.items():
             if name not in FIXED or not settings:
                 yield pytest.param(name, settings, id=f"{name}-{label}")
 

@@ -19,6 +19,7 @@ CONFIG = preset("tiny").with_settings([s for s in os.environ.get("BENCH_SETTINGS
 SEED = int(os.environ.get("HOTLINE_SEED", "1"))
 KEYS = KeySpace(CONFIG.table_bits, CONFIG.row_bits, CONFIG.permutation_seed)
 WORDS = CONFIG.bus_words
+BEAT_WORDS = CONFIG.beat_words
 print(f"bench seed {SEED}, configuration {CONFIG.digest()}", file=sys.stderr)
 
 #: Pairs of source and sink back-pressure.
@@ -84,12 +85,12 @@ def words_of(payload) -> list[int]:
     return [data >> 32 * (payload.offset + i) & 0xFFFF_FFFF for i in range(payload.count)]
 
 
-def beats_of(words: list[int], random_counts: random.Random | None = None) -> list[dict]:
-    """words_layout payloads: full beats, or any counts and offsets."""
+def beats_of(words: list[int], random_counts: random.Random | None = None, width: int = WORDS) -> list[dict]:
+    """group_layout payloads of ``width`` words: full ones, or any counts and offsets."""
     beats, at = [], 0
     while at < len(words):
-        count = min(len(words) - at, random_counts.randint(1, WORDS) if random_counts else WORDS)
-        offset = random_counts.randint(0, WORDS - count) if random_counts else 0
+        count = min(len(words) - at, random_counts.randint(1, width) if random_counts else width)
+        offset = random_counts.randint(0, width - count) if random_counts else 0
         data = sum(w << 32 * (offset + i) for i, w in enumerate(words[at : at + count]))
         beats.append({"data": data, "offset": offset, "count": count})
         at += count

@@ -2,7 +2,7 @@
 
 import cocotb
 import numpy as np
-from bench_common import CONFIG, KEYS, STALLS, WORDS, beats_of, drive_model, rng, small_model, words_of
+from bench_common import BEAT_WORDS, CONFIG, KEYS, STALLS, beats_of, drive_model, rng, small_model, words_of
 from cocotb.triggers import RisingEdge
 
 from hotline_golden.layouts import EMPTY_SLOT, NO_ACCESS, WORKING_ROW
@@ -10,7 +10,7 @@ from hotline_golden.model import Model
 from hotline_golden.split import learn, split
 from hotline_golden.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
-from hotline_rtl.layouts import beat_layout, key_layout, words_layout
+from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_layout
 from hotline_rtl.record_reader import record_beat_layout
 from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 
@@ -34,16 +34,16 @@ def record_beats(model: Model, samples: np.ndarray, masks: np.ndarray, *, tables
     for number, sample in enumerate(samples.tolist()):
         words = [number, *sample]
         mask = [False] * (1 + model.payload_words) + masks[number].tolist()
-        for at in range(0, len(words), WORDS):
-            part = words[at : at + WORDS]
-            fill = [0] * (WORDS - len(part))
+        for at in range(0, len(words), BEAT_WORDS):
+            part = words[at : at + BEAT_WORDS]
+            fill = [0] * (BEAT_WORDS - len(part))
             beats.append({
                 "words": part + fill,
-                "tables": (per_word_table[at : at + WORDS] if tables else [0] * len(part)) + fill,
-                "mask": sum(bit << i for i, bit in enumerate(mask[at : at + WORDS])),
+                "tables": (per_word_table[at : at + BEAT_WORDS] if tables else [0] * len(part)) + fill,
+                "mask": sum(bit << i for i, bit in enumerate(mask[at : at + BEAT_WORDS])),
                 "count": len(part),
-                "last": int(at + WORDS >= len(words)),
-                "end": int(at + WORDS >= len(words) and number == len(samples) - 1),
+                "last": int(at + BEAT_WORDS >= len(words)),
+                "end": int(at + BEAT_WORDS >= len(words) and number == len(samples) - 1),
                 "drop": 0,
             })  # fmt: skip
     return beats
@@ -52,7 +52,15 @@ def record_beats(model: Model, samples: np.ndarray, masks: np.ndarray, *, tables
 @cocotb.test()
 async def records_are_aligned(dut):
     for n, (a, b) in enumerate(STALLS):
-        for sample_words in (1, WORDS - 1, WORDS, WORDS + 1, 2 * WORDS + 3, CONFIG.max_record_words - 1):
+        longest = CONFIG.max_record_words - 1
+        for sample_words in {
+            1,
+            BEAT_WORDS - 1,
+            BEAT_WORDS,
+            BEAT_WORDS + 1,
+            min(2 * BEAT_WORDS + 3, longest),
+            longest,
+        }:
             source = StreamSource(dut, "i", words_layout(CONFIG), a, n)
             sink = StreamSink(dut, "o", record_beat_layout(CONFIG), b, n)
             dut.start.value = 0
@@ -62,23 +70,23 @@ async def records_are_aligned(dut):
             dut.samples.value, dut.sample_words.value = 9, sample_words
             await pulse(dut, start=1)
             source.put(beats_of([w for s in samples for w in s]))
-            total = 9 * -(-(sample_words + 1) // WORDS)
+            total = 9 * -(-(sample_words + 1) // BEAT_WORDS)
             await until(dut, lambda s=sink, t=total: len(s.got) >= t, "records")
             got = iter(sink.got)
             for number, sample in enumerate(samples):
                 words = [number, *sample]
-                for at in range(0, len(words), WORDS):
-                    beat, part = next(got), words[at : at + WORDS]
+                for at in range(0, len(words), BEAT_WORDS):
+                    beat, part = next(got), words[at : at + BEAT_WORDS]
                     assert [beat.words[i] for i in range(len(part))] == part
-                    last = at + WORDS >= len(words)
-                    assert (beat.count, beat.beat, beat.sample) == (len(part), at // WORDS, number)
+                    last = at + BEAT_WORDS >= len(words)
+                    assert (beat.count, beat.beat, beat.sample) == (len(part), at // BEAT_WORDS, number)
                     assert (beat.last, beat.end) == (last, last and number == 8)
 
 
 @cocotb.test()
 async def every_word_is_recognised(dut):
     model = small_model()
-    beats_per_record = -(-model.record_words // WORDS)
+    beats_per_record = -(-model.record_words // BEAT_WORDS)
     for n, (a, b) in enumerate(STALLS):
         source = StreamSource(dut, "i", record_beat_layout(CONFIG), a, n)
         sink = StreamSink(dut, "o", BEAT, b, n)
@@ -105,10 +113,10 @@ async def every_word_is_recognised(dut):
             beats = iter(sink.got)
             rows = samples[:, model.payload_words :]
             for number in range(samples_seen):
-                for at in range(0, model.record_words, WORDS):
+                for at in range(0, model.record_words, BEAT_WORDS):
                     beat = next(beats)
                     assert not beat.drop
-                    for i in range(min(WORDS, model.record_words - at)):
+                    for i in range(min(BEAT_WORDS, model.record_words - at)):
                         j = at + i - 1 - model.payload_words
                         word = [number, *samples[number].tolist()][at + i]
                         tracked = j >= 0 and rows[number, j] != NO_ACCESS and not model.resident[model.table_of[j]]
@@ -184,8 +192,8 @@ async def tracker_equals_golden(dut):
             keys = tracker.keys.pack(np.broadcast_to(tables, rows.shape), np.where(tracked, rows, 0))
             slots = np.where(tracked, tracker.lookup(keys.reshape(-1)).reshape(rows.shape), -1)
             for k, beat in enumerate(sink.got):
-                per_record = -(-model.record_words // WORDS)
-                number, at = k // per_record, k % per_record * WORDS
+                per_record = -(-model.record_words // BEAT_WORDS)
+                number, at = k // per_record, k % per_record * BEAT_WORDS
                 for i in range(beat.count):
                     j = at + i - 1 - model.payload_words
                     cold = j >= 0 and tracked[number, j] and slots[number, j] < 0
@@ -228,7 +236,7 @@ async def samples_go_to_the_right_micro_batch(dut):
     model = small_model()
     for n, (a, b) in enumerate(STALLS):
         source = StreamSource(dut, "i", BEAT, a, n)
-        popular = StreamSink(dut, "popular", words_layout(CONFIG), b, n)
+        popular = StreamSink(dut, "popular", group_layout(BEAT_WORDS), b, n)
         non_popular = StreamSink(dut, "non_popular", BEAT, b, n + 1)
         dut.start.value = dut.discard.value = 0
         await start(dut)
@@ -260,7 +268,7 @@ async def working_rows_are_numbered_in_first_use_order(dut):
     tracker = Tracker(KEYS, CONFIG.tracker_sets, CONFIG.tracker_ways)
     tables = np.array(model.table_of)
     for n, (a, b) in enumerate(STALLS):
-        source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", words_layout(CONFIG), b, n)
+        source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", group_layout(BEAT_WORDS), b, n)
         keys = StreamSink(dut, "keys", key_layout(CONFIG), b, n + 1)
         dut.clear.value = 0
         dut.limit.value = CONFIG.working_rows

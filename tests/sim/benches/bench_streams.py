@@ -2,10 +2,10 @@
 
 import cocotb
 import numpy as np
-from bench_common import CONFIG, KEYS, STALLS, WORDS, beats_of, rng
+from bench_common import BEAT_WORDS, CONFIG, KEYS, STALLS, WORDS, beats_of, rng
 
 from hotline_rtl.burst_cutter import burst_layout, transfer_layout
-from hotline_rtl.layouts import words_layout
+from hotline_rtl.layouts import group_layout
 from hotline_rtl.word_queue import take_layout
 from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 
@@ -22,26 +22,34 @@ async def fifo_keeps_order_and_loses_nothing(dut):
         assert int(dut.level.value) == 0
 
 
-@cocotb.test()
-async def word_queue_regroups_words(dut):
-    layout = words_layout(CONFIG)
+async def regroup(dut, in_words: int, out_words: int):
     for n, (a, b) in enumerate(STALLS):
         dut.clear.value = 0
-        source = StreamSource(dut, "i", layout, a, n)
-        takes = StreamSource(dut, "take", take_layout(CONFIG), "always", n + 20)
-        sink = StreamSink(dut, "o", layout, b, n + 50)
+        source = StreamSource(dut, "i", group_layout(in_words), a, n)
+        takes = StreamSource(dut, "take", take_layout(out_words), "always", n + 20)
+        sink = StreamSink(dut, "o", group_layout(out_words), b, n + 50)
         await start(dut)
         await pulse(dut, clear=1)
         r = rng(n)
         words = [r.getrandbits(32) for _ in range(700)]
-        source.put(beats_of(words, r))
-        groups = beats_of(words, r)
+        source.put(beats_of(words, r, in_words))
+        groups = beats_of(words, r, out_words)
         takes.put({"offset": g["offset"], "count": g["count"]} for g in groups)
         await until(dut, lambda s=sink, g=groups: len(s.got) >= len(g), "word queue")
         for got, group in zip(sink.got, groups, strict=True):
             assert (got.offset, got.count) == (group["offset"], group["count"])
             assert got.data == group["data"], "words outside the group must be 0"
         assert int(dut.level.value) == 0
+
+
+@cocotb.test()
+async def word_queue_widens(dut):
+    await regroup(dut, WORDS, BEAT_WORDS)
+
+
+@cocotb.test()
+async def word_queue_narrows(dut):
+    await regroup(dut, BEAT_WORDS, WORDS)
 
 
 @cocotb.test()

@@ -16,7 +16,7 @@ from hotline_rtl.fragmenter import Fragmenter
 from hotline_rtl.gather import Gather
 from hotline_rtl.hot_list import HotList
 from hotline_rtl.keys import Permutation
-from hotline_rtl.layouts import beat_layout, key_layout, words_layout
+from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_layout
 from hotline_rtl.read_master import ReadMaster
 from hotline_rtl.record_reader import RecordReader
 from hotline_rtl.registers import RegisterBlock
@@ -96,7 +96,7 @@ class ColdPath(wiring.Component):
         self.config = config
         super().__init__({
             "clear": In(1), "limit": In(range(config.working_rows + 1)), "ready": Out(1), "busy": Out(1),
-            "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(words_layout(config))),
+            "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(group_layout(config.beat_words))),
             "keys": Out(stream.Signature(key_layout(config))),
             "count": Out(range(config.working_rows + 1)), "overflow": Out(1), "overflow_sample": Out(20),
         })  # fmt: skip
@@ -160,7 +160,8 @@ class Tracker(wiring.Component):
 #: Block under test by name: (what makes it, bench module, names of its cocotb tests).
 BLOCKS = {
     "fifo": (lambda c: StreamFifo(37, 8), "bench_streams", "fifo_keeps_order_and_loses_nothing"),
-    "word_queue": (WordQueue, "bench_streams", "word_queue_regroups_words"),
+    "word_queue": (lambda c: WordQueue(c.bus_words, c.beat_words), "bench_streams", "word_queue_widens"),
+    "word_queue_narrow": (lambda c: WordQueue(c.beat_words, c.bus_words), "bench_streams", "word_queue_narrows"),
     "keys": (lambda c: Permutation(c, 2, 5), "bench_streams", "permutation_equals_golden"),
     "burst_cutter": (lambda c: BurstCutter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
     "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
