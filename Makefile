@@ -30,6 +30,8 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 run: $(VENV)/.run  ## The main job: a generated click log through the RTL, compared with golden
 	@$(BIN)/hotline run
 
+test test-slow: export HOTLINE_CXX_OPTIMISATION ?= -O1
+
 test: $(VENV)/.test  ## All default tests, cocotb regressions on Verilator included
 	@$(BIN)/hotline version
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)

@@ -71,7 +71,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, completions.write, host_write.clients[0])
         wiring.connect(m, commands.o, processor.i)
         wiring.connect(m, processor.o, completions.i)
-        command = processor.command
+        command = processor.front
 
         # Data path.
         m.submodules.reader = reader = StreamReader(config)
@@ -126,7 +126,7 @@ class Accelerator(wiring.Component):
 
         split_begins = begins(Opcode.SPLIT)
         batch_begins = begins(Opcode.LEARN, Opcode.SPLIT)
-        is_load = command.opcode == Opcode.LOAD
+        is_load = processor.active & (command.opcode == Opcode.LOAD)
         is_learn = command.opcode == Opcode.LEARN
         m.d.comb += [
             records.start.eq(batch_begins),
@@ -143,9 +143,6 @@ class Accelerator(wiring.Component):
             working_set.limit.eq(
                 Mux(command.working_limit < config.working_rows, command.working_limit, config.working_rows)
             ),
-            gather.start.eq(split_begins),
-            gather.base.eq(command.working_rows),
-            gather.count.eq(working_set.count),
             scatter.start.eq(begins(Opcode.SCATTER)),
             scatter.count.eq(command.samples),
             scatter.keys_base.eq(command.working_keys),
@@ -159,19 +156,21 @@ class Accelerator(wiring.Component):
         for writer, address, starts in [
             (popular_writer, command.popular, split_begins),
             (non_popular_writer, command.non_popular, split_begins),
-            (keys_writer, command.working_keys, split_begins),
+            (keys_writer, command.working_keys, gather.start),
             (hot_list_writer, command.source, begins(Opcode.DUMP)),
         ]:
             m.d.comb += [writer.start.eq(starts), writer.address.eq(address)]
 
         # The reader serves sample records, or the hot list of a LOAD.
         m.d.comb += [
-            reader.start.valid.eq(Mux(is_load, hot_list.reader_start.valid, batch_begins)),
+            reader.start.valid.eq(Mux(is_load, hot_list.reader_start.valid, processor.fetch.valid)),
             hot_list.reader_start.ready.eq(is_load & reader.start.ready),
-            reader.start.p.address.eq(Mux(is_load, hot_list.reader_start.p.address, command.source)),
+            processor.fetch.ready.eq(~is_load & reader.start.ready),
+            reader.start.p.address.eq(Mux(is_load, hot_list.reader_start.p.address, processor.next.source)),
             reader.start.p.words.eq(
-                Mux(is_load, hot_list.reader_start.p.words, command.samples * model.sample_words)
+                Mux(is_load, hot_list.reader_start.p.words, processor.next.samples * model.sample_words)
             ),
+            reader.go.eq(is_load | batch_begins),
             records.i.p.eq(reader.o.p),
             hot_list.i.p.eq(reader.o.p),
             records.i.valid.eq(reader.o.valid & ~is_load),
@@ -180,44 +179,98 @@ class Accelerator(wiring.Component):
             reader.abort.eq(decoder.ended & ~is_load),
         ]
 
-        # A command ends.
+        # A command leaves the front when all that it has to say is with the writers and the gather.
         classified = fragmenter.classified & ~reader.busy
         resolved = classified & ~cold.busy & ~working_set.busy
-        popular_written = classified & popular_writer.idle
-        split_done = (
-            popular_written & resolved & non_popular_writer.idle
-            & gather.keys_done & keys_writer.idle & gather.idle
-        )  # fmt: skip
+        gather_waits = Signal()  # the SPLIT in front has not got the gather yet
         m.d.comb += [
             popular_writer.flush.eq(classified),
             non_popular_writer.flush.eq(resolved),
-            keys_writer.flush.eq(resolved & gather.keys_done),
             hot_list_writer.flush.eq(~hot_list.busy),
-            processor.popular_done.eq(popular_written),
         ]
         with m.Switch(command.opcode):
             with m.Case(Opcode.LEARN):
-                m.d.comb += processor.done.eq(classified)
+                m.d.comb += processor.front_done.eq(classified)
             with m.Case(Opcode.SPLIT):
-                m.d.comb += processor.done.eq(split_done)
+                m.d.comb += processor.front_done.eq(
+                    resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
+                )
             with m.Case(Opcode.SCATTER):
-                m.d.comb += processor.done.eq(scatter.idle)
+                m.d.comb += processor.front_done.eq(scatter.idle)
             with m.Default():
-                m.d.comb += processor.done.eq(~hot_list.busy & hot_list_writer.idle)
-        self._report(m, processor, reader, decoder, working_set, popular_writer, non_popular_writer,
-                     keys_writer, hot_list_writer, hot_list, gather, scatter)  # fmt: skip
+                m.d.comb += processor.front_done.eq(~hot_list.busy & hot_list_writer.idle)
+
+        # The gather, and the list of working keys, serve one SPLIT from its begin in front to its end in
+        # back; the next one's keys wait in the working set meanwhile.
+        back_count = Signal.like(working_set.count)
+        overflow, overflow_sample = Signal(), Signal.like(working_set.overflow_sample)
+        rows_base = Signal(config.address_bits)
+        split_hands_over = processor.hand_over & (command.opcode == Opcode.SPLIT)
+        m.d.comb += [
+            gather.start.eq(gather_waits & ~processor.back_split),
+            gather.base.eq(rows_base),
+            gather.count.eq(Mux(processor.back_split, back_count, working_set.count)),
+            popular_writer.hand_over.eq(split_hands_over),
+            non_popular_writer.hand_over.eq(split_hands_over),
+            keys_writer.flush.eq(processor.back_split & gather.keys_done),
+        ]
+        with m.If(gather.start):
+            m.d.sync += [gather_waits.eq(0), rows_base.eq(command.working_rows)]
+        with m.If(split_begins):
+            m.d.sync += gather_waits.eq(1)
+        with m.If(split_hands_over):
+            m.d.sync += [
+                back_count.eq(working_set.count),
+                overflow.eq(working_set.overflow),
+                overflow_sample.eq(working_set.overflow_sample),
+            ]
+        m.d.comb += [
+            processor.popular_done.eq(popular_writer.settled),
+            processor.back_done.eq(
+                popular_writer.settled & non_popular_writer.settled
+                & gather.keys_done & keys_writer.idle & gather.idle
+            ),
+        ]  # fmt: skip
+
+        # What went wrong: the first cause of each list.
         is_batch = Cat(command.opcode == Opcode.LEARN, command.opcode == Opcode.SPLIT).any()
+        is_dump = command.opcode == Opcode.DUMP
+        is_scatter = command.opcode == Opcode.SCATTER
+        reads = is_batch | (command.opcode == Opcode.LOAD)
+        causes = {
+            "front": [
+                (reads & reader.error, Status.READ_ERROR, 0, 0, reader.error_address),
+                (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0),
+                ((command.opcode == Opcode.LOAD) & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
+                (is_dump & hot_list_writer.error, Status.WRITE_ERROR, 0, 0, hot_list_writer.error_address),
+                (is_scatter & scatter.read_error, Status.READ_ERROR, 0, 0, scatter.error_address),
+                (is_scatter & scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0),
+                (is_scatter & scatter.write_error, Status.WRITE_ERROR, 0, 0, scatter.error_address),
+            ],
+            "popular": [
+                (popular_writer.settled_error, Status.WRITE_ERROR, 0, 0, popular_writer.settled_address),
+            ],
+            "back": [
+                (overflow, Status.WORKING_SET_OVERFLOW, overflow_sample, 0, 0),
+                (non_popular_writer.settled_error, Status.WRITE_ERROR, 0, 0, non_popular_writer.settled_address),
+                (keys_writer.error, Status.WRITE_ERROR, 0, 0, keys_writer.error_address),
+                (gather.read_error, Status.READ_ERROR, 0, 0, gather.error_address),
+                (gather.write_error, Status.WRITE_ERROR, 0, 0, gather.error_address),
+            ],
+        }  # fmt: skip
+        for part, some in causes.items():
+            for happened, status, index, access, address in reversed(some):
+                with m.If(happened):
+                    found = {"status": status, "index": index, "access": access, "address": address}
+                    for name, value in found.items():
+                        if hasattr(processor, f"{part}_{name}"):
+                            m.d.comb += getattr(processor, f"{part}_{name}").eq(value)
+
         m.d.comb += [
             processor.popular.eq(fragmenter.popular_count),
             processor.non_popular.eq(fragmenter.non_popular_count),
         ]
-        with m.If(command.opcode == Opcode.SCATTER):
-            m.d.comb += [
-                processor.popular.eq(0),
-                processor.non_popular.eq(0),
-                processor.working_rows.eq(command.samples),
-            ]
-        with m.Elif(is_batch):
+        with m.If(is_batch):
             m.d.comb += [
                 processor.working_rows.eq(Mux(is_learn, 0, working_set.count)),
                 processor.accesses.eq(decoder.accesses),
@@ -225,6 +278,8 @@ class Accelerator(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [processor.popular.eq(0), processor.non_popular.eq(0)]
+            with m.If(is_scatter):
+                m.d.comb += processor.working_rows.eq(command.samples)
 
         # Registers: rings, status, interrupt, identification.
         swept = Signal()
@@ -232,9 +287,8 @@ class Accelerator(wiring.Component):
             m.d.sync += swept.eq(1)
         m.d.comb += [
             processor.model_valid.eq(model.valid),
-            commands.enable.eq(
-                registers.control_enable & swept & ~processor.busy & ~hot_list.busy & working_set.ready
-            ),
+            commands.enable.eq(registers.control_enable & swept),
+            processor.ready.eq(swept & ~hot_list.busy & working_set.ready),
             commands.base.eq(Cat(registers.command_base_lo_value, registers.command_base_hi_value)),
             commands.log2_entries.eq(registers.command_ring_log2_entries),
             commands.tail.eq(registers.command_tail_value),
@@ -264,7 +318,7 @@ class Accelerator(wiring.Component):
             m.d.comb += getattr(registers, name).eq(value)
 
         # Performance counters.
-        batch_ends = processor.o.valid & processor.o.ready & (processor.done | is_learn) & is_batch
+        batch_ends = processor.hand_over & is_batch
         host, device = self.m_axi_host, self.m_axi_dev
         events = {
             "cycles_busy": processor.busy,
@@ -333,38 +387,3 @@ class Accelerator(wiring.Component):
                 & (registers.row_bytes_value[:2] == 0)
             ),
         ]
-
-    def _report(self, m: Module, processor, reader, decoder, working_set, popular_writer, non_popular_writer,
-                keys_writer, hot_list_writer, hot_list, gather, scatter) -> None:  # fmt: skip
-        """What a completion says of errors: the first cause in the order of this list."""
-        command = processor.command
-        is_batch = Cat(command.opcode == Opcode.LEARN, command.opcode == Opcode.SPLIT).any()
-        is_split = command.opcode == Opcode.SPLIT
-        is_scatter = command.opcode == Opcode.SCATTER
-        is_dump = command.opcode == Opcode.DUMP
-        is_load = command.opcode == Opcode.LOAD
-        causes = [
-            ((is_batch | is_load) & reader.error, Status.READ_ERROR, 0, 0, reader.error_address, True),
-            (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0, True),
-            (is_split & popular_writer.error, Status.WRITE_ERROR, 0, 0, popular_writer.error_address, True),
-            (is_split & working_set.overflow, Status.WORKING_SET_OVERFLOW, working_set.overflow_sample, 0, 0, False),
-            (is_split & non_popular_writer.error, Status.WRITE_ERROR, 0, 0, non_popular_writer.error_address, False),
-            (is_split & keys_writer.error, Status.WRITE_ERROR, 0, 0, keys_writer.error_address, False),
-            (is_split & gather.read_error, Status.READ_ERROR, 0, 0, gather.error_address, False),
-            (is_split & gather.write_error, Status.WRITE_ERROR, 0, 0, gather.error_address, False),
-            (is_load & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0, False),
-            (is_dump & hot_list_writer.error, Status.WRITE_ERROR, 0, 0, hot_list_writer.error_address, False),
-            (is_scatter & scatter.read_error, Status.READ_ERROR, 0, 0, scatter.error_address, False),
-            (is_scatter & scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0, False),
-            (is_scatter & scatter.write_error, Status.WRITE_ERROR, 0, 0, scatter.error_address, False),
-        ]  # fmt: skip
-        for happened, status, index, access, address, in_popular in reversed(causes):
-            with m.If(happened):
-                m.d.comb += [
-                    processor.status.eq(status),
-                    processor.index.eq(index),
-                    processor.access.eq(access),
-                    processor.address.eq(address),
-                ]
-                if in_popular:
-                    m.d.comb += [processor.popular_status.eq(status), processor.popular_address.eq(address)]

@@ -30,7 +30,8 @@ class Gather(wiring.Component):
     keys : In(stream of key_layout)
         Working keys, in order of number.
     count : In
-        How many keys the working set has so far; they may still be on their way here.
+        How many keys the working set has so far; they may still be on their way here. Keys beyond them
+        belong to the next working set, and wait.
     keys_done : Out(1)
         All ``count`` keys have gone to ``key_words``.
     key_words : Out(stream of words_layout)
@@ -67,7 +68,16 @@ class Gather(wiring.Component):
         # Each key goes two ways: into the list of working keys, and to its address.
         m.submodules.address = address = RowAddress(config)
         wiring.connect(m, wiring.flipped(self.model), address.model)
-        fork(m, self.keys, [self.key_words, address.i])
+        keys_in = Signal(range(config.working_rows + 1))
+        m.d.sync += keys_in.eq(keys_in + (self.keys.valid & self.keys.ready))
+        mine = stream.Signature(self.keys.p.shape()).create()
+        more = (keys_in != self.count) & ~self.start
+        m.d.comb += [
+            mine.valid.eq(self.keys.valid & more),
+            mine.p.eq(self.keys.p),
+            self.keys.ready.eq(mine.ready & more),
+        ]
+        fork(m, mine, [self.key_words, address.i])
         m.d.comb += [
             self.key_words.p.data[:64].eq(
                 Cat(
@@ -236,8 +246,6 @@ class Gather(wiring.Component):
         # Bookkeeping: keys that have come, and rows handed to the writer.
         sent = Signal(range(config.working_rows + 1))
         m.d.sync += sent.eq(sent + (send & last))
-        keys_in = Signal(range(config.working_rows + 1))
-        m.d.sync += keys_in.eq(keys_in + (self.keys.valid & self.keys.ready))
         in_flight = Signal(range(slots + 1))
         m.d.sync += in_flight.eq(in_flight + ask - row_is_complete)
         m.d.comb += [

@@ -59,6 +59,8 @@ class Scatter(wiring.Component):
 
         row_words = self.model.row_bytes[2:]
         m.d.comb += [
+            keys.go.eq(1),
+            rows.go.eq(1),
             keys.start.valid.eq(self.start),
             keys.start.p.address.eq(self.keys_base),
             keys.start.p.words.eq(self.count << 1),

@@ -19,15 +19,21 @@ class StreamReader(wiring.Component):
     """Members
     -------
     start : In(stream)
-        ``address`` (bus-aligned) and number of ``words`` (at least 1); taken when not ``busy``.
+        ``address`` (bus-aligned) and number of ``words`` (at least 1) of a transfer. Taken, and asked
+        for, as soon as the one before has been asked for: so one may wait behind the current one.
+    go : In(1)
+        The transfer that waits may become the current one, when no other is.
     o : Out(stream of words_layout)
-        The words, ``offset`` 0; all beats but the last are full.
+        Words of the current transfer, ``offset`` 0; all beats but its last are full.
     abort : In(1)
-        Ends the transfer: asks for nothing more, and throws away what still comes.
+        Throws away what still comes of the current transfer.
     busy : Out(1)
-        Not all words have been delivered, or thrown away.
+        There is a current transfer: not all of its words have been delivered, or thrown away.
+    waiting : Out(1)
+        A transfer waits for ``go``.
     error, error_address : Out
-        An error response came since ``start``; the address of the first such beat.
+        A word of the current transfer came with an error response; the address of the first such beat.
+        In time for whoever looks a cycle after its beat was taken; stays until the next transfer begins.
     client : Out(ReadClientSignature)
     """
 
@@ -38,7 +44,8 @@ class StreamReader(wiring.Component):
                 "address": config.address_bits, "words": WORDS_BITS,
             }))),
             "o": Out(stream.Signature(words_layout(config))),
-            "abort": In(1), "busy": Out(1), "error": Out(1), "error_address": Out(config.address_bits),
+            "go": In(1), "abort": In(1), "busy": Out(1), "waiting": Out(1),
+            "error": Out(1), "error_address": Out(config.address_bits),
             "client": Out(ReadClientSignature(config)),
         })  # fmt: skip
 
@@ -48,16 +55,15 @@ class StreamReader(wiring.Component):
         word_shift = ceil_log2(config.bus_words)
         depth = config.read_ahead_beats
         chunk_limit = min(config.burst_limit, depth // 2)
-        m.submodules.fifo = fifo = StreamFifo(config.bus_bits, depth)
+        beat_layout = data.StructLayout({"data": config.bus_bits, "error": 1})
+        m.submodules.fifo = fifo = StreamFifo(beat_layout, depth)
 
+        # Asking.
         address = Signal(config.address_bits)  # of the next request
         to_request = Signal(WORDS_BITS)  # beats
-        to_deliver = Signal(WORDS_BITS)  # words
         reserved = Signal(range(depth + 1))  # beats requested and not yet out of the FIFO
-        arrive_address = Signal(config.address_bits)
-        aborting = Signal()
-
         chunk = Signal(range(chunk_limit + 1))
+        requested = Signal(range(chunk_limit + 1))
         request = self.client.request
         m.d.comb += [
             chunk.eq(Mux(to_request < chunk_limit, to_request, chunk_limit)),
@@ -65,43 +71,52 @@ class StreamReader(wiring.Component):
             request.p.address.eq(address),
             request.p.words.eq(chunk << word_shift),
             fifo.i.valid.eq(self.client.beat_valid),
-            fifo.i.p.eq(self.client.beat_data),
-            self.busy.eq(to_deliver != 0),
-            self.start.ready.eq(~self.busy),
-            self.o.p.data.eq(fifo.o.p),
-            self.o.p.count.eq(Mux(to_deliver < config.bus_words, to_deliver, config.bus_words)),
-            self.o.valid.eq(fifo.o.valid & ~aborting),
-            fifo.o.ready.eq(self.o.ready | aborting),
+            fifo.i.p.data.eq(self.client.beat_data),
+            fifo.i.p.error.eq(self.client.beat_error),
+            self.start.ready.eq((to_request == 0) & ~self.waiting),
         ]
-        requested = Signal(range(chunk_limit + 1))
         taken = fifo.o.valid & fifo.o.ready
         with m.If(request.valid & request.ready):
             m.d.comb += requested.eq(chunk)
             m.d.sync += [address.eq(address + (chunk << (word_shift + 2))), to_request.eq(to_request - chunk)]
         m.d.sync += reserved.eq(reserved + requested - taken)
 
-        with m.If(self.client.beat_valid):
-            m.d.sync += arrive_address.eq(arrive_address + config.bus_bytes)
-            with m.If(self.client.beat_error & ~self.error):
-                m.d.sync += [self.error.eq(1), self.error_address.eq(arrive_address)]
+        # Delivering the current transfer.
+        to_deliver = Signal(WORDS_BITS)  # words
+        deliver_address = Signal(config.address_bits)
+        aborting = Signal()
+        m.d.comb += [
+            self.busy.eq(to_deliver != 0),
+            self.o.p.data.eq(fifo.o.p.data),
+            self.o.p.count.eq(Mux(to_deliver < config.bus_words, to_deliver, config.bus_words)),
+            self.o.valid.eq(fifo.o.valid & self.busy & ~aborting),
+            fifo.o.ready.eq(self.busy & (self.o.ready | aborting)),
+        ]
         with m.If(taken):
-            m.d.sync += to_deliver.eq(to_deliver - self.o.p.count)
+            m.d.sync += [
+                to_deliver.eq(to_deliver - self.o.p.count),
+                deliver_address.eq(deliver_address + config.bus_bytes),
+            ]
+            with m.If(fifo.o.p.error & ~self.error):
+                m.d.sync += [self.error.eq(1), self.error_address.eq(deliver_address)]
+        m.d.sync += aborting.eq(self.busy & (self.abort | aborting))
 
-        # An abort waits for a request that has been offered: an offer must stay until it is taken.
-        with m.If(self.abort & self.busy):
-            m.d.sync += aborting.eq(1)
-        with m.If(aborting & (~request.valid | request.ready)):
-            m.d.sync += to_request.eq(0)
-            with m.If((to_request == 0) & (reserved == 0)):
-                m.d.sync += [to_deliver.eq(0), aborting.eq(0)]
-
+        # From one to the next.
+        next_address = Signal(config.address_bits)
+        next_words = Signal(WORDS_BITS)
+        with m.If(self.waiting & self.go & ~self.busy):
+            m.d.sync += [
+                to_deliver.eq(next_words),
+                deliver_address.eq(next_address),
+                self.waiting.eq(0),
+                self.error.eq(0),
+            ]
         with m.If(self.start.valid & self.start.ready):
-            beats = (self.start.p.words + (config.bus_words - 1)) >> word_shift
             m.d.sync += [
                 address.eq(self.start.p.address),
-                arrive_address.eq(self.start.p.address),
-                to_request.eq(beats),
-                to_deliver.eq(self.start.p.words),
-                self.error.eq(0),
+                to_request.eq((self.start.p.words + (config.bus_words - 1)) >> word_shift),
+                next_address.eq(self.start.p.address),
+                next_words.eq(self.start.p.words),
+                self.waiting.eq(1),
             ]
         return m

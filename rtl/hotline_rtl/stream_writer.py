@@ -19,15 +19,25 @@ class StreamWriter(wiring.Component):
     """Members
     -------
     start : In(1), address : In
-        Begins a new buffer at a bus-aligned address; only when ``idle``.
+        Begins a new buffer at a bus-aligned address; only when ``flushed``, and after ``hand_over`` if
+        not ``idle``.
     i : In(stream of group_layout)
         The words, up to ``in_words`` (as many as the bus, if not given) at a time.
     flush : In(1)
-        No more words come: what is left is written. Held until ``idle``.
+        No more words come: what is left is written. Held until ``flushed``.
+    flushed : Out(1)
+        All words given so far have been asked to be written.
+    hand_over : In(1)
+        The buffer becomes the previous one, whose answers may still come while another is written. Only
+        when ``flushed`` and ``settled``.
+    settled : Out(1)
+        All of the previous buffer is in memory.
+    settled_error, settled_address : Out
+        A burst of the previous buffer was answered with an error; the address of the first.
     idle : Out(1)
         All words given so far are in memory: every burst has been answered.
     error, error_address : Out
-        A burst since ``start`` was answered with an error; the address of the first.
+        A burst of this buffer was answered with an error; the address of the first.
     client : Out(WriteClientSignature)
     """
 
@@ -36,6 +46,8 @@ class StreamWriter(wiring.Component):
         self.in_words = in_words or config.bus_words
         super().__init__({
             "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
+            "flushed": Out(1), "hand_over": In(1), "settled": Out(1),
+            "settled_error": Out(1), "settled_address": Out(config.address_bits),
             "error": Out(1), "error_address": Out(config.address_bits),
             "i": In(stream.Signature(group_layout(self.in_words))),
             "client": Out(WriteClientSignature(config)),
@@ -76,7 +88,8 @@ class StreamWriter(wiring.Component):
             request.valid.eq(whole | (flushing & (waiting != 0))),
             request.p.address.eq(address),
             request.p.words.eq(beats << ceil_log2(config.bus_words)),
-            self.idle.eq((queue.level == 0) & (waiting == 0) & (fifo.level == 0) & self.client.idle),
+            self.flushed.eq((queue.level == 0) & (waiting == 0)),
+            self.idle.eq(self.flushed & (fifo.level == 0) & self.client.idle),
         ]
         entered = fifo.i.valid & fifo.i.ready
         with m.If(request.valid & request.ready):
@@ -86,8 +99,28 @@ class StreamWriter(wiring.Component):
             ]
         with m.Else():
             m.d.sync += waiting.eq(waiting + entered)
-        with m.If(self.client.error & ~self.error):
+        # Transfers without an answer, of this buffer and of the previous one. Answers come in order.
+        transfers = Signal(range(limit * 2 + config.outstanding_writes + 16))
+        previous = Signal.like(transfers)
+        of_previous = previous != 0
+        asked = request.valid & request.ready
+        left = Signal.like(transfers)
+        m.d.comb += [
+            self.settled.eq(~of_previous),
+            left.eq(transfers + asked - (self.client.answered & ~of_previous)),
+        ]
+        m.d.sync += [transfers.eq(left), previous.eq(previous - (self.client.answered & of_previous))]
+        with m.If(self.client.error & ~of_previous & ~self.error):
             m.d.sync += [self.error.eq(1), self.error_address.eq(self.client.error_address)]
+        with m.If(self.client.error & of_previous & ~self.settled_error):
+            m.d.sync += [self.settled_error.eq(1), self.settled_address.eq(self.client.error_address)]
         with m.If(self.start):
             m.d.sync += [address.eq(self.address), self.error.eq(0)]
+        with m.If(self.hand_over):
+            new_error = self.client.error & ~self.error
+            m.d.sync += [
+                previous.eq(left), transfers.eq(0), self.error.eq(0),
+                self.settled_error.eq(self.error | self.client.error),
+                self.settled_address.eq(Mux(new_error, self.client.error_address, self.error_address)),
+            ]  # fmt: skip
         return m

@@ -41,7 +41,8 @@ class WorkingSet(wiring.Component):
     numbers : Out(stream of range(working_rows))
         The number of each probe's key, in order.
     keys : Out(stream of key_layout)
-        Each distinct key once, in order of number. Holds them all: it never holds up the probes.
+        Each distinct key once, in order of number. There is room for all of one working set: keys hold up
+        the probes only while many of an earlier set are still here.
     count : Out
         Distinct keys so far.
     overflow, overflow_sample : Out
@@ -113,7 +114,7 @@ class WorkingSet(wiring.Component):
         insert = Signal()
         m.d.comb += [
             go_on.eq(s1_valid & ~hit & full & ~no_room),
-            leave.eq(s1_valid & ~go_on & out_free),
+            leave.eq(s1_valid & ~go_on & out_free & (hit | no_room | keys.i.ready)),
             insert.eq(leave & ~hit & ~no_room),
         ]
         enter = Signal()

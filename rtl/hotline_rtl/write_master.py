@@ -19,8 +19,9 @@ from .fifo import StreamFifo
 class WriteClientSignature(wiring.Signature):
     """Seen from the client.
 
-    ``idle``: nothing of this client is on its way; every burst has been answered. ``error`` marks an
-    answer that was an error, for the burst at ``error_address``, in one cycle.
+    ``idle``: nothing of this client is on its way; every burst has been answered. ``answered`` marks the
+    answer to a transfer's last burst; transfers are answered in order. ``error`` marks an answer that was
+    an error, for the burst at ``error_address``. Both last one cycle.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -29,7 +30,7 @@ class WriteClientSignature(wiring.Signature):
             "data": Out(stream.Signature(data.StructLayout({
                 "data": config.bus_bits, "strobe": config.bus_bytes,
             }))),
-            "idle": In(1), "error": In(1), "error_address": In(config.address_bits),
+            "idle": In(1), "answered": In(1), "error": In(1), "error_address": In(config.address_bits),
         })  # fmt: skip
 
 
@@ -76,7 +77,9 @@ class WriteMaster(wiring.Component):
         m.submodules.order = order = StreamFifo(data.StructLayout({"client": client_bits, "length": 8}), 8)
         unanswered = []
         for c in range(self.count):
-            fifo = StreamFifo(self.config.address_bits, self.config.outstanding_writes)
+            fifo = StreamFifo(
+                data.StructLayout({"address": self.config.address_bits, "last": 1}), self.config.outstanding_writes
+            )
             m.submodules[f"unanswered_{c}"] = fifo
             unanswered.append(fifo)
         list_room = Array(fifo.i.ready for fifo in unanswered)[cutter.o.p.tag]
@@ -127,10 +130,12 @@ class WriteMaster(wiring.Component):
             answered = bus.bvalid & bus.bready & (bus.bid == c)
             m.d.comb += [
                 fifo.i.valid.eq(issue & (cutter.o.p.tag == c)),
-                fifo.i.p.eq(cutter.o.p.address),
+                fifo.i.p.address.eq(cutter.o.p.address),
+                fifo.i.p.last.eq(cutter.o.p.last),
                 fifo.o.ready.eq(answered),
                 clients[c].idle.eq((fifo.level == 0) & ~(cutter.o.valid & (cutter.o.p.tag == c))),
                 clients[c].error.eq(answered & (bus.bresp != RESP_OKAY)),
-                clients[c].error_address.eq(fifo.o.p),
+                clients[c].error_address.eq(fifo.o.p.address),
+                clients[c].answered.eq(answered & fifo.o.p.last),
             ]
         return m

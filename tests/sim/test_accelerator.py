@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
-from hotline_golden.layouts import Opcode
+from hotline_golden.layouts import Command, Kind, Opcode
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.verilog import accelerator_verilog
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.session import Session
+from hotline_sim.driver import Driver
+from hotline_sim.job import output_buffers, prepare
+from hotline_sim.session import Session, first_difference
+from hotline_sim.traces import open_trace
 
 from .conftest import HOSTILE, IDEAL, SLOW, run_cosim, small_job, tiny
 
@@ -55,17 +58,18 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
                 assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
-def test_learning_is_the_same_for_any_number_of_lanes_and_any_stalls():
-    """The tracker's contents, DUMPed after each of several LEARNs of random, skewed samples."""
+@pytest.mark.parametrize("widths", [(1, 4, 8), pytest.param((1, 2, 16), marks=pytest.mark.slow)])
+def test_learning_is_the_same_for_any_number_of_lanes_and_any_stalls(widths):
+    """The tracker's contents, DUMPed after several LEARNs of random, skewed samples."""
     contents = []
-    for n, lanes in enumerate((1, 2, 4, 8, 16)):
+    for n, lanes in enumerate(widths):
         config = tiny(f"lanes={lanes}", f"lane_filter={8 if lanes > 4 else 0}")
         job = small_job(config, "synthetic:samples=300,exponent=1.4", resident=None, learn=1.0, batch_size=100)
         session = run_cosim(job, HOSTILE.with_seed(n) if n % 2 else IDEAL)
         assert not session.results.difference
         buffer = session.transport.host.buffers["hot list"]
         contents.append(session.transport.host.words(buffer.address, buffer.size // 4).copy())
-    for lanes, other in zip((2, 4, 8, 16), contents[1:], strict=True):
+    for lanes, other in zip(widths[1:], contents[1:], strict=True):
         assert np.array_equal(contents[0], other), f"{lanes} lanes"
 
 
@@ -143,3 +147,63 @@ def test_first_difference_names_buffer_and_values():
     assert first_difference(a, b, "host") == ""
     a.words(0x148, 1)[0] = 7
     assert first_difference(a, b, "host") == ("host memory at table 0 + 0x8: RTL 0x00000007, golden 0x00000000")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_commands_queued_at_random_act_as_one_after_another(seed):
+    """LEARN and SPLIT overlap, all others run alone, some are refused; every byte as golden has it."""
+    random = np.random.default_rng(seed)
+    trace = open_trace("synthetic:samples=400,scale=0.001")
+    job = prepare(trace, tiny("lanes=2", "bus_bits=128"), batch_size=40, resident=None, output_sets=4)
+    bad = job.host.words(job.source(9), 40 * job.model.sample_words).reshape(40, -1)
+    bad[17, job.model.payload_words + 2] = 0x7FFF_FFFF  # outside its table
+    golden = job.golden()
+    timing = [IDEAL, SLOW, HOSTILE][seed % 3].with_seed(seed)
+    with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
+        buffers = transport.host.buffers
+        driver = Driver(transport, job.config, (buffers["command ring"], buffers["completion ring"]))
+        driver.load_model(job.model)
+        transport.host_memory.allow(set(buffers) - {"samples", "command ring"})
+        transport.device_memory.allow(set(transport.device.buffers))
+        commands, rows, spoilt = [Command(Opcode.CLEAR, 0), job.learn(0, 1)], 0, set()
+        expected = [c for command in commands for c in golden.execute(command)]
+        for tag in range(2, 40):
+            batch, into = int(random.integers(10)), int(random.integers(4))
+            kind = random.choice(["split", "learn", "scatter", "dump", "refused"], p=[0.6, 0.15, 0.1, 0.05, 0.1])
+            if kind == "refused":
+                command = job.split(batch, tag, into)
+                command = Command(**{**command.__dict__, "popular": command.popular + 4})
+            elif kind == "scatter" and rows:
+                command = job.scatter(rows, tag)
+            else:
+                command = {"split": job.split(batch, tag, into), "learn": job.learn(batch, tag)}.get(
+                    kind, job.hot_list(Opcode.DUMP, tag)
+                )
+            done = golden.execute(command)
+            if command.opcode == Opcode.SPLIT and kind != "refused":
+                if done[-1].status:
+                    spoilt.add(into)
+                if into == 0:  # what a SCATTER may take
+                    rows = 0 if done[-1].status else done[-1].working_rows
+            commands.append(command)
+            expected += done
+        got, sent = [], 0
+        while len(got) < len(expected):
+            ended = sum(c.kind != Kind.POPULAR for c in got)
+            while sent < len(commands) and sent - ended < 8:
+                driver.submit(commands[sent])
+                sent += 1
+            got.append(driver.next_completion())
+        assert [c.untimed() for c in got] == [c.untimed() for c in expected]
+        for ring in ("command ring", "completion ring"):
+            words = buffers[ring].size // 4
+            golden.host.words(buffers[ring].address, words)[:] = transport.host.words(buffers[ring].address, words)
+        # What a command that failed has written into its own buffers is unspecified.
+        for name in {name for into in spoilt for name in output_buffers(into)}:
+            buffer = transport.device.buffers[name]
+            golden.device.words(buffer.address, buffer.size // 4)[:] = transport.device.words(
+                buffer.address, buffer.size // 4
+            )
+        assert not first_difference(transport.device, golden.device, "device")
+        assert not transport.host_memory.violation and not transport.device_memory.violation
+        assert not first_difference(transport.host, golden.host, "host")

@@ -27,17 +27,36 @@ async def reader_delivers_the_buffer(dut):
     for n, timing in enumerate(TIMINGS):
         memory = Memory(dut, "bus", {"gap": 64 * 61, "buffer": 8192}, timing)
         sink = StreamSink(dut, "o", LAYOUT, STALLS[n % len(STALLS)][1], n)
-        dut.abort.value, dut.start_valid.value = 0, 0
+        dut.abort.value, dut.start_valid.value, dut.go.value = 0, 0, 1
         await start(dut)
         for words in (1, WORDS, WORDS + 1, 33, 700, 2048):
             sink.got.clear()
             dut.start_payload.value = memory.address("buffer") | words << CONFIG.address_bits
             await pulse(dut, start_valid=1)
-            await RisingEdge(dut.clk)
+            await until(dut, lambda: int(dut.busy.value) == 1, "begin")
             await until(dut, lambda: int(dut.busy.value) == 0, "reader")
             got = [w for g in sink.got for w in words_of(g)]
             assert got == memory.words("buffer", words).tolist()
             assert int(dut.error.value) == 0
+        # A transfer waits behind the current one, and its words come only after `go`.
+        sink.got.clear()
+        dut.go.value = 0
+        for words in (300, 77):
+            await until(dut, lambda: int(dut.start_ready.value) == 1, "requests")
+            dut.start_payload.value = memory.address("buffer") | words << CONFIG.address_bits
+            await pulse(dut, start_valid=1)
+            if words == 300:
+                await pulse(dut, go=1)
+        await until(dut, lambda: int(dut.busy.value) == 0, "the first of two")
+        for _ in range(20):
+            await RisingEdge(dut.clk)
+        assert [w for g in sink.got for w in words_of(g)] == memory.words("buffer", 300).tolist()
+        assert int(dut.waiting.value) == 1
+        sink.got.clear()
+        await pulse(dut, go=1)
+        await until(dut, lambda s=sink: sum(g.count for g in s.got) >= 77, "the second of two")
+        assert [w for g in sink.got for w in words_of(g)] == memory.words("buffer", 77).tolist()
+        dut.go.value = 1
         # An abort in the middle ends the transfer cleanly, and the next one works.
         dut.start_payload.value = memory.address("buffer") | 2048 << CONFIG.address_bits
         await pulse(dut, start_valid=1)
@@ -59,7 +78,7 @@ async def writer_fills_the_buffer_and_nothing_else(dut):
     for n, timing in enumerate(TIMINGS):
         memory = Memory(dut, "bus", {"before": 4096 - 64 * 3, "buffer": 8192, "after": 64}, timing)
         source = StreamSource(dut, "i", LAYOUT, STALLS[n % len(STALLS)][0], n)
-        dut.start.value = dut.flush.value = 0
+        dut.start.value = dut.flush.value = dut.hand_over.value = 0
         await start(dut)
         for words in (1, WORDS, WORDS + 1, 345, 2000):
             memory.model.allow({"buffer"})
@@ -83,6 +102,24 @@ async def writer_fills_the_buffer_and_nothing_else(dut):
             expected[at : at + words] = values
             assert np.array_equal(memory.image.data.view(np.uint32), expected)
             memory.check()
+        # One buffer after another, while answers to the one before may still be missing.
+        values = [rng(n + k).getrandbits(32) for k in range(150)]
+        for k in range(6):
+            dut.address.value = memory.address("buffer") + 1024 * k
+            await pulse(dut, start=1)
+            source.put(beats_of([v ^ k for v in values]))
+            await until(dut, lambda s=source: s.empty, "source")
+            dut.flush.value = 1
+            await RisingEdge(dut.clk)
+            await until(dut, lambda: int(dut.flushed.value) == 1 and int(dut.settled.value) == 1, "flush")
+            dut.flush.value = 0
+            await pulse(dut, hand_over=1)
+        await until(dut, lambda: int(dut.settled.value) == 1, "the last answers")
+        assert int(dut.idle.value) == 1 and int(dut.settled_error.value) == 0
+        for k in range(6):
+            got = memory.image.words(memory.address("buffer") + 1024 * k, 150)
+            assert got.tolist() == [v ^ k for v in values]
+        memory.check()
 
 
 @cocotb.test()
