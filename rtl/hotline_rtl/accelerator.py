@@ -4,7 +4,7 @@ Both AXI4 ports belong to one clock. Ports: ``s_axil_*``, ``m_axi_host_*``, ``m_
 ``clk`` and ``rst`` (synchronous, active high). The golden twin is ``hotline_golden.machine``.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, ClockDomain, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -34,12 +34,16 @@ IDENTIFICATION = 0x484F544C
 
 
 class Accelerator(wiring.Component):
-    """Members: ``s_axil``, ``m_axi_host``, ``m_axi_dev``, ``irq``."""
+    """Members: ``clk``, ``rst``, ``s_axil``, ``m_axi_host``, ``m_axi_dev``, ``irq``.
+
+    Inside, reset comes from a register, one cycle after ``rst``.
+    """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         axi = Axi4Signature(config.address_bits, config.bus_bits, config.id_bits)
         super().__init__({
+            "clk": In(1), "rst": In(1),
             "s_axil": In(Axi4LiteSignature(ADDRESS_BITS)),
             "m_axi_host": Out(axi), "m_axi_dev": Out(axi), "irq": Out(1),
         })  # fmt: skip
@@ -47,6 +51,11 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
+        m.domains.sync = sync = ClockDomain()
+        m.domains.boot = boot = ClockDomain(reset_less=True)
+        sync.clk = boot.clk = self.clk
+        sync.rst = reset = Signal(init=1)
+        m.d.boot += reset.eq(self.rst)
 
         # The memory ports. Order of clients is order of priority.
         m.submodules.host_read = host_read = ReadMaster(config, [1, 1, config.outstanding_rows])

@@ -14,6 +14,7 @@ from amaranth.utils import ceil_log2
 from .axi import BURST_INCR, RESP_OKAY, Axi4ReadSignature
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
+from .register_slice import RegisterSlice
 
 
 class ReadClientSignature(wiring.Signature):
@@ -71,15 +72,14 @@ class ReadMaster(wiring.Component):
             taken = taken | request.valid
 
         bus = self.bus
-        m.d.comb += cutter.o.ready.eq(~bus.arvalid | bus.arready)
-        with m.If(cutter.o.ready):
-            m.d.sync += [
-                bus.arvalid.eq(cutter.o.valid),
-                bus.araddr.eq(cutter.o.p.address),
-                bus.arlen.eq(cutter.o.p.length),
-                bus.arid.eq(cutter.o.p.tag),
-            ]
+        m.submodules.ar = ar = RegisterSlice(cutter.o.p.shape())
+        wiring.connect(m, cutter.o, ar.i)
         m.d.comb += [
+            bus.arvalid.eq(ar.o.valid),
+            ar.o.ready.eq(bus.arready),
+            bus.araddr.eq(ar.o.p.address),
+            bus.arlen.eq(ar.o.p.length),
+            bus.arid.eq(ar.o.p.tag),
             bus.arsize.eq(ceil_log2(self.config.bus_bytes)),
             bus.arburst.eq(BURST_INCR),
             bus.arcache.eq(0b0011),

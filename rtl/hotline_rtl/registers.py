@@ -4,7 +4,7 @@ One write or read at a time; a write takes effect in the cycle after its address
 come. Latency: 1 cycle from the address to the answer.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -44,10 +44,11 @@ class RegisterBlock(wiring.Component):
         axil = self.axil
         write, read = Signal(), Signal()
         m.d.comb += [
-            write.eq(axil.awvalid & axil.wvalid & (~axil.bvalid | axil.bready)),
+            # Reset lasts a cycle longer inside than outside.
+            write.eq(axil.awvalid & axil.wvalid & (~axil.bvalid | axil.bready) & ~ResetSignal()),
             axil.awready.eq(write),
             axil.wready.eq(write),
-            read.eq(axil.arvalid & (~axil.rvalid | axil.rready)),
+            read.eq(axil.arvalid & (~axil.rvalid | axil.rready) & ~ResetSignal()),
             axil.arready.eq(read),
         ]
         with m.If(axil.bready):

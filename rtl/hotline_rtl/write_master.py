@@ -14,6 +14,7 @@ from .axi import BURST_INCR, RESP_OKAY, Axi4WriteSignature
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
+from .register_slice import RegisterSlice
 
 
 class WriteClientSignature(wiring.Signature):
@@ -83,22 +84,22 @@ class WriteMaster(wiring.Component):
             m.submodules[f"unanswered_{c}"] = fifo
             unanswered.append(fifo)
         list_room = Array(fifo.i.ready for fifo in unanswered)[cutter.o.p.tag]
+        m.submodules.aw = aw = RegisterSlice(cutter.o.p.shape())
         issue = Signal()
         m.d.comb += [
-            issue.eq(cutter.o.valid & order.i.ready & list_room & (~bus.awvalid | bus.awready)),
-            cutter.o.ready.eq(order.i.ready & list_room & (~bus.awvalid | bus.awready)),
+            issue.eq(cutter.o.valid & order.i.ready & list_room & aw.i.ready),
+            cutter.o.ready.eq(order.i.ready & list_room & aw.i.ready),
+            aw.i.valid.eq(issue),
+            aw.i.p.eq(cutter.o.p),
+            aw.o.ready.eq(bus.awready),
+            bus.awvalid.eq(aw.o.valid),
+            bus.awaddr.eq(aw.o.p.address),
+            bus.awlen.eq(aw.o.p.length),
+            bus.awid.eq(aw.o.p.tag),
             order.i.valid.eq(issue),
             order.i.p.client.eq(cutter.o.p.tag),
             order.i.p.length.eq(cutter.o.p.length),
         ]
-        with m.If(~bus.awvalid | bus.awready):
-            m.d.sync += bus.awvalid.eq(issue)
-        with m.If(issue):
-            m.d.sync += [
-                bus.awaddr.eq(cutter.o.p.address),
-                bus.awlen.eq(cutter.o.p.length),
-                bus.awid.eq(cutter.o.p.tag),
-            ]
         m.d.comb += [
             bus.awsize.eq(ceil_log2(self.config.bus_bytes)),
             bus.awburst.eq(BURST_INCR),
@@ -108,33 +109,43 @@ class WriteMaster(wiring.Component):
         # Data beats in the order of the addresses.
         beat = Signal(8)
         source = Array(clients[c].data for c in range(self.count))[order.o.p.client]
-        room = ~bus.wvalid | bus.wready
+        w_layout = data.StructLayout({"data": self.config.bus_bits, "strobe": self.config.bus_bytes, "last": 1})
+        m.submodules.w = w = RegisterSlice(w_layout)
+        room = w.i.ready
         move = Signal()
         last = beat == order.o.p.length
         m.d.comb += [move.eq(order.o.valid & source.valid & room), order.o.ready.eq(move & last)]
         for c in range(self.count):
             m.d.comb += clients[c].data.ready.eq(order.o.valid & room & (order.o.p.client == c))
-        with m.If(room):
-            m.d.sync += bus.wvalid.eq(move)
+        m.d.comb += [
+            w.i.valid.eq(move),
+            w.i.p.data.eq(source.p.data),
+            w.i.p.strobe.eq(source.p.strobe),
+            w.i.p.last.eq(last),
+            w.o.ready.eq(bus.wready),
+            bus.wvalid.eq(w.o.valid),
+            bus.wdata.eq(w.o.p.data),
+            bus.wstrb.eq(w.o.p.strobe),
+            bus.wlast.eq(w.o.p.last),
+        ]
         with m.If(move):
-            m.d.sync += [
-                bus.wdata.eq(source.p.data),
-                bus.wstrb.eq(source.p.strobe),
-                bus.wlast.eq(last),
-                beat.eq(Mux(last, 0, beat + 1)),
-            ]
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
-        # Responses.
-        m.d.comb += bus.bready.eq(Array(fifo.o.valid for fifo in unanswered)[bus.bid])
+        # Responses. A burst is on its client's list before its last beat leaves.
+        m.d.comb += bus.bready.eq(1)
+        b_valid = Signal()
+        b_id = Signal(self.config.id_bits)
+        b_error = Signal()
+        m.d.sync += [b_valid.eq(bus.bvalid), b_id.eq(bus.bid), b_error.eq(bus.bresp != RESP_OKAY)]
         for c, fifo in enumerate(unanswered):
-            answered = bus.bvalid & bus.bready & (bus.bid == c)
+            answered = b_valid & (b_id == c)
             m.d.comb += [
                 fifo.i.valid.eq(issue & (cutter.o.p.tag == c)),
                 fifo.i.p.address.eq(cutter.o.p.address),
                 fifo.i.p.last.eq(cutter.o.p.last),
                 fifo.o.ready.eq(answered),
                 clients[c].idle.eq((fifo.level == 0) & ~(cutter.o.valid & (cutter.o.p.tag == c))),
-                clients[c].error.eq(answered & (bus.bresp != RESP_OKAY)),
+                clients[c].error.eq(answered & b_error),
                 clients[c].error_address.eq(fifo.o.p.address),
                 clients[c].answered.eq(answered & fifo.o.p.last),
             ]

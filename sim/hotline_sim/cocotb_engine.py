@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from hotline_golden.memory import MemoryImage
-from hotline_rtl.verilog import accelerator_verilog
 
 from .cocotb_build import run_cocotb
+from .emission import emitted_verilog
 from .job import Job
 from .memory_model import MemoryTiming
 from .session import Results
@@ -27,7 +27,7 @@ def run_in_cocotb(job: Job, *, timings: tuple[MemoryTiming, MemoryTiming], direc
         request, answer = Path(folder) / "job.pickle", Path(folder) / "results.pickle"
         request.write_bytes(pickle.dumps((job, timings, directory)))
         run_cocotb(
-            verilog or accelerator_verilog(job.config), "hotline", "hotline_sim.cocotb_session",
+            verilog or emitted_verilog(job.config), "hotline", "hotline_sim.cocotb_session",
             environment={"HOTLINE_JOB": str(request), "HOTLINE_ANSWER": str(answer)}, waves=waves,
         )  # fmt: skip
         results, host, device = pickle.loads(answer.read_bytes())

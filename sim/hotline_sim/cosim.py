@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.verilog import accelerator_verilog
 
+from .emission import emitted_verilog
 from .memory_model import (
     SOURCES,
     CSettings,
@@ -83,7 +83,7 @@ class CosimTransport:
                  host_timing: MemoryTiming | None = None, device_timing: MemoryTiming | None = None,
                  verilog: str | None = None, waves: Path | None = None):  # fmt: skip
         self.host, self.device = host, device
-        path = build(verilog or accelerator_verilog(config), waves=waves is not None)
+        path = build(verilog or emitted_verilog(config), waves=waves is not None)
         self.library = library = ctypes.CDLL(str(path))
         pointer, u64, u32 = ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint32
         memory: tuple = (ctypes.POINTER(CSettings), u64, pointer, u64)

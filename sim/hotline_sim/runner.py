@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.verilog import accelerator_verilog
 
 from .cosim import CosimTransport
+from .emission import emitted_verilog
 from .job import Job, prepare
 from .memory_model import MemoryTiming
 from .outputs import OutputWriter
@@ -23,7 +23,7 @@ def run_session(job: Job, transport, *, directory: Path | None = None, progress=
     session = Session(job, transport, progress=progress)
     with OutputWriter(directory) if directory else nullcontext() as writer:
         if writer:
-            writer.before(job, accelerator_verilog(job.config))
+            writer.before(job, emitted_verilog(job.config))
         for output in session.run():
             if writer:
                 writer.micro_batch(output)

@@ -1,6 +1,8 @@
 """The ``hotline`` command, as a person or a script uses it."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +14,14 @@ from hotline_golden.layouts import EMPTY_SLOT
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "criteo_sample.tsv"
+ROOT = Path(__file__).parents[2]
+REAL = ROOT.parent / "shared" / "data" / "criteo_sample.tsv"
 TINY = ["--preset", "tiny", "--set", "working_rows=2048"]
 
 
 def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "hotline_sim.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**__import__("os").environ, "COLUMNS": "150"})
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "150"})
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr
     return done
@@ -138,21 +141,19 @@ def test_a_working_set_that_does_not_fit_is_told():
     assert "WORKING_SET_OVERFLOW" in done.stderr and "larger working_rows" in done.stderr
 
 
-def test_broken_rtl_exits_with_1():
-    program = (
-        "import sys, hotline_rtl.tracker as t\n"
-        "from amaranth.hdl import Cat\n"
-        "t.match_entries = lambda line, tag: Cat(e.valid & (e.tag[1:] == tag[1:]) for e in line)\n"
-        "from hotline_sim.cli import main\n"
-        "sys.argv = ['hotline', 'run', '--preset', 'tiny', '--set', 'working_rows=2048', '--set', 'row_bits=12',\n"
-        "            '--set', 'tracker_sets=256', '--trace', 'synthetic:uniform,samples=400,scale=0.01', "
-        "'--resident', 'none', '--learn', '0.5']\n"
-        "main()\n"
-    )
-    program = program.replace("'--set', 'row_bits=12',\n            ", "").replace(
-        "e.tag[1:] == tag[1:]", "e.tag[8:] == tag[8:]"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+def test_broken_rtl_exits_with_1(tmp_path):
+    """A copy of the RTL whose tag comparison ignores eight bits."""
+    shutil.copytree(ROOT / "rtl" / "hotline_rtl", tmp_path / "hotline_rtl")
+    tracker = tmp_path / "hotline_rtl" / "tracker.py"
+    good = "(entry.tag == tag)"
+    assert good in tracker.read_text()
+    tracker.write_text(tracker.read_text().replace(good, "(entry.tag[8:] == tag[8:])"))
+    done = subprocess.run(
+        [sys.executable, "-m", "hotline_sim.cli", "run", "--preset", "tiny", "--set", "working_rows=2048",
+         "--set", "tracker_sets=256", "--trace", "synthetic:uniform,samples=400,scale=0.01", "--resident", "none",
+         "--learn", "0.5"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
     assert "RTL differs from golden" in done.stdout
 

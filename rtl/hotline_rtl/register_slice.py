@@ -1,0 +1,31 @@
+"""A register slice: everything that leaves it, in both directions, comes from a register."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class RegisterSlice(wiring.Component):
+    """Between the accelerator and a port: no path goes through. Latency 1 cycle, a payload per cycle.
+
+    Members: ``i``, ``o``, streams of ``shape``.
+    """
+
+    def __init__(self, shape):
+        self.shape = shape
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        spare = Signal(self.shape)  # taken although the output was not
+        spare_valid = Signal()
+        m.d.comb += self.i.ready.eq(~spare_valid)
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.p.eq(Mux(spare_valid, spare, self.i.p)),
+                self.o.valid.eq(spare_valid | self.i.valid),
+                spare_valid.eq(0),
+            ]
+        with m.Elif(self.i.valid & self.i.ready):
+            m.d.sync += [spare.eq(self.i.p), spare_valid.eq(1)]
+        return m
