@@ -82,7 +82,6 @@ class Crossbar(wiring.Component):
         config, ports = self.config, self.ports
         lanes, banks, bank_bits = config.lanes, config.banks, config.bank_bits
         result = result_layout(config)
-        port_bits = ceil_log2(ports)
 
         # The row in hand: which keys still have to be placed, and what the filters say of the others.
         row_valid = Signal()
@@ -94,9 +93,9 @@ class Crossbar(wiring.Component):
         m.d.comb += pending.eq(present & ~placed & ~known)
 
         # Placing. ``first`` is the queue that takes the bank's next key.
-        where = data.StructLayout({"bank": bank_bits, "port": port_bits})
+        queue_bits = max(1, ceil_log2(banks * ports))  # queues are numbered bank * ports + port
         fields: dict = {
-            "taken": lanes, "where": data.ArrayLayout(where, lanes), "last": 1, "count": range(lanes + 1),
+            "taken": lanes, "where": data.ArrayLayout(queue_bits, lanes), "last": 1, "count": range(lanes + 1),
         }  # fmt: skip
         if config.lane_filter:
             fields |= {
@@ -107,13 +106,11 @@ class Crossbar(wiring.Component):
         m.submodules.placings = placings = StreamFifo(placing, config.lane_rows)
         fire = row_valid & placings.i.ready
         taken = Signal(lanes)
-        lane_ports: list[list] = [[] for _ in range(lanes)]
-        takes: list[list] = [[] for _ in range(lanes)]
+        takes: list[list] = [[] for _ in range(lanes)]  # one-hot: the queue that takes the lane's key
         requests = []
         for b in range(banks):
             wants = Signal(lanes, name=f"wants_{b}")
             m.d.comb += wants.eq(Cat(pending[lane] & (keys[lane][:bank_bits] == b) for lane in range(lanes)))
-            first = Signal(port_bits, name=f"first_{b}")
             picks = []
             left: Value = wants
             for n in range(ports):
@@ -121,8 +118,7 @@ class Crossbar(wiring.Component):
                 m.d.comb += pick.eq(first_set(left))
                 picks.append(pick)
                 left = left & ~pick
-            with m.If(fire):
-                m.d.sync += first.eq(first + count_ones(pick.any() for pick in picks))
+            first = self._turn(m, Mux(fire, count_ones(pick.any() for pick in picks), 0), f"first_{b}")
             # Turned, so that pick n goes to queue first + n.
             queues = []
             for port in range(ports):
@@ -139,15 +135,13 @@ class Crossbar(wiring.Component):
                 ]
                 queues.append(queue)
                 for lane in range(lanes):
-                    lane_ports[lane].append((turned[lane], Const(port, max(1, port_bits))))
                     takes[lane].append(turned[lane])
             requests.append(queues)
         for lane in range(lanes):
             m.d.comb += [
                 taken[lane].eq(Cat(takes[lane]).any()),
-                placings.i.p.where[lane].bank.eq(keys[lane]),
-                placings.i.p.where[lane].port.eq(
-                    one_hot_mux([take for take, _ in lane_ports[lane]], [port for _, port in lane_ports[lane]])
+                placings.i.p.where[lane].eq(
+                    one_hot_mux(takes[lane], [Const(n, queue_bits) for n in range(banks * ports)])
                 ),
             ]
             if config.lane_filter:
@@ -175,11 +169,11 @@ class Crossbar(wiring.Component):
         # Banks: each serves its queues in turn.
         heads = []  # [bank][port]: (valid, result, what takes it)
         for b in range(banks):
-            turn = Signal(port_bits, name=f"turn_{b}")
-            answer = Signal(port_bits, name=f"answer_{b}")
             request = self.banks[b]
             head = Signal(config.key_bits - bank_bits, name=f"head_{b}")
             have = Signal(name=f"have_{b}")
+            turn = self._turn(m, have, f"turn_{b}")
+            answer = self._turn(m, request.r_valid, f"answer_{b}")
             for port, queue in enumerate(requests[b]):
                 with m.If(turn == port):
                     m.d.comb += [head.eq(queue.o.p), have.eq(queue.o.valid), queue.o.ready.eq(1)]
@@ -188,7 +182,6 @@ class Crossbar(wiring.Component):
                 request.set.eq(head),
                 request.tag.eq(head[config.set_bits - bank_bits :]),
             ]
-            m.d.sync += [turn.eq(turn + have), answer.eq(answer + request.r_valid)]
             row = []
             for port in range(ports):
                 m.submodules[f"result_{b}_{port}"] = queue = StreamFifo(result, config.lane_rows)
@@ -207,9 +200,8 @@ class Crossbar(wiring.Component):
         flat = [heads[b][port] for b in range(banks) for port in range(ports)]
         from_queue = []
         for lane in range(lanes):
-            place = oldest.where[lane]
             mine = Signal(banks * ports, name=f"collect_{lane}")
-            m.d.comb += mine.eq(Mux(oldest.taken[lane], Const(1, 1) << Cat(place.port, place.bank), 0))
+            m.d.comb += mine.eq(Mux(oldest.taken[lane], Const(1, 1) << oldest.where[lane], 0))
             from_queue.append(mine)
             m.d.comb += [
                 have_lane[lane].eq(~oldest.taken[lane] | (mine & Cat(queue.o.valid for queue in flat)).any()),
@@ -235,6 +227,14 @@ class Crossbar(wiring.Component):
         if config.lane_filter:
             self._remember(m, leave, oldest, found)
         return m
+
+    def _turn(self, m: Module, step: Value, name: str) -> Value:
+        """Counts by ``step`` modulo ``ports``."""
+        if self.ports == 1:
+            return Const(0, 1)
+        turn = Signal(range(self.ports), name=name)
+        m.d.sync += turn.eq(turn + step)
+        return turn
 
     def _filter(self, m: Module, row_valid, keys: list) -> tuple[Value, list]:
         """Which of the keys in hand the filters know, and their results."""

@@ -80,7 +80,7 @@ def key_layout(config: AcceleratorConfig) -> data.StructLayout:
 def group_layout(words: int, word_bits: int = 32) -> data.StructLayout:
     """``count`` of ``words`` words, from word ``offset`` on; the others mean nothing."""
     return data.StructLayout({
-        "data": word_bits * words, "offset": range(words), "count": range(words + 1),
+        "data": word_bits * words, "offset": range(max(2, words)), "count": range(words + 1),
     })  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from .words import shift_words, word_mask
 
 def take_layout(words: int) -> data.StructLayout:
     """Asks for the next ``count`` words (at least 1), placed from word ``offset`` of a group on."""
-    return data.StructLayout({"offset": range(words), "count": range(words + 1)})
+    return data.StructLayout({"offset": range(max(2, words)), "count": range(words + 1)})
 
 
 class WordQueue(wiring.Component):

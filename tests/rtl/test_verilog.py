@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hotline_rtl import VERSION
-from hotline_rtl.config import PRESETS, preset
+from hotline_rtl.config import preset
 from hotline_rtl.verilog import WAIVERS, accelerator_verilog
 from hotline_sim.toolchain import find_verilator
 
@@ -34,10 +34,18 @@ def test_header_names_version_and_every_size():
     assert "/work/" not in text and "/tmp/" not in text and "/home/" not in text, "no paths of this machine"
 
 
-@pytest.mark.parametrize("name", ["tiny", "ecp5"])
-def test_verilator_finds_nothing_to_warn_about(name, tmp_path):
+@pytest.mark.parametrize(
+    "name, settings",
+    [
+        ("tiny", []),
+        ("ecp5", []),
+        ("tiny", ["lanes=1", "banks_per_lane=1"]),
+        ("tiny", ["lanes=8", "lane_filter=8", "bus_bits=512"]),
+    ],
+)
+def test_verilator_finds_nothing_to_warn_about(name, settings, tmp_path):
     verilator = find_verilator()
-    (tmp_path / "hotline.v").write_text(accelerator_verilog(PRESETS[name]))
+    (tmp_path / "hotline.v").write_text(accelerator_verilog(preset(name).with_settings(settings)))
     command = [verilator.executable, "--lint-only", "-Wall", "--top-module", "hotline", "hotline.v"]
     done = subprocess.run(command, cwd=tmp_path, env=verilator.env(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
