@@ -1,6 +1,6 @@
 """Fragmenting a mini-batch into its popular and its non-popular micro-batch.
 
-The RTL twins are ``hotline_rtl.lanes``, ``hotline_rtl.fragmenter`` and ``hotline_rtl.working_set``.
+The RTL twins are ``hotline_rtl.classifier``, ``hotline_rtl.fragmenter`` and ``hotline_rtl.cold_resolver``.
 """
 
 from dataclasses import dataclass
