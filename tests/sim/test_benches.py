@@ -25,7 +25,7 @@ CONFIGURATIONS = {
 #: Wider than a bench needs, except where lanes, banks and filters meet.
 WIDE = {"tracker": {"lanes8-bus256-filter8": "lanes=8,bus_bits=256,lane_filter=8"}}
 #: Blocks that no configuration changes.
-FIXED = {"fifo", "registers", "counters"}
+FIXED = {"fifo", "register_slice", "registers", "counters"}
 
 
 def cases():

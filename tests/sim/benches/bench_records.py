@@ -10,7 +10,9 @@ from hotline_golden.model import Model
 from hotline_golden.split import learn, split
 from hotline_golden.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
+from hotline_rtl.crossbar import results_layout
 from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_layout
+from hotline_rtl.packer import row_layout
 from hotline_rtl.record_reader import record_beat_layout
 from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 
@@ -139,6 +141,67 @@ async def every_word_is_recognised(dut):
                 assert int(dut.accesses.value) == present.sum()
                 assert int(dut.resident.value) == present[:, [0, 5]].sum()
             assert int(dut.bad_row.value) == (bad is not None)
+
+
+@cocotb.test()
+async def keys_are_packed_into_rows_in_trace_order(dut):
+    for n, (a, b) in enumerate(STALLS):
+        source = StreamSource(dut, "i", BEAT, a, n)
+        sink = StreamSink(dut, "rows", row_layout(CONFIG), b, n)
+        await start(dut)
+        model = small_model()
+        samples = random_samples(model, 60, n)
+        rows = samples[:, model.payload_words :]
+        tables = np.broadcast_to(np.array(model.table_of), rows.shape)
+        tracked = (rows != NO_ACCESS) & (np.random.default_rng(n).random(rows.shape) < (1.0 if n else 0.3))
+        source.put(record_beats(model, samples, tracked))
+        expected = KEYS.pack(tables[tracked], rows[tracked]).tolist()
+        got = []
+
+        def all_here(sink=sink, got=got, expected=expected):
+            while sink.got:
+                row = sink.got.pop(0)
+                count = int(row.extra).bit_count()
+                assert row.extra == (1 << count) - 1 and count >= 1, "lanes are filled from 0 on"
+                got += [int(row.keys[lane]) for lane in range(count)]
+            return len(got) >= len(expected)
+
+        await until(dut, all_here, "packer")
+        assert got == expected
+        assert int(dut.busy.value) == 0
+
+
+@cocotb.test()
+async def results_return_to_their_words(dut):
+    for n, (a, b) in enumerate(STALLS):
+        source = StreamSource(dut, "i", BEAT, a, n)
+        results = StreamSource(dut, "results", results_layout(CONFIG), b, n + 5)
+        sink = StreamSink(dut, "o", BEAT, b, n)
+        dut.start.value = 0
+        await start(dut)
+        await pulse(dut, start=1)
+        model = small_model()
+        samples = random_samples(model, 40, n)
+        tracked = np.random.default_rng(n).random((40, model.accesses)) < 0.6
+        payloads = record_beats(model, samples, tracked)
+        source.put(payloads)
+        r = rng(n)
+        answers = [(r.randint(0, 1), r.getrandbits(CONFIG.slot_bits)) for _ in range(int(tracked.sum()))]
+        at = 0
+        while at < len(answers):
+            part = answers[at : at + r.randint(1, CONFIG.lanes)]
+            lanes = [{"hit": hit, "slot": slot} for hit, slot in part]
+            results.put([{"lanes": lanes + [{"hit": 1, "slot": 0}] * (CONFIG.lanes - len(part)), "count": len(part)}])
+            at += len(part)
+        await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "merger")
+        answer = iter(answers)
+        for got, sent in zip(sink.got, payloads, strict=True):
+            for i in range(sent["count"]):
+                hit, slot = next(answer) if sent["mask"] >> i & 1 else (0, 0)
+                assert got.words[i] == (slot if hit else sent["words"][i])
+                assert got.mask >> i & 1 == (sent["mask"] >> i & 1 and not hit)
+            assert (got.count, got.last, got.end) == (sent["count"], sent["last"], sent["end"])
+        assert int(dut.hits.value) == sum(hit for hit, _ in answers)
 
 
 @cocotb.test()

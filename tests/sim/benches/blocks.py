@@ -17,8 +17,11 @@ from hotline_rtl.gather import Gather
 from hotline_rtl.hot_list import HotList
 from hotline_rtl.keys import Permutation
 from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_layout
+from hotline_rtl.merger import Merger
+from hotline_rtl.packer import Packer
 from hotline_rtl.read_master import ReadMaster
 from hotline_rtl.record_reader import RecordReader
+from hotline_rtl.register_slice import RegisterSlice
 from hotline_rtl.registers import RegisterBlock
 from hotline_rtl.rings import CommandRing, CompletionRing
 from hotline_rtl.scatter import Scatter
@@ -160,6 +163,9 @@ class Tracker(wiring.Component):
 #: Block under test by name: (what makes it, bench module, names of its cocotb tests).
 BLOCKS = {
     "fifo": (lambda c: StreamFifo(37, 8), "bench_streams", "fifo_keeps_order_and_loses_nothing"),
+    "register_slice": (
+        lambda c: RegisterSlice(37), "bench_streams", "register_slice_keeps_order_and_loses_nothing",
+    ),
     "word_queue": (lambda c: WordQueue(c.bus_words, c.beat_words), "bench_streams", "word_queue_widens"),
     "word_queue_narrow": (lambda c: WordQueue(c.beat_words, c.bus_words), "bench_streams", "word_queue_narrows"),
     "keys": (lambda c: Permutation(c, 2, 5), "bench_streams", "permutation_equals_golden"),
@@ -192,6 +198,8 @@ BLOCKS = {
     ),
     "record_reader": (RecordReader, "bench_records", "records_are_aligned"),
     "access_decoder": (AccessDecoder, "bench_records", "every_word_is_recognised"),
+    "packer": (Packer, "bench_records", "keys_are_packed_into_rows_in_trace_order"),
+    "merger": (Merger, "bench_records", "results_return_to_their_words"),
     "tracker": (Tracker, "bench_records", "tracker_equals_golden"),
     "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),
     "working_set": (ColdPath, "bench_records", "working_rows_are_numbered_in_first_use_order"),
