@@ -73,7 +73,7 @@ def classify(model: Model, tracker: Tracker, rows: np.ndarray) -> Classified:
 def learn(model: Model, tracker: Tracker, rows: np.ndarray) -> tuple[int, int]:
     """Shows all tracked accesses to the tracker in trace order; returns (accesses, hot accesses)."""
     c = classify(model, tracker, rows)
-    hits = tracker.learn(c.keys[c.tracked])
+    hits = tracker.learn(c.keys[c.tracked], np.nonzero(c.tracked)[0])
     accesses = int(c.present.sum())
     return accesses, accesses - int(c.tracked.sum()) + hits
 

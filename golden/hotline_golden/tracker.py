@@ -1,14 +1,18 @@
-"""The hot-entry tracker: a set-associative memory of keys, learnt one access at a time.
+"""The hot-entry tracker: memories of keys, learnt one access at a time.
 
-Slots: set ``s`` and way ``w`` are slot ``s * ways + w``. The set is the low bits of the permuted
-key, the tag the rest. The RTL twin is ``hotline_rtl.tracker``.
+Slots: set ``s`` and way ``w`` are slot ``s * ways + w``; sets are numbered through all arrays
+(``hotline_golden.placement``). The RTL twin is ``hotline_rtl.tracker``.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
 from .keys import KeySpace
 from .layouts import EMPTY_SLOT
+from .placement import CELL_ARRAYS, WORD_CELLS, Placement
 from .policies import POLICIES
+from .rehearsal import Rehearsal, blocks
 
 
 class HotListError(ValueError):
@@ -19,114 +23,153 @@ class HotListError(ValueError):
         self.slot = slot
 
 
-class Tracker:
-    """``sets`` (a power of two) x ``ways`` entries under a replacement policy.
+def _as_it_is(function: Callable) -> Callable:
+    return function
 
-    ``tags`` uint64, ``valid`` bool, ``state`` int: each [sets, ways].
+
+class Tracker:
+    """``sets`` (a power of two) x ``ways`` entries in ``arrays`` arrays, under a replacement policy.
+
+    ``state_bits`` of state for each entry (0: what the policy likes); ``sketch_cells`` cells of
+    ``sketch_bits`` for each entry, if the policy has a sketch. ``tags`` int64 [sets, ways] (-1: empty),
+    ``state`` int64 of the same shape, ``sketch`` int64 [cells]. ``compile`` makes the policy's function
+    faster (``numba.njit``); it changes no result.
     """
 
-    def __init__(self, keys: KeySpace, sets: int, ways: int, policy: str = "srrip", state_bits: int = 3):
-        if sets & (sets - 1) or sets < 1:
-            raise ValueError(f"sets must be a power of two, not {sets}")
+    def __init__(self, keys: KeySpace, sets: int, ways: int, policy: str = "srrip", state_bits: int = 0, *,
+                 arrays: int = 1, sketch_cells: int = 16, sketch_bits: int = 6,
+                 compile: Callable[[Callable], Callable] = _as_it_is):  # fmt: skip
+        if sets & (sets - 1) or sets < arrays:
+            raise ValueError(f"sets must be a power of two, at least one for each array, not {sets}")
         if policy not in POLICIES:
             raise ValueError(f"unknown policy {policy!r}; known: {', '.join(POLICIES)}")
         self.keys = keys
+        self.policy = POLICIES[policy]
+        self.placement = Placement(keys.key_bits, sets, ways, arrays, sketch_cells if self.policy.sketch else 0)
         self.sets = sets
         self.ways = ways
-        self.set_bits = sets.bit_length() - 1
-        self.policy = POLICIES[policy](state_bits)
+        self.state_max = (1 << (state_bits or self.policy.bits)) - 1
+        self.cell_max = (1 << sketch_bits) - 1
+        self.rehearsal = Rehearsal(sets * ways)
+        self._learn = compile(self.policy.learn)
         self.clear()
 
     @property
     def slots(self) -> int:
         return self.sets * self.ways
 
+    @property
+    def valid(self) -> np.ndarray:
+        """bool [sets, ways]: the entry holds a key."""
+        return self.tags >= 0
+
     def clear(self) -> None:
-        """Empties every slot."""
-        self.tags = np.zeros((self.sets, self.ways), np.uint64)
-        self.valid = np.zeros((self.sets, self.ways), bool)
+        """Empties every slot, and forgets all counts."""
+        self.tags = np.full((self.sets, self.ways), -1, np.int64)
         self.state = np.zeros((self.sets, self.ways), np.int64)
+        self.sketch = np.zeros(CELL_ARRAYS * WORD_CELLS * self.placement.words, np.int64)
+        self.rehearsal.clear()
 
-    def _place(self, keys) -> tuple[np.ndarray, np.ndarray]:
+    def learn(self, keys, samples=None) -> int:
+        """Shows ``keys`` (uint64 [n], trace order) one at a time; returns how many were hits.
+
+        ``samples`` int [n] tells which sample each belongs to (rising; a sample each, if not given). Hits are
+        counted as each key comes, or, where the policy rehearses, as the rehearsal finds them.
+        """
         permuted = self.keys.permute(keys)
-        return (permuted & np.uint64(self.sets - 1)).astype(np.int64), permuted >> np.uint64(self.set_bits)
+        sets, tags = self.placement.place(permuted)
+        cells = np.zeros((len(tags), CELL_ARRAYS), np.int64)
+        if self.policy.sketch:
+            cells = self.placement.place_cells(permuted)
+        weights = np.full(len(tags), self.policy.weight, np.int64)
+        if not self.policy.rehearses:
+            return self._train(sets, tags, cells, weights)
 
-    def learn(self, keys) -> int:
-        """Shows ``keys`` (uint64 [n], trace order) one at a time; returns how many were hits."""
-        sets, tags = self._place(keys)
+        samples = np.arange(len(tags)) if samples is None else np.asarray(samples)
+        starts = np.flatnonzero(np.r_[len(samples) > 0, samples[1:] != samples[:-1]])
+        bounds = np.r_[starts, len(samples)]
         hits = 0
-        lines: dict[int, tuple[list[int], list[bool], list[int]]] = {}
-        for s, tag in zip(sets.tolist(), tags.tolist(), strict=True):
-            if s not in lines:
-                lines[s] = (self.tags[s].tolist(), self.valid[s].tolist(), self.state[s].tolist())
-            line_tags, valid, state = lines[s]
-            for way in range(self.ways):
-                if valid[way] and line_tags[way] == tag:
-                    self.policy.on_hit(state, way)
-                    hits += 1
-                    break
-            else:
-                way = self.policy.on_miss(valid, state)
-                line_tags[way], valid[way] = tag, True
-        for s, (line_tags, valid, state) in lines.items():
-            self.tags[s], self.valid[s], self.state[s] = line_tags, valid, state
+        for first, last in blocks(np.diff(bounds)):
+            part = slice(bounds[first], bounds[last])
+            missed = self._find(sets[part], tags[part]) < 0
+            misses = np.add.reduceat(missed, bounds[first:last] - bounds[first], dtype=np.int64)
+            hits += int((~missed).sum())
+            shifts = np.repeat(self.rehearsal.shifts(misses), np.diff(bounds[first : last + 1]))
+            self._train(sets[part], tags[part], cells[part], weights[part] >> shifts)
+            if self.rehearsal.note(misses):
+                self.state >>= 1
+                self.sketch >>= 1
         return hits
+
+    def _train(self, sets, tags, cells, weights) -> int:
+        return int(
+            self._learn(self.tags, self.state, self.sketch, sets, tags, cells, weights, self.state_max, self.cell_max)
+        )
+
+    def _find(self, sets: np.ndarray, tags: np.ndarray) -> np.ndarray:
+        """int64 [n]: the slot of each key, or -1."""
+        match = (self.tags[sets] == tags[:, None, None]).reshape(len(tags), sets.shape[1] * self.ways)
+        slots = (sets[:, :, None] * self.ways + np.arange(self.ways)).reshape(match.shape)
+        found = np.take_along_axis(slots, match.argmax(axis=1)[:, None], axis=1)[:, 0]
+        return np.where(match.any(axis=1), found, -1)
 
     def lookup(self, keys) -> np.ndarray:
         """int64 [n]: the slot of each key, or -1. Changes nothing."""
-        sets, tags = self._place(keys)
-        match = self.valid[sets] & (self.tags[sets] == tags[:, None])
-        return np.where(match.any(axis=1), sets * self.ways + match.argmax(axis=1), -1)
+        return self._find(*self.placement.place(self.keys.permute(keys)))
 
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, ``EMPTY_SLOT`` twice where empty."""
-        sets = np.arange(self.sets, dtype=np.uint64)[:, None]
-        tables, rows = self.keys.unpack(self.keys.inverse((self.tags << np.uint64(self.set_bits)) | sets))
+        sets = np.broadcast_to(np.arange(self.sets)[:, None], self.tags.shape)
+        tables, rows = self.keys.unpack(self.keys.inverse(self.placement.unplace(sets, self.tags)))
         hot = np.stack([tables, rows], axis=-1)
         hot[~self.valid] = EMPTY_SLOT
         return hot.reshape(self.slots, 2)
 
     def load(self, hot_list: np.ndarray) -> None:
-        """Replaces the contents by ``hot_list`` (as :meth:`dump` gives it), newly inserted entries all.
+        """Replaces the contents by ``hot_list`` (as :meth:`dump` gives it), entries new and all counts forgotten.
 
         Raises :class:`HotListError`, changing nothing, for a key in a set that is not its own, a key
-        that stands twice, a table or row too large for its field, or a half-empty slot.
+        that stands twice in its set, a table or row too large for its field, or a half-empty slot. A key
+        in two arrays is found in the lower one.
         """
         hot = np.asarray(hot_list, np.uint32).reshape(self.slots, 2)
         empty = (hot == EMPTY_SLOT).all(axis=1)
         too_large = (hot[:, 0] >> self.keys.table_bits != 0) | (hot[:, 1] >> self.keys.row_bits != 0)
-        sets, tags = self._place(self.keys.pack(hot[:, 0], hot[:, 1]))
-        misplaced = sets != np.arange(self.slots) // self.ways
+        sets, tags = self.placement.place(self.keys.permute(self.keys.pack(hot[:, 0], hot[:, 1])))
+        own = np.arange(self.slots) // self.ways
+        misplaced = sets[np.arange(self.slots), own // self.placement.lines] != own
         bad = ~empty & (too_large | misplaced)
-        line_tags = tags.reshape(self.sets, self.ways)
-        line_used = ~empty.reshape(self.sets, self.ways)
+        line_tags = np.where(empty, -1, tags).reshape(self.sets, self.ways)
         twice = np.zeros((self.sets, self.ways), bool)
         for way in range(1, self.ways):
-            same = (line_tags[:, :way] == line_tags[:, way : way + 1]) & line_used[:, :way]
-            twice[:, way] = line_used[:, way] & same.any(axis=1)
+            same = line_tags[:, :way] == line_tags[:, way : way + 1]
+            twice[:, way] = (line_tags[:, way] >= 0) & same.any(axis=1)
         bad |= twice.reshape(-1)
         if bad.any():
             slot = int(bad.argmax())
             why = "too large for its field" if too_large[slot] else "not this set's key, or there twice"
             raise HotListError(slot, f"(table, row) = ({hot[slot, 0]}, {hot[slot, 1]}) is {why}")
         self.clear()
-        self.tags = np.where(line_used, line_tags, np.uint64(0))
-        self.valid = line_used
-        self.state = np.where(line_used, self.policy.inserted, 0)
+        self.tags = line_tags
+        self.state = np.where(line_tags >= 0, self.policy.inserted(self.state_max), 0)
 
     def place(self, keys) -> np.ndarray:
         """A hot list that holds as many of ``keys`` (most wanted first) as their sets have ways for.
 
-        This is how a hot set chosen offline becomes something that ``LOAD`` takes.
+        Each goes where its sets are emptiest. This is how a hot set chosen offline becomes something
+        that ``LOAD`` takes.
         """
         keys = np.asarray(keys, np.uint64)
-        sets, _ = self._place(keys)
-        order = np.argsort(sets, kind="stable")
-        sorted_sets = sets[order]
-        ways = np.arange(len(keys)) - np.searchsorted(sorted_sets, sorted_sets)
-        fits = ways < self.ways
+        sets, _ = self.placement.place(self.keys.permute(keys))
+        used = [0] * self.sets
+        slots = np.full(len(keys), -1, np.int64)
+        for n, candidates in enumerate(sets.tolist()):
+            s = min(candidates, key=used.__getitem__)
+            if used[s] < self.ways:
+                slots[n] = s * self.ways + used[s]
+                used[s] += 1
         hot = np.full((self.slots, 2), EMPTY_SLOT, np.uint32)
-        tables, rows = self.keys.unpack(keys[order][fits])
-        slots = sorted_sets[fits] * self.ways + ways[fits]
-        hot[slots, 0], hot[slots, 1] = tables, rows
+        tables, rows = self.keys.unpack(keys)
+        fits = slots >= 0
+        hot[slots[fits], 0], hot[slots[fits], 1] = tables[fits], rows[fits]
         return hot

@@ -20,6 +20,7 @@ from .fragmenter import Fragmenter
 from .gather import Gather
 from .hot_list import HotList
 from .layouts import Opcode, Status
+from .policies import POLICIES
 from .read_master import ReadMaster
 from .record_reader import RecordReader
 from .registers import ADDRESS_BITS, RegisterBlock
@@ -120,7 +121,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, working_set.keys, gather.keys)
         wiring.connect(m, gather.key_words, keys_writer.i)
         wiring.connect(m, hot_list.o, hot_list_writer.i)
-        for name in ("valid", "all", "op", "set", "line"):
+        for name in ("valid", "op", "set", "line"):
             m.d.comb += getattr(classifier, f"port_{name}").eq(getattr(hot_list, f"port_{name}"))
         m.d.comb += hot_list.port_r_line.eq(classifier.port_r_line)
 
@@ -199,7 +200,7 @@ class Accelerator(wiring.Component):
         ]
         with m.Switch(command.opcode):
             with m.Case(Opcode.LEARN):
-                m.d.comb += processor.front_done.eq(classified)
+                m.d.comb += processor.front_done.eq(classified & ~classifier.busy)
             with m.Case(Opcode.SPLIT):
                 m.d.comb += processor.front_done.eq(
                     resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
@@ -321,7 +322,11 @@ class Accelerator(wiring.Component):
             "tracker_sets_value": config.tracker_sets, "working_rows_value": config.working_rows,
             "limits_record_words": config.max_record_words, "limits_row_bytes": config.max_row_bytes,
             "key_fields_table_bits": config.table_bits, "key_fields_row_bits": config.row_bits,
-            "key_fields_policy_bits": config.policy_bits,
+            "key_fields_policy_bits": config.state_bits,
+            "tracker_policy_policy": list(POLICIES).index(config.policy),
+            "tracker_policy_arrays": config.tracker_arrays,
+            "tracker_policy_sketch_cells": config.sketch_cells if config.has_sketch else 0,
+            "tracker_policy_sketch_bits": config.sketch_bits if config.has_sketch else 0,
             "permutation_seed_value": config.permutation_seed,
         }.items():  # fmt: skip
             m.d.comb += getattr(registers, name).eq(value)

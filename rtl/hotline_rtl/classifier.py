@@ -1,11 +1,11 @@
 """From record beats to classified record beats: lanes, crossbar and tracker banks.
 
-    packer -> permutation -> crossbar <-> tracker banks
-       |                        |
-       +-- beats that wait -> merger ->
+    packer -> permutation -> rehearsal -> crossbar <-> tracker banks
+       |                                     |
+       +-------- beats that wait -------> merger ->
 
-Up to ``lanes`` tracked accesses per cycle. While no mini-batch is inside, the hot-list engine may use
-the banks through the ``port_*`` members.
+Up to ``lanes`` tracked accesses per cycle; where the policy rehearses, half as many while learning. While no
+mini-batch is inside, the hot-list engine may use the banks through the ``port_*`` members.
 """
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
@@ -20,8 +20,14 @@ from .keys import Permutation
 from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
-from .tracker import BankOp, TrackerBank, line_layout
+from .rehearsal import Rehearsal
+from .tracker import BANK_LATENCY, BankOp, TrackerBank, line_layout, sweep_bits
 from .words import count_ones
+
+
+def port_set_bits(config: AcceleratorConfig) -> int:
+    """Bits of the number that the hot-list engine gives with a request."""
+    return max(config.set_bits, sweep_bits(config))
 
 
 class Classifier(wiring.Component):
@@ -35,11 +41,13 @@ class Classifier(wiring.Component):
         ``mask``: tracked accesses in, cold accesses out.
     hits : Out(32)
         Tracked accesses that were hot, since ``start``.
-    port_valid, port_all, port_op, port_set, port_line : In
-        A request of the hot-list engine: for the set ``port_set`` of all the tracker, or, with
-        ``port_all``, for that set number of every bank. Two cycles later ``port_r_line`` is the line.
+    port_valid, port_op, port_set, port_line : In
+        A request of the hot-list engine: for the set ``port_set`` of all the tracker, or, to CLEAR, for
+        that number in every bank. Three cycles later ``port_r_line`` is the line.
     more : In(1)
         Beats of the mini-batch are still to come.
+    busy : Out(1)
+        Some of what came is still to be learnt.
     requests, evictions, filtered, lane_cycles, lane_rows, stall_banks, stall_input, stall_output : Out
         This cycle's numbers, for the performance counters of the same names.
     """
@@ -51,10 +59,10 @@ class Classifier(wiring.Component):
             "i": In(stream.Signature(beat_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
             "hits": Out(32),
-            "port_valid": In(1), "port_all": In(1), "port_op": In(2), "port_set": In(config.set_bits),
+            "port_valid": In(1), "port_op": In(BankOp), "port_set": In(port_set_bits(config)),
             "port_line": In(line_layout(config)), "port_r_line": Out(line_layout(config)),
             "requests": Out(range(config.banks + 1)), "evictions": Out(range(config.banks + 1)),
-            "filtered": Out(range(config.lanes + 1)), "more": In(1),
+            "filtered": Out(range(config.lanes + 1)), "more": In(1), "busy": Out(1),
             "lane_cycles": Out(1), "lane_rows": Out(1),
             "stall_banks": Out(1), "stall_input": Out(1), "stall_output": Out(1),
         })  # fmt: skip
@@ -63,7 +71,8 @@ class Classifier(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.packer = packer = Packer(config)
-        m.submodules.permutation = permutation = Permutation(config, config.lanes, config.lanes)
+        row_extra = len(packer.rows.p.extra)
+        m.submodules.permutation = permutation = Permutation(config, config.lanes, row_extra)
         m.submodules.crossbar = crossbar = Crossbar(config)
         m.submodules.merger = merger = Merger(config)
         # Deep enough for the beats whose accesses fill packer, permutation, crossbar and banks.
@@ -72,8 +81,29 @@ class Classifier(wiring.Component):
         fork(m, self.i, [packer.i, waiting.i])
         m.d.comb += [packer.i.p.eq(self.i.p), waiting.i.p.eq(self.i.p)]
         wiring.connect(m, packer.rows, permutation.i)
-        wiring.connect(m, permutation.o, crossbar.rows)
-        wiring.connect(m, crossbar.results, merger.results)
+        halve, number = Const(0, 1), Const(0, 1)
+        coming = self.more | packer.busy | permutation.busy  # rows, after the one at the permutation's output
+        if config.rehearses:
+            m.submodules.rehearsal = rehearsal = Rehearsal(config)
+            wiring.connect(m, permutation.o, rehearsal.i)
+            wiring.connect(m, rehearsal.o, crossbar.rows)
+            wiring.connect(m, crossbar.results, rehearsal.results)
+            wiring.connect(m, rehearsal.r, merger.results)
+            m.d.comb += [
+                rehearsal.learning.eq(self.learning),
+                rehearsal.ended.eq(~coming),
+                rehearsal.forget.eq(self.port_valid & (self.port_op == BankOp.CLEAR)),
+                self.busy.eq(rehearsal.busy),
+            ]
+            halve, number = rehearsal.halve, rehearsal.number
+        else:
+            m.d.comb += [
+                crossbar.rows.valid.eq(permutation.o.valid),
+                permutation.o.ready.eq(crossbar.rows.ready),
+                Cat(crossbar.rows.p.keys).eq(Cat(permutation.o.p.keys)),
+                crossbar.rows.p.present.eq(permutation.o.p.extra),
+            ]
+            wiring.connect(m, crossbar.results, merger.results)
         wiring.connect(m, waiting.o, merger.i)
         wiring.connect(m, merger.o, wiring.flipped(self.o))
         m.d.comb += [
@@ -90,35 +120,37 @@ class Classifier(wiring.Component):
             m.submodules[f"bank_{b}"] = bank = TrackerBank(config)
             banks.append(bank)
             lane_side = crossbar.banks[b]
-            port_mine = self.port_valid & (self.port_all | (port_bank == b))
+            clears = self.port_op == BankOp.CLEAR
+            port_mine = self.port_valid & (clears | (port_bank == b))
             m.d.comb += [
-                bank.valid.eq(lane_side.valid | port_mine),
-                bank.op.eq(Mux(self.port_valid, self.port_op, Mux(self.learning, BankOp.LEARN, BankOp.LOOKUP))),
-                bank.set.eq(
-                    Mux(
-                        self.port_valid,
-                        Mux(self.port_all, self.port_set, self.port_set[config.bank_bits :]),
-                        lane_side.set,
-                    )
-                ),
+                bank.valid.eq(lane_side.valid | port_mine | halve),
                 bank.tag.eq(lane_side.tag),
+                bank.shift.eq(lane_side.shift),
                 bank.line.eq(self.port_line),
                 lane_side.r_hit.eq(bank.r_hit),
                 lane_side.r_slot.eq(Cat(bank.r_way, Const(b, config.bank_bits), bank.r_set)),
             ]
-            # A response to the hot-list engine is none of the lanes' business.
-            from_port = Signal(2, name=f"from_port_{b}")
-            m.d.sync += from_port.eq(Cat(self.port_valid, from_port[0]))
-            m.d.comb += lane_side.r_valid.eq(bank.r_valid & ~from_port[1])
-        bank_asked = Signal(2 * max(1, config.bank_bits))
+            with m.If(self.port_valid):
+                m.d.comb += [
+                    bank.op.eq(self.port_op),
+                    bank.set.eq(Mux(clears, self.port_set, self.port_set[config.bank_bits :])),
+                ]
+            with m.Elif(halve):
+                m.d.comb += [bank.op.eq(BankOp.HALVE), bank.set.eq(number)]
+            with m.Else():
+                m.d.comb += [
+                    bank.op.eq(Mux(lane_side.learn, BankOp.LEARN, BankOp.LOOKUP)),
+                    bank.set.eq(lane_side.set),
+                ]
+            m.d.comb += lane_side.r_valid.eq(bank.r_valid)
+        bank_asked = Signal(BANK_LATENCY * max(1, config.bank_bits))
         m.d.sync += bank_asked.eq(Cat(port_bank, bank_asked)[: len(bank_asked)])
-        answering = bank_asked[config.bank_bits : 2 * config.bank_bits]
+        answering = bank_asked[(BANK_LATENCY - 1) * config.bank_bits : BANK_LATENCY * config.bank_bits]
         m.d.comb += self.port_r_line.eq(Array(bank.r_line.as_value() for bank in banks)[answering])
         # Where the lanes' cycles go, from a mini-batch's first row to its last.
         open_ = Signal()
         m.d.sync += open_.eq(
-            (open_ | crossbar.holds)
-            & (self.more | packer.busy | permutation.busy | (crossbar.holds & ~crossbar.rows.ready))
+            (open_ | crossbar.holds) & (coming | self.busy | (crossbar.holds & ~crossbar.rows.ready))
         )
         window = open_ | crossbar.holds
         whole = crossbar.moves & ~crossbar.split

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from typing import ClassVar
 
 BUFFER_ALIGNMENT = 64
 PAGE_BYTES = 4096
@@ -12,12 +13,17 @@ def _is_power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
 
 
+def partition_bits(index_bits: int) -> int:
+    """Low bits of a set number that hashing leaves alone, of ``index_bits``; the bank number is among them."""
+    return max(0, min(6, max(index_bits - 5, min(index_bits - 2, 3))))
+
+
 @dataclass(frozen=True)
 class AcceleratorConfig:
     """Sizes of one accelerator. Raises ValueError, naming field and value, for a size that cannot be built.
 
     Results never depend on ``lanes``, ``banks_per_lane``, ``bus_bits`` or any depth; they do depend
-    on the tracker's shape, the policy, the key widths and the permutation's seed.
+    on the tracker's shape, the policy and its sketch, the key widths and the permutation's seed.
     """
 
     #: Tracked accesses that enter the tracker per cycle: 1, 2, 4, 8 or 16.
@@ -28,10 +34,16 @@ class AcceleratorConfig:
     tracker_sets: int = 64
     #: Entries of a set; a power of two.
     tracker_ways: int = 4
+    #: Arrays that the sets are divided among: 1, 2 or 4. A key may live in one set of each.
+    tracker_arrays: int = 2
     #: Replacement policy, one of ``hotline_rtl.policies.POLICIES``.
-    policy: str = "srrip"
-    #: Bits of replacement state of each entry.
-    policy_bits: int = 3
+    policy: str = "sample_aware"
+    #: Bits of replacement state of each entry; 0 for what the policy likes.
+    policy_bits: int = 0
+    #: Cells of the sketch for each entry, if the policy has one: 4, 8, 16 or 32.
+    sketch_cells: int = 16
+    #: Bits of a cell of the sketch.
+    sketch_bits: int = 6
     #: Bits of a table number; at most 2**table_bits tables.
     table_bits: int = 5
     #: Bits of a row number; tables have at most 2**row_bits rows.
@@ -64,6 +76,11 @@ class AcceleratorConfig:
     #: a power of two, or 0 for none.
     lane_filter: int = 0
 
+    #: Arrays of the sketch: every key has a cell in each.
+    cell_arrays: ClassVar[int] = 2
+    #: Cells of a word of sketch memory.
+    word_cells: ClassVar[int] = 8
+
     def __post_init__(self):
         def need(ok: bool, name: str, what: str) -> None:
             if not ok:
@@ -77,15 +94,20 @@ class AcceleratorConfig:
 
         need(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
         need(self.banks_per_lane in (1, 2, 4), "banks_per_lane", "1, 2 or 4")
-        need(
-            _is_power_of_two(self.tracker_sets) and self.tracker_sets >= 2 * self.banks,
-            "tracker_sets", f"a power of two and at least {2 * self.banks} (two for each bank)",
-        )  # fmt: skip
+        need(self.tracker_arrays in (1, 2, 4), "tracker_arrays", "1, 2 or 4")
         need(
             self.tracker_ways in (2, 4, 8, 16), "tracker_ways", "2, 4, 8 or 16",
         )  # fmt: skip
         need(self.policy in POLICIES, "policy", f"one of {', '.join(POLICIES)}")
-        need(1 <= self.policy_bits <= 8, "policy_bits", "1 to 8")
+        need(0 <= self.policy_bits <= 16, "policy_bits", "1 to 16, or 0 for what the policy likes")
+        need(self.sketch_cells in (4, 8, 16, 32), "sketch_cells", "4, 8, 16 or 32")
+        need(3 <= self.sketch_bits <= 16, "sketch_bits", "3 to 16")
+        least = next(s for s in (self.tracker_arrays << n for n in range(1, 40)) if self._fits_banks(s))
+        need(
+            _is_power_of_two(self.tracker_sets) and self._fits_banks(self.tracker_sets),
+            "tracker_sets", f"a power of two and at least {least} (for {self.banks} banks, "
+            f"{self.tracker_arrays} arrays and policy {self.policy})",
+        )  # fmt: skip
         need(1 <= self.table_bits <= 10, "table_bits", "1 to 10")
         need(4 <= self.row_bits <= 31, "row_bits", "4 to 31")
         need(
@@ -127,6 +149,15 @@ class AcceleratorConfig:
         need(self.lane_rows in (4, 8, 16, 32, 64), "lane_rows", "4, 8, 16, 32 or 64")
         need(self.lane_filter in (0, 8, 16, 32, 64, 128), "lane_filter", "0, 8, 16, 32, 64 or 128")
 
+    def _fits_banks(self, sets: int) -> bool:
+        """Whether a tracker of ``sets`` sets can be cut into banks: two sets and sketch words each, and hashing
+        leaves the bank number alone."""
+        index_bits = (sets // self.tracker_arrays).bit_length() - 1
+        if self.tracker_arrays == 1 and not self.has_sketch:
+            return index_bits > self.bank_bits
+        words = sets * self.tracker_ways * self.sketch_cells // (self.cell_arrays * self.word_cells)
+        return self.bank_bits <= partition_bits(index_bits) and words >= 2 * self.banks
+
     @property
     def banks(self) -> int:
         return self.lanes * self.banks_per_lane
@@ -148,8 +179,42 @@ class AcceleratorConfig:
         return self.table_bits + self.row_bits
 
     @property
+    def index_bits(self) -> int:
+        """Bits of a set number within one array."""
+        return (self.tracker_sets // self.tracker_arrays).bit_length() - 1
+
+    @property
+    def partition_bits(self) -> int:
+        return partition_bits(self.index_bits)
+
+    @property
     def tag_bits(self) -> int:
-        return self.key_bits - self.set_bits
+        return self.key_bits - self.index_bits
+
+    @property
+    def has_sketch(self) -> bool:
+        return self._policy.sketch
+
+    @property
+    def rehearses(self) -> bool:
+        return self._policy.rehearses
+
+    @property
+    def state_bits(self) -> int:
+        """Bits of replacement state of each entry."""
+        return self.policy_bits or self._policy.default_bits
+
+    @property
+    def _policy(self):
+        from .policies import POLICIES
+
+        return POLICIES[self.policy]
+
+    @property
+    def sketch_word_bits(self) -> int:
+        """Bits of the number of a word of one array of the sketch."""
+        words = self.tracker_entries * self.sketch_cells // (self.cell_arrays * self.word_cells)
+        return words.bit_length() - 1
 
     @property
     def slot_bits(self) -> int:
@@ -221,7 +286,7 @@ class AcceleratorConfig:
 PRESETS = {
     "tiny": AcceleratorConfig(),
     "ecp5": AcceleratorConfig(
-        lanes=4, tracker_sets=2048, tracker_ways=8, table_bits=6, bus_bits=128, id_bits=6,
+        lanes=4, tracker_sets=2048, tracker_ways=8, sketch_cells=8, table_bits=6, bus_bits=128, id_bits=6,
         outstanding_writes=64, outstanding_rows=62, read_ahead_beats=512, max_record_words=256, working_rows=8192,
     ),
     "alveo": AcceleratorConfig(

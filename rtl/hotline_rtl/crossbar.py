@@ -23,7 +23,7 @@ from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
-from .packer import row_layout
+from .layouts import SHIFT_BITS
 from .ram import Ram
 from .words import count_ones, first_set, one_hot_mux
 
@@ -37,11 +37,25 @@ def result_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({"hit": 1, "slot": config.slot_bits})
 
 
+def requests_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A row of permuted keys for the tracker: ``present`` lanes. All of one sample, where the policy rehearses:
+    then ``train`` tells whether they are learnt or looked up, ``shift`` by how much their weight is shifted
+    down, and ``first`` comes back with the results."""
+    fields: dict = {"keys": data.ArrayLayout(config.key_bits, config.lanes), "present": config.lanes}
+    if config.rehearses:
+        fields |= {"train": 1, "shift": SHIFT_BITS, "first": 1}
+    return data.StructLayout(fields)
+
+
 def results_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """The results of a row: ``count`` lanes from lane 0 on."""
-    return data.StructLayout({
-        "lanes": data.ArrayLayout(result_layout(config), config.lanes), "count": range(config.lanes + 1),
-    })  # fmt: skip
+    """The results of a row: ``count`` lanes from lane ``offset`` on."""
+    fields: dict = {
+        "lanes": data.ArrayLayout(result_layout(config), config.lanes),
+        "offset": range(max(2, config.lanes)), "count": range(config.lanes + 1),
+    }  # fmt: skip
+    if config.rehearses:
+        fields |= {"train": 1, "first": 1}
+    return data.StructLayout(fields)
 
 
 class Crossbar(wiring.Component):
@@ -50,10 +64,11 @@ class Crossbar(wiring.Component):
     start : In(1)
         The tracker may have changed: forgets the filters. Nothing is inside.
     learning : In(1)
-    rows : In(stream of row_layout)
+    rows : In(stream of requests_layout)
         Permuted keys.
     banks : Out(array)
-        Requests ``valid``, ``set``, ``tag``; responses ``r_valid``, ``r_hit``, ``r_slot``, in order.
+        Requests ``valid``, ``learn``, ``shift``, ``set``, ``tag``; responses ``r_valid``, ``r_hit``, ``r_slot``,
+        in order.
     results : Out(stream of results_layout)
         Row for row.
     holds, moves, split : Out(1)
@@ -66,12 +81,13 @@ class Crossbar(wiring.Component):
         self.config = config
         self.ports = min(MAX_PORTS, config.lanes)
         bank = wiring.Signature({
-            "valid": Out(1), "set": Out(config.set_bits - config.bank_bits), "tag": Out(config.tag_bits),
+            "valid": Out(1), "learn": Out(1), "shift": Out(SHIFT_BITS),
+            "set": Out(config.index_bits - config.bank_bits), "tag": Out(config.tag_bits),
             "r_valid": In(1), "r_hit": In(1), "r_slot": In(config.slot_bits),
         })  # fmt: skip
         super().__init__({
             "start": In(1), "learning": In(1),
-            "rows": In(stream.Signature(row_layout(config))),
+            "rows": In(stream.Signature(requests_layout(config))),
             "banks": Out(bank).array(config.banks),
             "results": Out(stream.Signature(results_layout(config))),
             "holds": Out(1), "moves": Out(1), "split": Out(1), "filtered": Out(range(config.lanes + 1)),
@@ -85,8 +101,8 @@ class Crossbar(wiring.Component):
 
         # The row in hand: which keys still have to be placed, and what the filters say of the others.
         row_valid = Signal()
-        keys = [Signal(config.key_bits, name=f"key_{lane}") for lane in range(lanes)]
-        present = Signal(lanes)
+        row = Signal(requests_layout(config))
+        keys, present = [row.keys[lane] for lane in range(lanes)], row.present
         placed = Signal(lanes)  # in earlier cycles
         known, answers = self._filter(m, row_valid, keys)
         pending = Signal(lanes)
@@ -95,8 +111,14 @@ class Crossbar(wiring.Component):
         # Placing. ``first`` is the queue that takes the bank's next key.
         queue_bits = max(1, ceil_log2(banks * ports))  # queues are numbered bank * ports + port
         fields: dict = {
-            "taken": lanes, "where": data.ArrayLayout(queue_bits, lanes), "last": 1, "count": range(lanes + 1),
+            "taken": lanes, "where": data.ArrayLayout(queue_bits, lanes), "last": 1,
+            "offset": range(max(2, lanes)), "count": range(lanes + 1),
         }  # fmt: skip
+        if config.rehearses:
+            fields |= {"train": 1, "first": 1}
+        request_layout = data.StructLayout(
+            {"rest": config.key_bits - bank_bits} | ({"train": 1, "shift": SHIFT_BITS} if config.rehearses else {})
+        )
         if config.lane_filter:
             fields |= {
                 "known": lanes, "answers": data.ArrayLayout(result, lanes),
@@ -126,13 +148,13 @@ class Crossbar(wiring.Component):
                 for start in range(ports):
                     with m.If(first == start):
                         m.d.comb += turned.eq(picks[(port - start) % ports])
-                m.submodules[f"request_{b}_{port}"] = queue = StreamFifo(
-                    config.key_bits - bank_bits, config.lane_rows
-                )
+                m.submodules[f"request_{b}_{port}"] = queue = StreamFifo(request_layout, config.lane_rows)
                 m.d.comb += [
                     queue.i.valid.eq(fire & turned.any()),
-                    queue.i.p.eq(one_hot_mux(turned, [key[bank_bits:] for key in keys])),
+                    queue.i.p.rest.eq(one_hot_mux(turned, [key[bank_bits:] for key in keys])),
                 ]
+                if config.rehearses:
+                    m.d.comb += [queue.i.p.train.eq(row.train), queue.i.p.shift.eq(row.shift)]
                 queues.append(queue)
                 for lane in range(lanes):
                     takes[lane].append(turned[lane])
@@ -158,9 +180,13 @@ class Crossbar(wiring.Component):
             placings.i.p.last.eq(last),
             self.rows.ready.eq(~row_valid | (fire & last)),
         ]
+        for lane in reversed(range(lanes)):
+            with m.If(present[lane]):
+                m.d.comb += placings.i.p.offset.eq(lane)
+        if config.rehearses:
+            m.d.comb += [placings.i.p.train.eq(row.train), placings.i.p.first.eq(row.first)]
         with m.If(self.rows.ready):
-            m.d.sync += [row_valid.eq(self.rows.valid), present.eq(self.rows.p.extra), placed.eq(0)]
-            m.d.sync += [keys[lane].eq(self.rows.p.keys[lane]) for lane in range(lanes)]
+            m.d.sync += [row_valid.eq(self.rows.valid), row.eq(self.rows.p), placed.eq(0)]
         with m.Elif(fire):
             m.d.sync += placed.eq(placed | taken)
         m.d.comb += [self.holds.eq(row_valid), self.moves.eq(fire), self.split.eq(~last)]
@@ -170,7 +196,7 @@ class Crossbar(wiring.Component):
         heads = []  # [bank][port]: (valid, result, what takes it)
         for b in range(banks):
             request = self.banks[b]
-            head = Signal(config.key_bits - bank_bits, name=f"head_{b}")
+            head = Signal(request_layout, name=f"head_{b}")
             have = Signal(name=f"have_{b}")
             turn = self._turn(m, have, f"turn_{b}")
             answer = self._turn(m, request.r_valid, f"answer_{b}")
@@ -179,10 +205,12 @@ class Crossbar(wiring.Component):
                     m.d.comb += [head.eq(queue.o.p), have.eq(queue.o.valid), queue.o.ready.eq(1)]
             m.d.comb += [
                 request.valid.eq(have),
-                request.set.eq(head),
-                request.tag.eq(head[config.set_bits - bank_bits :]),
+                request.learn.eq(head.train if config.rehearses else self.learning),
+                request.shift.eq(head.shift if config.rehearses else 0),
+                request.set.eq(head.rest),
+                request.tag.eq(head.rest[config.index_bits - bank_bits :]),
             ]
-            row = []
+            results = []
             for port in range(ports):
                 m.submodules[f"result_{b}_{port}"] = queue = StreamFifo(result, config.lane_rows)
                 m.d.comb += [
@@ -190,8 +218,8 @@ class Crossbar(wiring.Component):
                     queue.i.p.hit.eq(request.r_hit),
                     queue.i.p.slot.eq(request.r_slot),
                 ]
-                row.append(queue)
-            heads.append(row)
+                results.append(queue)
+            heads.append(results)
 
         # Collecting: the oldest placing leaves when all its results are there.
         oldest = placings.o.p
@@ -216,7 +244,13 @@ class Crossbar(wiring.Component):
         for n, queue in enumerate(flat):
             m.d.comb += queue.o.ready.eq(leave & Cat(mine[n] for mine in from_queue).any())
         with m.If(step):
-            m.d.sync += [self.results.valid.eq(leave & oldest.last), self.results.p.count.eq(oldest.count)]
+            m.d.sync += [
+                self.results.valid.eq(leave & oldest.last),
+                self.results.p.count.eq(oldest.count),
+                self.results.p.offset.eq(oldest.offset),
+            ]
+            if config.rehearses:
+                m.d.sync += [self.results.p.train.eq(oldest.train), self.results.p.first.eq(oldest.first)]
         with m.If(leave):
             for lane in range(lanes):
                 with m.If(oldest.taken[lane]):
@@ -261,7 +295,7 @@ class Crossbar(wiring.Component):
                 # Not in the cycle in which the entry is being written: then it cannot be read.
                 m.d.sync += usable.eq(
                     full.bit_select(arriving[low:high], 1)
-                    & self.rows.p.extra[lane] & ~self.learning
+                    & self.rows.p.present[lane] & ~self.learning
                     & ~(ram.w_en & (ram.w_addr == arriving[low:high]))
                 )  # fmt: skip
             remembered = data.View(entry, ram.r_data)

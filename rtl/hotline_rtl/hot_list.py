@@ -1,20 +1,22 @@
 """CLEAR, DUMP and LOAD: the tracker's contents as a whole.
 
-CLEAR takes a cycle for each set of a bank; DUMP about (ways + 3) cycles a set; LOAD reads the hot list
-twice, one slot per cycle: first it is checked, then the tracker is written, so a bad list changes
-nothing.
+CLEAR takes a cycle for each set of a bank's array, or each word of its sketch, if those are more; DUMP about
+(ways + 4) cycles a set; LOAD reads the hot list twice, one slot per cycle: first it is checked, then
+the tracker is cleared and written, so a bad list changes nothing.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .classifier import port_set_bits
 from .config import AcceleratorConfig
 from .keys import Permutation
 from .layouts import EMPTY_SLOT, WORDS_BITS, words_layout
+from .placement import twist
 from .policies import POLICIES
-from .tracker import BankOp, line_layout
+from .tracker import BANK_LATENCY, BankOp, line_layout, sweep_bits
 from .word_queue import WordQueue
 
 
@@ -46,7 +48,7 @@ class HotList(wiring.Component):
             "reader_error": In(1),
             "i": In(stream.Signature(words_layout(config))),
             "o": Out(stream.Signature(words_layout(config))),
-            "port_valid": Out(1), "port_all": Out(1), "port_op": Out(2), "port_set": Out(config.set_bits),
+            "port_valid": Out(1), "port_op": Out(BankOp), "port_set": Out(port_set_bits(config)),
             "port_line": Out(line_layout(config)), "port_r_line": In(line_layout(config)),
         })  # fmt: skip
 
@@ -55,9 +57,17 @@ class HotList(wiring.Component):
         config = self.config
         ways = config.tracker_ways
         way_bits = ceil_log2(ways)
-        inserted = POLICIES[config.policy](config.policy_bits, ways).inserted
+        inserted = POLICIES[config.policy](config.state_bits, ways).inserted
 
         number = Signal(config.set_bits)  # of a set
+        index, array = number[: config.index_bits], number[config.index_bits :]
+
+        def own_twist(tag):
+            """What the array in hand XORs set numbers with."""
+            twists = [twist(config, a, tag) for a in range(config.tracker_arrays)]
+            return Array(twists)[array] if len(twists) > 1 else twists[0]
+
+        sweep = Signal(sweep_bits(config))
         way = Signal(way_bits)
         last_set = number == config.tracker_sets - 1
         line = Signal(line_layout(config))
@@ -85,7 +95,7 @@ class HotList(wiring.Component):
         shifted = Signal.like(Cat(line))
         m.d.comb += shifted.eq(Cat(*entries[1:]))
         m.d.comb += [
-            inverse.i.p.keys[0].eq(Cat(number, line[0].tag)),
+            inverse.i.p.keys[0].eq(Cat(index ^ own_twist(line[0].tag), line[0].tag)),
             inverse.i.p.extra.eq(line[0].valid),
         ]
 
@@ -106,12 +116,15 @@ class HotList(wiring.Component):
             permutation.i.p.extra.eq(Cat(empty, outside)),
         ]
         checking = Signal()
+        loading = Signal()  # the tracker is cleared so that it can be written
+        waited = Signal(range(BANK_LATENCY))
         pair = permutation.o
         is_empty, is_outside = pair.p.extra[0], pair.p.extra[1]
-        tag = pair.p.keys[0][config.set_bits :]
+        tag = pair.p.keys[0][config.index_bits :]
         # The line fills from the top: after all ways entry 0 is way 0. `line` starts empty.
         twice = Cat(line[w].valid & (line[w].tag == tag) for w in range(ways)).any()
-        wrong = ~is_empty & (is_outside | (pair.p.keys[0][: config.set_bits] != number) | twice)
+        misplaced = (pair.p.keys[0][: config.index_bits] ^ own_twist(tag)) != index
+        wrong = ~is_empty & (is_outside | misplaced | twice)
         entry = Signal(line_layout(config).elem_shape)
         m.d.comb += [
             entry.valid.eq(~is_empty),
@@ -135,26 +148,27 @@ class HotList(wiring.Component):
                     m.next = "LOAD_START"
 
             with m.State("CLEAR"):
-                m.d.comb += [
-                    self.port_valid.eq(1),
-                    self.port_all.eq(1),
-                    self.port_op.eq(BankOp.WRITE),
-                    self.port_set.eq(number),
-                ]
-                m.d.sync += number.eq(number + 1)
-                with m.If(number == config.tracker_sets // config.banks - 1):
-                    m.d.sync += self.busy.eq(0)
-                    m.next = "IDLE"
+                m.d.comb += [self.port_valid.eq(1), self.port_op.eq(BankOp.CLEAR), self.port_set.eq(sweep)]
+                m.d.sync += sweep.eq(sweep + 1)
+                with m.If(sweep.all()):
+                    m.d.sync += loading.eq(0)
+                    m.next = "LOAD_START"
+                    with m.If(~loading):
+                        m.d.sync += self.busy.eq(0)
+                        m.next = "IDLE"
 
             with m.State("DUMP_READ"):
                 m.d.comb += [
                     self.port_valid.eq(1),
-                    self.port_op.eq(BankOp.LOOKUP),
+                    self.port_op.eq(BankOp.READ),
                     self.port_set.eq(number),
                 ]
                 m.next = "DUMP_WAIT"
             with m.State("DUMP_WAIT"):
-                m.next = "DUMP_LINE"
+                m.d.sync += waited.eq(waited + 1)
+                with m.If(waited == BANK_LATENCY - 2):
+                    m.d.sync += waited.eq(0)
+                    m.next = "DUMP_LINE"
             with m.State("DUMP_LINE"):
                 m.d.sync += line.eq(self.port_r_line)
                 m.next = "DUMP_WAYS"
@@ -200,7 +214,8 @@ class HotList(wiring.Component):
             with m.State("LOAD_DONE"):
                 m.d.sync += [number.eq(0), checking.eq(0)]
                 with m.If(checking & ~self.bad_list & ~self.reader_error):
-                    m.next = "LOAD_START"
+                    m.d.sync += loading.eq(1)
+                    m.next = "CLEAR"
                 with m.Elif(~checking & self.reader_error):
                     # Half a list is worse than none.
                     m.next = "CLEAR"

@@ -89,6 +89,10 @@ def words_layout(config: AcceleratorConfig) -> data.StructLayout:
     return group_layout(config.bus_words)
 
 
+#: Bits of the number that tells by how much the weight of an access is shifted down.
+SHIFT_BITS = 2
+
+
 def beat_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A beat of a micro-batch record on its way through classification: ``beat_words`` words.
 

@@ -48,6 +48,7 @@ class Merger(wiring.Component):
         m.d.comb += [
             queue.i.valid.eq(self.results.valid),
             queue.i.p.data.eq(Cat(self.results.p.lanes)),
+            queue.i.p.offset.eq(self.results.p.offset),
             queue.i.p.count.eq(self.results.p.count),
             self.results.ready.eq(queue.i.ready),
         ]

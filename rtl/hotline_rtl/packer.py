@@ -5,7 +5,7 @@ accesses are at hand; it never waits for more. One beat in and one row out per c
 3 cycles after it came.
 """
 
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,12 +13,14 @@ from .compaction import Compaction
 from .config import AcceleratorConfig
 from .layouts import beat_layout
 from .word_queue import WordQueue
+from .words import first_set
 
 
 def row_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A key for each lane; bit ``lane`` of ``extra`` says whether there is one."""
+    """A key for each lane. Bit ``lane`` of ``extra`` says whether there is one; where the policy rehearses,
+    as many bits above say whether it is the first of its sample."""
     return data.StructLayout({
-        "keys": data.ArrayLayout(config.key_bits, config.lanes), "extra": config.lanes,
+        "keys": data.ArrayLayout(config.key_bits, config.lanes), "extra": config.lanes * (1 + config.rehearses),
     })  # fmt: skip
 
 
@@ -43,14 +45,19 @@ class Packer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        words, lanes, bits = config.beat_words, config.lanes, config.key_bits
+        words, lanes, bits = config.beat_words, config.lanes, config.key_bits + config.rehearses
         m.submodules.queue = queue = WordQueue(words, lanes, bits)
 
         # Stage 1: the beat's keys side by side.
         compaction = Compaction(m, self.i.p.mask)
-        keys = compaction.pack(
-            m, [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(words)]
-        )  # fmt: skip
+        keys = [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(words)]
+        if config.rehearses:
+            seen = Signal()  # a key of the sample in an earlier beat
+            first = Mux(seen, 0, first_set(self.i.p.mask))
+            keys = [Cat(key, first[i]) for i, key in enumerate(keys)]
+            with m.If(self.i.valid & self.i.ready):
+                m.d.sync += seen.eq((seen | self.i.p.mask.any()) & ~self.i.p.last)
+        keys = compaction.pack(m, keys)
         with m.If(self.i.ready):
             m.d.sync += [
                 queue.i.p.data.eq(Cat(keys)),
@@ -70,7 +77,10 @@ class Packer(wiring.Component):
             queue.o.ready.eq(step),
         ]
         with m.If(step):
-            m.d.sync += [self.rows.valid.eq(queue.o.valid), Cat(self.rows.p.keys).eq(queue.o.p.data)]
+            m.d.sync += self.rows.valid.eq(queue.o.valid)
             for lane in range(lanes):
-                m.d.sync += self.rows.p.extra[lane].eq(queue.take.p.count > lane)
+                word = queue.o.p.data[lane * bits : (lane + 1) * bits]
+                m.d.sync += [self.rows.p.keys[lane].eq(word), self.rows.p.extra[lane].eq(queue.take.p.count > lane)]
+                if config.rehearses:
+                    m.d.sync += self.rows.p.extra[lanes + lane].eq(word[-1])
         return m

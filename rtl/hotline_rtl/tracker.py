@@ -1,37 +1,49 @@
 """One bank of the hot-entry tracker: sets of (valid, tag, state) entries, a set in one memory word.
 
-One request per cycle, always taken; latency 2 cycles from request to response. A request sees the
-effect of every earlier one: the line written in the previous cycle is forwarded.
+The bank has a RAM for each array of the tracker; a key may live in one set of each, and all of them are
+read at once. One request per cycle, always taken; latency 3 cycles from request to response. A request
+sees the effect of every earlier one: lines and cells written in the previous cycle are forwarded.
 
-    cycle      0         1                      2
-               request   line read, compared,   response
-                         next line written
+    cycle      0         1              2                      3
+               request   hashed to      lines read, compared,   response
+                         sets, cells    next lines written
 
 The golden twin is ``hotline_golden.tracker``.
 """
 
 import enum
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
+from .layouts import SHIFT_BITS
+from .placement import cell_place, twist
 from .policies import POLICIES
 from .ram import Ram
+from .sketch import Sketch
+
+#: Cycles from request to response.
+BANK_LATENCY = 3
 
 
 class BankOp(enum.IntEnum):
-    """LOOKUP changes nothing; LEARN promotes or inserts; WRITE replaces the whole line."""
+    """LOOKUP changes nothing, LEARN trains with a key. READ gives the line of a set, WRITE replaces it. CLEAR empties,
+    and HALVE halves the counters of, set and sketch word of one number in all arrays."""
 
     LOOKUP = 0
     LEARN = 1
-    WRITE = 2
+    READ = 2
+    WRITE = 3
+    CLEAR = 4
+    HALVE = 5
 
 
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     """A set: ``tracker_ways`` entries."""
-    entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.policy_bits})
+    entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits})
     return data.ArrayLayout(entry, config.tracker_ways)
 
 
@@ -40,88 +52,158 @@ def match_entries(line, tag: Value) -> Value:
     return Cat(entry.valid & (entry.tag == tag) for entry in line)
 
 
+def sweep_bits(config: AcceleratorConfig) -> int:
+    """Bits that number all sets, and all sketch words, of one array in a bank."""
+    sketch = config.sketch_word_bits if config.has_sketch else 0
+    return max(config.index_bits, sketch) - config.bank_bits
+
+
+def bank_set_bits(config: AcceleratorConfig) -> int:
+    """Bits of a bank's ``set`` member."""
+    return max(config.set_bits - config.bank_bits, sweep_bits(config))
+
+
 class TrackerBank(wiring.Component):
     """Members
     -------
-    valid, op, set, tag, line : In
-        A request. ``set`` counts within the bank; ``line`` is for WRITE.
+    valid, op, set, tag, shift, line : In
+        A request. ``set`` counts within the bank: for LOOKUP and LEARN the key's set in array 0; for READ
+        and WRITE through all arrays; for CLEAR and HALVE it numbers sets and sketch words alike. ``shift``:
+        by how much the weight of an access that is learnt is shifted down. ``line`` is for WRITE.
     r_valid, r_hit, r_set, r_way, r_evicted : Out
-        The response to LOOKUP or LEARN: ``r_hit`` is as it was before the request changed anything;
-        ``r_evicted`` tells that a valid entry was replaced.
+        The response to LOOKUP or LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
+        counts through all arrays; ``r_evicted`` tells that a valid entry was replaced.
     r_line : Out
-        The line as the request found it.
+        The response to READ.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        self.set_bits = config.set_bits - config.bank_bits
         super().__init__({
-            "valid": In(1), "op": In(2), "set": In(self.set_bits), "tag": In(config.tag_bits),
-            "line": In(line_layout(config)),
-            "r_valid": Out(1), "r_hit": Out(1), "r_set": Out(self.set_bits),
+            "valid": In(1), "op": In(BankOp), "set": In(bank_set_bits(config)), "tag": In(config.tag_bits),
+            "shift": In(SHIFT_BITS), "line": In(line_layout(config)),
+            "r_valid": Out(1), "r_hit": Out(1), "r_set": Out(config.set_bits - config.bank_bits),
             "r_way": Out(range(config.tracker_ways)), "r_evicted": Out(1), "r_line": Out(line_layout(config)),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        ways = config.tracker_ways
-        policy = POLICIES[config.policy](config.policy_bits, ways)
+        ways, arrays = config.tracker_ways, config.tracker_arrays
+        address_bits = config.index_bits - config.bank_bits
+        policy = POLICIES[config.policy](config.state_bits, arrays * ways)
         layout = line_layout(config)
-        m.submodules.ram = ram = Ram(layout.size, 1 << self.set_bits)
 
-        # Stage 1: the line arrives.
-        s1_valid = Signal()
-        s1_op = Signal(2)
-        s1_set = Signal(self.set_bits)
-        s1_tag = Signal(config.tag_bits)
-        s1_line = Signal(layout)
-        m.d.comb += [ram.r_en.eq(self.valid), ram.r_addr.eq(self.set)]
+        # Cycle 1: hashing. Keys go to a set of each array, everything else to the one that it names.
+        valid_1, op_1, shift_1 = Signal(), Signal(BankOp), Signal(SHIFT_BITS)
+        set_1, tag_1, line_1 = Signal.like(self.set), Signal(config.tag_bits), Signal(layout)
         m.d.sync += [
-            s1_valid.eq(self.valid), s1_op.eq(self.op), s1_set.eq(self.set), s1_tag.eq(self.tag),
-            s1_line.eq(self.line),
+            valid_1.eq(self.valid), op_1.eq(self.op), set_1.eq(self.set), tag_1.eq(self.tag),
+            shift_1.eq(self.shift), line_1.eq(self.line),
         ]  # fmt: skip
+        by_key = (op_1 == BankOp.LOOKUP) | (op_1 == BankOp.LEARN)
+        index = set_1[:address_bits]
+        addresses = []
+        for a in range(arrays):
+            address = Signal(address_bits, name=f"address_{a}")
+            own = twist(config, a, tag_1)[config.bank_bits :]
+            m.d.comb += address.eq(index ^ Mux(by_key, own, 0))
+            addresses.append(address)
+        sweeps = (op_1 == BankOp.CLEAR) | (op_1 == BankOp.HALVE)
+        named = set_1[address_bits:] if len(set_1) > address_bits else Const(0)  # the array, for READ and WRITE
+        line_swept = (named == 0) | ~sweeps
 
-        written = Signal()  # in the previous cycle, to this set, this line
-        written_set = Signal(self.set_bits)
-        written_line = Signal(layout)
-        line = Signal(layout)
-        m.d.comb += line.eq(Mux(written & (written_set == s1_set), written_line, ram.r_data))
-
-        match = Signal(ways)
-        hit = Signal()
-        m.d.comb += [match.eq(match_entries(line, s1_tag)), hit.eq(match.any())]
-        valid = Cat(line[w].valid for w in range(ways))
-        state = [line[w].state for w in range(ways)]
-        promoted = policy.on_hit(m, state, match)
-        victim, inserted = policy.on_miss(m, valid, state)
-        learnt = Signal(layout)
-        m.d.comb += learnt.eq(line)
-        for w in range(ways):
-            m.d.comb += learnt[w].state.eq(Mux(hit, promoted[w], inserted[w]))
-            with m.If(~hit & victim[w]):
-                m.d.comb += [learnt[w].valid.eq(1), learnt[w].tag.eq(s1_tag)]
-
-        write = Signal()
-        next_line = Signal(layout)
-        m.d.comb += [
-            write.eq(s1_valid & (s1_op != BankOp.LOOKUP)),
-            next_line.eq(Mux(s1_op == BankOp.WRITE, s1_line, learnt)),
-            ram.w_en.eq(write),
-            ram.w_addr.eq(s1_set),
-            ram.w_data.eq(next_line),
-        ]
-        m.d.sync += [written.eq(write), written_set.eq(s1_set), written_line.eq(next_line)]
-
-        # Stage 2: the response.
+        # Cycle 2: lines arrive.
+        valid_2, op_2, shift_2 = Signal(), Signal(BankOp), Signal(SHIFT_BITS)
+        tag_2, line_2 = Signal(config.tag_bits), Signal(layout)
+        named_2, line_swept_2 = Signal(range(max(2, arrays))), Signal()
         m.d.sync += [
-            self.r_valid.eq(s1_valid & (s1_op != BankOp.WRITE)),
-            self.r_set.eq(s1_set),
+            valid_2.eq(valid_1), op_2.eq(op_1), shift_2.eq(shift_1), tag_2.eq(tag_1), line_2.eq(line_1),
+            named_2.eq(named), line_swept_2.eq(line_swept),
+        ]  # fmt: skip
+        rams, sets, lines = [], [], []
+        for a in range(arrays):
+            m.submodules[f"ram_{a}"] = ram = Ram(layout.size, 1 << address_bits)
+            at = Signal(address_bits, name=f"set_{a}")
+            line = Signal(layout, name=f"line_{a}")
+            m.d.comb += [ram.r_en.eq(valid_1), ram.r_addr.eq(addresses[a])]
+            m.d.sync += at.eq(addresses[a])
+            rams.append(ram)
+            sets.append(at)
+            lines.append(line)
+        entries = [line[w] for line in lines for w in range(ways)]
+        match = Signal(arrays * ways)
+        hit = Signal()
+        m.d.comb += [match.eq(Cat(match_entries(line, tag_2) for line in lines)), hit.eq(match.any())]
+        valid = Cat(entry.valid for entry in entries)
+        state = [entry.state for entry in entries]
+        weight = Const(policy.weight) >> shift_2 if policy.rehearses else Const(policy.weight)
+
+        learns = valid_2 & (op_2 == BankOp.LEARN)
+        clears = valid_2 & (op_2 == BankOp.CLEAR)
+        halves = valid_2 & (op_2 == BankOp.HALVE)
+        estimate: Value = Const(0)
+        if config.has_sketch:
+            m.submodules.sketch = sketch = Sketch(config)
+            word_bits = sketch.word_bits
+            swept = Signal()
+            m.d.sync += swept.eq((set_1 >> word_bits) == 0)
+            for a in range(config.cell_arrays):
+                word, cell = cell_place(config, a, index, tag_1)
+                m.d.comb += [sketch.words[a].eq(Mux(sweeps, set_1[:word_bits], word)), sketch.cells[a].eq(cell)]
+            m.d.comb += [
+                sketch.weight.eq(weight),
+                sketch.update.eq(learns & ~hit),
+                sketch.clear.eq(clears & swept),
+                sketch.halve.eq(halves & swept),
+            ]
+            estimate = sketch.estimate
+
+        touched = policy.on_hit(m, state, match, weight)
+        victim, after_miss = policy.on_miss(m, valid, state, estimate)
+        for a in range(arrays):
+            following = Signal(layout, name=f"following_{a}")
+            written = Signal(name=f"written_{a}")
+            written_set = Signal(address_bits, name=f"written_set_{a}")
+            written_line = Signal(layout, name=f"written_line_{a}")
+            with m.Switch(op_2):
+                with m.Case(BankOp.WRITE):
+                    m.d.comb += following.eq(line_2)
+                with m.Case(BankOp.CLEAR):
+                    m.d.comb += following.eq(0)
+                with m.Default():
+                    m.d.comb += following.eq(lines[a])
+                    for w in range(ways):
+                        e = a * ways + w
+                        with m.If(op_2 == BankOp.HALVE):
+                            m.d.comb += following[w].state.eq(lines[a][w].state >> 1)
+                        with m.Else():
+                            m.d.comb += following[w].state.eq(Mux(hit, touched[e], after_miss[e]))
+                            with m.If(~hit & victim[e]):
+                                m.d.comb += [following[w].valid.eq(1), following[w].tag.eq(tag_2)]
+            write = learns | ((clears | halves) & line_swept_2)
+            write |= valid_2 & (op_2 == BankOp.WRITE) & (named_2 == a)
+            m.d.comb += [
+                lines[a].eq(Mux(written & (written_set == sets[a]), written_line, rams[a].r_data)),
+                rams[a].w_en.eq(write),
+                rams[a].w_addr.eq(sets[a]),
+                rams[a].w_data.eq(following),
+            ]
+            m.d.sync += [written.eq(write), written_set.eq(sets[a]), written_line.eq(following)]
+
+        # Cycle 3: the response.
+        m.d.sync += [
+            self.r_valid.eq(valid_2 & ((op_2 == BankOp.LOOKUP) | learns)),
             self.r_hit.eq(hit),
-            self.r_evicted.eq((s1_op == BankOp.LEARN) & ~hit & valid.all()),
-            self.r_line.eq(line),
+            self.r_evicted.eq(learns & ~hit & (victim & valid).any()),
         ]
-        for w in range(ways):
-            with m.If(match[w]):
-                m.d.sync += self.r_way.eq(w)
+        for a in reversed(range(arrays)):
+            with m.If(named_2 == a):
+                m.d.sync += self.r_line.eq(lines[a])
+            # The lowest array that holds the key is the one that counts.
+            with m.If(match[a * ways : a * ways + ways].any()):
+                m.d.sync += self.r_set.eq(Cat(sets[a], Const(a, ceil_log2(arrays))))
+                for w in range(ways):
+                    with m.If(match[a * ways + w]):
+                        m.d.sync += self.r_way.eq(w)
         return m

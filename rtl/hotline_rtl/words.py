@@ -41,3 +41,16 @@ def one_hot_mux(select, values) -> Value:
     for bit, value in zip(select, values, strict=True):
         result = result | Mux(bit, value, 0)
     return Value.cast(result)
+
+
+def extreme(m: Module, values: list[Value], *, largest: bool) -> Value:
+    """The largest or the smallest of ``values`` (all of one width), by a tree of comparators."""
+    level = list(values)
+    while len(level) > 1:
+        following = []
+        for a, b in zip(level[::2], level[1::2], strict=False):
+            pick = Signal(len(a), name="largest" if largest else "smallest")
+            m.d.comb += pick.eq(Mux((a > b) if largest else (a < b), a, b))
+            following.append(pick)
+        level = following + level[len(level) & ~1 :]
+    return level[0]

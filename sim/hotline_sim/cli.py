@@ -203,6 +203,48 @@ def both_engines(config: AcceleratorConfig, samples: int, cocotb_samples: int, b
     ]  # fmt: skip
 
 
+@app.command()
+def advise(
+    trace: Annotated[str, typer.Argument(metavar="TRACE", help="criteo:PATH, npz:PATH or synthetic[:NAME].")],
+    pcie_gbs: Annotated[float, typer.Option("--pcie-gbs", min=0.1, help="What PCIe carries, GB/s.")] = 12.0,
+    device_memory: Annotated[
+        float, typer.Option("--device-memory", min=0.1, help="For resident tables and hot rows, MiB.")
+    ] = 1024.0,
+    dim: Annotated[int, typer.Option("--dim", min=4, max=256, help="Floats of an embedding row.")] = 16,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Is an accelerator worth it for this data? Which tables to make resident, how large a tracker, what to expect."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from .advise import advise as ask
+    from .traces import open_trace
+    from .tracker_study import compiler
+
+    compiler()
+    with err.status("learning"):
+        found = ask(open_trace(trace), device_bytes=int(device_memory * 2**20), row_bytes=4 * dim)
+    table = Table("entries", "popular", "hot accesses", "working rows a sample", "bytes a sample", "PCIe: samples/s",
+                  title=f"{found.resident_tables} of {found.tables} tables resident ({found.resident_rows:,} rows)")  # fmt: skip
+    for n, o in enumerate(found.options):
+        table.add_row(f"{o.entries:,}", f"{o.popular_share:.1%}", f"{o.coverage:.1%}", f"{o.working_rows:.2f}",
+                      f"{o.bytes:,.0f}", f"{pcie_gbs * 1e9 / o.bytes:,.0f}",
+                      style="bold" if n == found.chosen else None)  # fmt: skip
+    out.print(table)
+    for name, size in (("every access's row", found.plain_bytes), ("each row once a mini-batch", found.merged_bytes)):
+        out.print(
+            f"plain hybrid, {name}: {size:,.0f} bytes a sample, {pcie_gbs * 1e9 / size:,.0f} samples/s over PCIe"
+        )
+    out.print(f"the curve bends at {found.best.entries:,} entries", highlight=False)
+    colour = {"yes": "green", "maybe": "yellow", "no": "red"}[found.verdict]
+    out.print(f"[bold {colour}]worth it: {found.verdict}[/]")
+    for reason in found.reasons:
+        out.print(f"  {reason}")
+    if json_file:
+        json_file.write_text(json.dumps(asdict(found) | {"pcie_gbs": pcie_gbs}, indent=2) + "\n")
+
+
 @bench_app.command("split")
 def bench_split(
     real: Annotated[
@@ -253,6 +295,64 @@ def bench_split(
     if different:
         raise typer.Exit(DIFFER)
     out.print("[bold green]RTL == golden[/] in every case")
+
+
+@bench_app.command("tracker")
+def bench_tracker(
+    traces: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--trace", metavar="SPEC", help="A trace to study (may be repeated); without it, nine generated ones."),
+    ] = None,
+    real: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--also", metavar="SPEC", help="A trace of your own, beside the generated ones."),
+    ] = None,
+    sizes: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--entries", min=256, help="A tracker size (may be repeated); without it, 1,024 to 262,144."),
+    ] = None,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Compare replacement policies: popular samples, by tracker size, ways, and with or without resident tables.
+
+    Against the frequency oracle, the best set found offline, a cache that looks ahead, and two published
+    systems. Half of a trace is learnt, the other half is judged. The default study takes some minutes.
+    """
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    from rich.progress import Progress
+
+    from . import tracker_study as t
+
+    for size in sizes or []:
+        if size & (size - 1):
+            raise ValueError(f"--entries {size}: must be a power of two")
+    t.compiler()  # says at once if it is missing
+    specs = [*(traces or t.TRACES), *([real] if real else [])]
+    cases = [(spec, resident) for spec in specs for resident in (False, True)]
+    with Progress(console=err, transient=True) as bar, ProcessPoolExecutor() as pool:
+        task = bar.add_task("studies", total=len(cases))
+        running = {pool.submit(t.study, spec, resident, sizes or t.SIZES, t.WAYS): n
+                   for n, (spec, resident) in enumerate(cases)}  # fmt: skip
+        found: list = [None] * len(cases)
+        for future in as_completed(running):
+            try:
+                found[running[future]] = future.result()
+            except Exception:
+                pool.shutdown(cancel_futures=True)
+                raise
+            bar.update(task, advance=1, description=t.short_name(cases[running[future]][0]))
+    found = [study for study in found if study]
+    for table in t.tables(found):
+        out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(t.numbers(found), indent=2) + "\n")
+    if plot:
+        t.draw(found, plot)
 
 
 @bench_app.command("engines")

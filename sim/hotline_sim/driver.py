@@ -21,6 +21,7 @@ from hotline_golden.model import Model
 from hotline_golden.split import check_rows
 from hotline_rtl import VERSION
 from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.policies import POLICIES
 from hotline_rtl.register_map import registers
 
 IDENTIFICATION = 0x484F544C
@@ -113,7 +114,10 @@ class Driver:
             "tracker_sets": c.tracker_sets,
             "working_rows": c.working_rows,
             "limits": c.max_record_words | c.max_row_bytes << 16,
-            "key_fields": c.table_bits | c.row_bits << 8 | c.policy_bits << 16,
+            "key_fields": c.table_bits | c.row_bits << 8 | c.state_bits << 16,
+            "tracker_policy": list(POLICIES).index(c.policy)
+            | c.tracker_arrays << 8
+            | c.has_sketch * (c.sketch_cells << 16 | c.sketch_bits << 24),
             "permutation_seed": c.permutation_seed,
         }.items():
             if (found := self.read(register)) != value:

@@ -26,7 +26,8 @@ DEVICE_BASE = 1 << 31
 def golden_tracker(config: AcceleratorConfig) -> Tracker:
     """An empty golden tracker of ``config``'s shape."""
     keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
-    return Tracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits)
+    return Tracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits,
+                   arrays=config.tracker_arrays, sketch_cells=config.sketch_cells, sketch_bits=config.sketch_bits)  # fmt: skip
 
 
 def resident_bound(table_rows: np.ndarray, row_bytes: int, share_bytes: int = RESIDENT_SHARE_BYTES) -> int:

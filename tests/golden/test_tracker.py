@@ -3,30 +3,75 @@ import pytest
 
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import EMPTY_SLOT
-from hotline_golden.policies import Srrip
+from hotline_golden.placement import Placement, linear_hash, partition_bits
+from hotline_golden.policies import POLICIES
+from hotline_golden.rehearsal import BLOCK_ACCESSES, Rehearsal, blocks
 from hotline_golden.tracker import HotListError, Tracker
 
 KEYS = KeySpace(5, 16, seed=1)
 
 
-def make(sets=16, ways=4):
-    return Tracker(KEYS, sets, ways)
+def make(sets=16, ways=4, policy="srrip", **shape):
+    return Tracker(KEYS, sets, ways, policy, **shape)
+
+
+#: Shapes that a test of what holds for every tracker goes through.
+SHAPES = [
+    {"policy": "srrip"}, {"policy": "srrip", "arrays": 4, "sets": 64}, {"policy": "frequency", "arrays": 2},
+    {"policy": "sample_aware"}, {"policy": "sample_aware", "arrays": 2, "sets": 32}, {"policy": "sample_aware", "arrays": 4},
+]  # fmt: skip
+every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "-".join(map(str, s.values())))
+
+
+def learn_one_set(policy, tags, state, wanted, *, state_max, cell_max=63, weights=None):
+    """``wanted`` tags shown to a tracker of one set, with a sketch cell for each tag in both arrays."""
+    tags, state = np.array([tags]), np.array([state])
+    wanted = np.array(wanted)
+    sketch = np.zeros(200, np.int64)
+    cells = np.stack([wanted, 100 + wanted], axis=1)
+    weights = np.ones(len(wanted), np.int64) if weights is None else np.array(weights)
+    sets = np.zeros((len(wanted), 1), np.int64)
+    hits = POLICIES[policy].learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max)
+    return hits, tags[0].tolist(), state[0].tolist(), sketch
 
 
 def test_srrip_by_hand():
     """The example of Jaleel et al., figure 3, with 2-bit values and hit promotion."""
-    policy = Srrip(2)
-    valid, state = [False] * 4, [0, 0, 0, 0]
-    for way in range(4):
-        assert policy.on_miss(valid, state) == way
-        valid[way] = True
-    assert state == [2, 2, 2, 2]
-    policy.on_hit(state, 1)
-    assert state == [2, 0, 2, 2]
-    assert policy.on_miss(valid, state) == 0  # all age by 1, the lowest distant one goes
-    assert state == [2, 1, 3, 3]
-    assert policy.on_miss(valid, state) == 2
-    assert state == [2, 1, 2, 3]
+
+    def learn(tags, state, *wanted):
+        return learn_one_set("srrip", tags, state, wanted, state_max=3)[:3]
+
+    assert learn([-1] * 4, [0] * 4, 1, 2, 3, 4) == (0, [1, 2, 3, 4], [2, 2, 2, 2])
+    assert learn([1, 2, 3, 4], [2, 2, 2, 2], 2) == (1, [1, 2, 3, 4], [2, 0, 2, 2])
+    # All age by 1, the lowest distant one goes.
+    assert learn([1, 2, 3, 4], [2, 0, 2, 2], 5) == (0, [5, 2, 3, 4], [2, 1, 3, 3])
+    assert learn([5, 2, 3, 4], [2, 1, 3, 3], 6) == (0, [5, 2, 6, 4], [2, 1, 2, 3])
+
+
+def test_frequency_by_hand():
+    hits, tags, state, sketch = learn_one_set("frequency", [1, 2, -1], [5, 2, 0], [1, 3, 4, 4, 4], state_max=255)
+    assert hits == 3
+    assert tags == [1, 2, 4], "3 takes the empty entry; 4, counted as often, pushes it out, then counts on"
+    assert state == [6, 2, 3]
+    assert sketch[[3, 4]].tolist() == [1, 1] and sketch[[103, 104]].tolist() == [1, 1]
+    # Counters stop at their limits; a key that was counted less often than the least pushes nobody out.
+    hits, tags, state, sketch = learn_one_set("frequency", [1, 2], [14, 3], [1, 1, 5, 5], state_max=15, cell_max=3)
+    assert (hits, tags, state, sketch[5]) == (2, [1, 2], [15, 3], 2)
+    _, tags, state, sketch = learn_one_set("frequency", [1, 2], [9, 4], [5] * 9, state_max=15, cell_max=3)
+    assert (tags, state, sketch[5]) == ([1, 2], [9, 4], 3)
+    # Weights: an access of weight 4 counts four times.
+    _, tags, state, _ = learn_one_set("frequency", [1, 2], [9, 3], [5, 1], state_max=15, weights=[4, 2])
+    assert (tags, state) == ([1, 5], [11, 4])
+
+
+def test_the_best_of_two_sets_is_taken():
+    tags = np.array([[1, 2], [3, -1]])
+    state = np.array([[4, 3], [2, 0]])
+    sets = np.array([[0, 1], [0, 1]])
+    sketch, cells = np.zeros(50, np.int64), np.array([[7, 20], [8, 21]])
+    weights = np.array([4, 4])
+    hits = POLICIES["frequency"].learn(tags, state, sketch, sets, np.array([7, 8]), cells, weights, 255, 63)
+    assert hits == 0 and tags.tolist() == [[1, 2], [8, 7]] and state.tolist() == [[4, 3], [4, 4]]
 
 
 def test_a_learnt_key_is_found_and_others_are_not():
@@ -59,16 +104,19 @@ def test_hits_are_counted_as_they_happen():
     assert tracker.learn(KEYS.pack(0, [5, 5, 6, 5])) == 2
 
 
-def test_dump_then_load_restores_every_slot():
-    tracker, copy = make(), make()
+@every_shape
+def test_dump_then_load_restores_every_slot(shape):
+    tracker, copy = make(**shape), make(**shape)
     tracker.learn(KEYS.pack(2, np.random.default_rng(1).integers(0, 500, 1000)))
     copy.load(tracker.dump())
     assert np.array_equal(copy.dump(), tracker.dump())
-    assert (copy.state[copy.valid] == copy.policy.inserted).all()
+    assert (copy.state[copy.valid] == copy.policy.inserted(copy.state_max)).all()
+    assert not copy.sketch.any() and copy.rehearsal.pressure == 0
 
 
-def test_slots_name_set_and_way():
-    tracker = make()
+@every_shape
+def test_slots_name_set_and_way(shape):
+    tracker = make(**shape)
     tracker.learn(KEYS.pack(2, np.arange(30)))
     hot = tracker.dump()
     used = np.flatnonzero(hot[:, 0] != EMPTY_SLOT)
@@ -77,8 +125,9 @@ def test_slots_name_set_and_way():
 
 
 @pytest.mark.parametrize("fault", ["wrong set", "twice", "table too large"])
-def test_a_bad_hot_list_is_refused_with_its_slot_and_changes_nothing(fault):
-    tracker = make()
+@pytest.mark.parametrize("arrays", [1, 2])
+def test_a_bad_hot_list_is_refused_with_its_slot_and_changes_nothing(fault, arrays):
+    tracker = make(arrays=arrays)
     tracker.learn(KEYS.pack(2, np.arange(64)))
     before = tracker.dump()
     bad = before.copy()
@@ -105,10 +154,131 @@ def test_an_offline_hot_set_can_be_placed_and_loaded():
     sets = (KEYS.permute(wanted) & np.uint64(15)).astype(int)
     for s in range(16):
         assert placed[sets == s].sum() == min(4, (sets == s).sum())
+    # With a choice of sets fewer are left out.
+    many = KEYS.pack(1, np.arange(900))
+    found = []
+    for arrays in (1, 2):
+        choice = make(sets=256, arrays=arrays)
+        choice.load(choice.place(many))
+        found.append((choice.lookup(many) >= 0).sum())
+    assert found[0] + 40 < found[1] > 870
+
+
+@pytest.mark.parametrize("arrays, cells", [(1, 4), (2, 16), (4, 8)])
+def test_placement_is_exact_and_partitions_hold(arrays, cells):
+    """Set and tag are the key, in every array; low set bits and low cell bits are the key's own."""
+    placement = Placement(21, 256, 4, arrays, cells)
+    permuted = np.random.default_rng(1).permutation(1 << 21)[:5000].astype(np.uint64)
+    sets, tags = placement.place(permuted)
+    assert sets.shape == (5000, arrays) and (sets // placement.lines == np.arange(arrays)).all()
+    keep = partition_bits(placement.index_bits)
+    low = permuted.astype(np.int64) & ((1 << keep) - 1)
+    for a in range(arrays):
+        assert np.array_equal(placement.unplace(sets[:, a], tags), permuted)
+        assert np.array_equal(sets[:, a] & ((1 << keep) - 1), low)
+        counts = np.bincount(sets[:, a] - a * placement.lines, minlength=placement.lines)
+        assert counts.max() < 3 * counts.mean(), "sets are used alike"
+    numbers = placement.place_cells(permuted)
+    assert numbers.min() >= 0 and numbers.max() < 2 * placement.words * 8 == 256 * 4 * cells
+    assert np.array_equal((numbers[:, 0] >> 3) & ((1 << keep) - 1), low)
+    assert len(np.unique(numbers[:, 0])) > 0.7 * min(5000, placement.words * 8)
+
+
+def test_keys_that_share_a_set_part_in_the_next_array():
+    placement = Placement(21, 256, 4, 2)
+    sets, _ = placement.place(np.arange(1 << 16, dtype=np.uint64))
+    together = sets[sets[:, 0] == 5]
+    assert len(np.unique(together[:, 1])) > 10
+
+
+def test_linear_hash_is_linear_and_depends_on_every_bit():
+    a, b = np.random.default_rng(2).integers(0, 1 << 30, (2, 100)).astype(np.uint64)
+    h = [linear_hash(1, x, 30, 12) for x in (a, b, a ^ b)]
+    assert np.array_equal(h[0] ^ h[1], h[2])
+    single = linear_hash(1, np.uint64(1) << np.arange(30, dtype=np.uint64), 30, 12)
+    assert (single != 0).all() and len(np.unique(single)) > 25
+
+
+def test_blocks_are_whole_samples():
+    assert blocks(np.array([], np.int64)) == []
+    assert blocks(np.full(300, 8)) == [(0, 128), (128, 256), (256, 300)]
+    assert blocks(np.array([2000, 1, 1023, 5])) == [(0, 1), (1, 3), (3, 4)]
+    lengths = np.random.default_rng(3).integers(1, 100, 500)
+    parts = blocks(lengths)
+    assert (
+        parts[0][0] == 0 and parts[-1][1] == 500 and all(x[1] == y[0] for x, y in zip(parts, parts[1:], strict=False))
+    )
+    for first, last in parts[:-1]:
+        assert lengths[first : last - 1].sum() < BLOCK_ACCESSES <= lengths[first:last].sum()
+
+
+def test_rehearsal_by_hand():
+    rehearsal = Rehearsal(16)
+    assert rehearsal.shifts(np.array([0, 3, 9])).tolist() == [0, 0, 0], "level 0: all alike"
+    assert not rehearsal.note(np.full(16, 8))  # 128 misses are 8 for each entry
+    assert (rehearsal.pressure, rehearsal.threshold, rehearsal.level) == (128, 1, 1)
+    assert rehearsal.shifts(np.array([0, 1, 2, 9])).tolist() == [0, 0, 1, 1]
+    assert not rehearsal.note(np.full(16, 8))
+    assert (rehearsal.threshold, rehearsal.level) == (2, 2)
+    assert rehearsal.shifts(np.array([2, 3, 4, 9])).tolist() == [0, 1, 2, 2]
+    # One of eight samples below the threshold: it comes down; one at it: it stays.
+    rehearsal.note(np.array([1] + [9] * 7))
+    assert rehearsal.threshold == 1
+    rehearsal.note(np.array([1] + [9] * 7))
+    assert rehearsal.threshold == 1
+    assert rehearsal.note(np.full(16, 10)), "512 misses: 32 for each entry"
+    assert (rehearsal.pressure, rehearsal.level) == (272, 2)
+
+
+def test_sample_aware_counts_misses_before_the_block_and_halves_after_it():
+    """A trace long enough that weights differ and counters age; against the definition, said another way."""
+    random = np.random.default_rng(4)
+    lengths = random.integers(1, 30, 1500)
+    samples = np.repeat(np.arange(1500), lengths)
+    keys = KEYS.pack(1, np.minimum(random.zipf(1.3, len(samples)), 5000))
+    tracker, slow = make(policy="sample_aware", arrays=2), make(policy="frequency", arrays=2)
+    hits = tracker.learn(keys, samples)
+    rehearsal = Rehearsal(64)
+    expected_hits = aged = 0
+    seen_shifts = set()
+    for first, last in blocks(lengths):
+        misses = []
+        for sample in range(first, last):
+            found = slow.lookup(keys[samples == sample]) >= 0
+            misses.append(int((~found).sum()))
+            expected_hits += int(found.sum())
+        shifts = rehearsal.shifts(np.array(misses))
+        seen_shifts |= set(shifts.tolist())
+        for sample, shift in zip(range(first, last), shifts, strict=True):
+            for key in keys[samples == sample]:
+                permuted = slow.keys.permute([key])
+                sets, tags = slow.placement.place(permuted)
+                slow._train(sets, tags, slow.placement.place_cells(permuted), np.array([4 >> shift]))
+        if rehearsal.note(np.array(misses)):
+            slow.state, slow.sketch = slow.state // 2, slow.sketch // 2
+            aged += 1
+    assert hits == expected_hits and aged > 2 and seen_shifts == {0, 1, 2}
+    assert np.array_equal(tracker.dump(), slow.dump())
+    assert np.array_equal(tracker.state, slow.state) and np.array_equal(tracker.sketch, slow.sketch)
+
+
+def test_sample_aware_prefers_samples_that_can_become_popular():
+    """Half the samples are of ten keys that come together; the others mix common keys with unique ones."""
+    random = np.random.default_rng(5)
+    good = random.integers(0, 25, (6000, 1)) * 4 + np.arange(4)
+    bad = np.concatenate([1000 + random.integers(0, 100, (6000, 3)), 2000 + np.arange(6000)[:, None]], axis=1)
+    rows = np.where(random.random((6000, 1)) < 0.4, good, bad)
+    keys = KEYS.pack(1, rows)
+    share = {}
+    for policy in ("frequency", "sample_aware"):
+        tracker = make(sets=32, ways=4, policy=policy, arrays=2)
+        tracker.learn(keys.reshape(-1), np.repeat(np.arange(6000), 4))
+        share[policy] = (tracker.lookup(keys.reshape(-1)) >= 0).reshape(-1, 4).all(axis=1).mean()
+    assert share["sample_aware"] > 1.3 * share["frequency"] > 0
 
 
 def test_impossible_shapes_are_refused():
-    with pytest.raises(ValueError, match="power of two, not 12"):
+    with pytest.raises(ValueError, match="power of two.*not 12"):
         make(sets=12)
     with pytest.raises(ValueError, match="unknown policy 'lru'"):
         Tracker(KEYS, 16, 4, "lru")

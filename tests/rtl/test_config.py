@@ -19,7 +19,7 @@ def test_presets_are_what_the_design_asks_for():
         ({"tracker_sets": 100}, "tracker_sets must be a power of two"),
         ({"outstanding_rows": 15}, "outstanding_rows must be 1 to 14"),
         ({"max_row_bytes": 1028}, "max_row_bytes"),
-        ({"policy": "lru"}, "policy must be one of srrip"),
+        ({"policy": "lru"}, "policy must be one of srrip, frequency, sample_aware"),
         ({"working_rows": 48}, "working_rows must be a power of two"),
         ({"max_record_words": 8, "bus_bits": 512}, "max_record_words"),
     ],

@@ -1,6 +1,8 @@
 """Helpers for tests that run the whole accelerator."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,15 @@ def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):
         session = Session(job, transport)
         session.outputs = list(session.run())
         return session
+
+
+def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
+    """Runs the command; fails unless it exits with ``check``."""
+    command = [sys.executable, "-m", "hotline_sim.cli", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "150"})
+    if check is not None:
+        assert done.returncode == check, done.stdout + done.stderr
+    return done
 
 
 @pytest.fixture(autouse=True)

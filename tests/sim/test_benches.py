@@ -23,7 +23,20 @@ CONFIGURATIONS = {
     "lanes1-bus512": "lanes=1,bus_bits=512",
 }
 #: Wider than a bench needs, except where lanes, banks and filters meet.
-WIDE = {"tracker": {"lanes8-bus256-filter8": "lanes=8,bus_bits=256,lane_filter=8"}}
+WIDE = {
+    "tracker": {
+        "lanes8-bus256-filter8": "lanes=8,bus_bits=256,lane_filter=8,banks_per_lane=1",
+        "srrip": "policy=srrip,tracker_arrays=1",
+        "srrip-arrays4": "policy=srrip,tracker_arrays=4,tracker_sets=128",
+        "frequency-bits": "policy=frequency,policy_bits=5,sketch_bits=4,sketch_cells=8",
+        "sample-aware-arrays1": "tracker_arrays=1",
+    }
+}
+#: A tracker so small, and so many samples, that blocks end, weights differ and counters age.
+AGING = {
+    "lanes2": "tracker_sets=16,banks_per_lane=1",
+    "lanes8-bus256": "tracker_sets=64,tracker_ways=2,lanes=8,banks_per_lane=1,bus_bits=256,sketch_bits=5",
+}
 #: Blocks that no configuration changes.
 FIXED = {"fifo", "register_slice", "registers", "counters"}
 
@@ -35,12 +48,21 @@ def cases():
                 yield pytest.param(name, settings, id=f"{name}-{label}")
 
 
-@pytest.mark.parametrize("name, settings", list(cases()))
-def test_block_equals_golden_under_any_timing(name: str, settings: str):
+def bench(name: str, settings: str, **environment: str):
     make, module, test = BLOCKS[name]
     config = preset("tiny").with_settings([s for s in settings.split(",") if s])
     waves = Path(os.environ["HOTLINE_WAVES"]) / f"{name}.vcd" if "HOTLINE_WAVES" in os.environ else None
     run_cocotb(
         component_verilog(make(config), name), name, module, test=test, search_path=[BENCHES], waves=waves,
-        environment={"BENCH_SETTINGS": settings, "HOTLINE_SEED": os.environ.get("HOTLINE_SEED", "1")},
+        environment={"BENCH_SETTINGS": settings, "HOTLINE_SEED": os.environ.get("HOTLINE_SEED", "1"), **environment},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name, settings", list(cases()))
+def test_block_equals_golden_under_any_timing(name: str, settings: str):
+    bench(name, settings)
+
+
+@pytest.mark.parametrize("label", AGING)
+def test_a_small_tracker_learns_much_as_golden_does(label: str):
+    bench("tracker", AGING[label], BENCH_SAMPLES="800")

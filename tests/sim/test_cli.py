@@ -14,17 +14,11 @@ from hotline_golden.layouts import EMPTY_SLOT
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
 
+from .conftest import hotline
+
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "criteo_sample.tsv"
 TINY = ["--preset", "tiny", "--set", "working_rows=2048"]
-
-
-def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "hotline_sim.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "150"})
-    if check is not None:
-        assert done.returncode == check, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -2,41 +2,41 @@
 
 Source: Jaleel et al., "High Performance Cache Replacement Using Re-Reference Interval
 Prediction (RRIP)", ISCA 2010, section 4; the policy of the Hotline paper's tracker.
+
+State is a re-reference prediction value (RRPV); larger means colder, ``state_max`` is distant.
 """
 
+from .policy import Policy
 
-class Srrip:
-    """Each entry keeps a re-reference prediction value (RRPV) of ``bits`` bits; larger means colder.
 
-    The methods act on one set: ``state`` is a list of ``ways`` RRPVs, changed in place.
-    """
+def learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max):
+    """A hit makes the RRPV 0. A miss takes the lowest empty entry of the key's sets, array by array; if
+    there is none, all their entries age alike until one is distant, and the lowest distant one goes."""
+    arrays, ways = sets.shape[1], tags.shape[1]
+    hits = 0
+    for n in range(len(wanted)):
+        tag = wanted[n]
+        hit = False
+        victim_set, victim_way, oldest = -1, -1, -1
+        for a in range(arrays):
+            s = sets[n, a]
+            for w in range(ways):
+                if tags[s, w] == tag:
+                    state[s, w] = 0
+                    hit = True
+                age = state_max + 1 if tags[s, w] < 0 else state[s, w]
+                if age > oldest:
+                    victim_set, victim_way, oldest = s, w, age
+        if hit:
+            hits += 1
+            continue
+        if oldest <= state_max:
+            for a in range(arrays):
+                for w in range(ways):
+                    state[sets[n, a], w] += state_max - oldest
+        tags[victim_set, victim_way] = tag
+        state[victim_set, victim_way] = state_max - 1
+    return hits
 
-    def __init__(self, bits: int):
-        if bits < 1:
-            raise ValueError(f"SRRIP needs at least 1 bit of state per entry, not {bits}")
-        self.bits = bits
-        self.distant = (1 << bits) - 1
-        #: RRPV of an entry that has just been inserted, or loaded from a hot list.
-        self.inserted = self.distant - 1
 
-    def on_hit(self, state: list[int], way: int) -> None:
-        """Promotes the entry that was hit: RRPV 0."""
-        state[way] = 0
-
-    def on_miss(self, valid: list[bool], state: list[int]) -> int:
-        """Chooses the way that the missing key takes, and gives it its first RRPV.
-
-        The lowest empty way, if there is one. Otherwise all entries age by the same amount until
-        one is distant, and the lowest distant way is replaced.
-        """
-        ways = len(state)
-        for way in range(ways):
-            if not valid[way]:
-                state[way] = self.inserted
-                return way
-        age = self.distant - max(state)
-        for way in range(ways):
-            state[way] += age
-        victim = state.index(self.distant)
-        state[victim] = self.inserted
-        return victim
+SRRIP = Policy("srrip", learn, bits=3, inserted=lambda state_max: state_max - 1)

@@ -30,6 +30,9 @@ AVAZU_ROWS = [
 #: Taobao-like: user, item and category, and a history of items and categories per user.
 TAOBAO_ROWS = [987994, 4162024, 9439]
 TAOBAO_HISTORY = 20
+#: Like a data set of film ratings (MovieLens 100K has these numbers): user and film, then age, gender, occupation
+#: and post code of the user, year and genres of the film.
+RATINGS_ROWS = [943, 1682, 61, 2, 21, 795, 72, 216]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Shape:
 
     ``exponent`` of the Zipf laws, which differ by up to ``spread`` from column to column;
     ``correlation`` of the accesses of one sample (see ``synthetic``); ``padded`` tables have
-    histories of random length. The defaults give the skew of the first rows of Criteo Kaggle.
+    histories of random length. Tables of shapes that are not ``scaled`` keep their size at any scale. The
+    defaults give the skew of the first rows of Criteo Kaggle.
     """
 
     rows: list[int]
@@ -49,6 +53,7 @@ class Shape:
     correlation: float = 0.3
     pattern: str = "zipf"
     padded: tuple[int, ...] = ()
+    scaled: bool = True
 
 
 SHAPES = {
@@ -66,4 +71,6 @@ SHAPES = {
     "single-key": Shape([1000] * 4, [1] * 4, 2, pattern="single-key"),
     "all-distinct": Shape([1 << 22] * 8, [1] * 8, 2, pattern="all-distinct"),
     "drift": Shape([200_000] * 8, [1] * 8, 2, pattern="drift"),
+    "ratings": Shape(RATINGS_ROWS, [1] * 8, 1, pattern="ratings", scaled=False),
+    "independent": Shape([30_000] * 26, [1] * 26, 2, exponent=1.2, spread=0.0, correlation=0.0, scaled=False),
 }

@@ -18,7 +18,9 @@ from .shapes import SHAPES, Shape
 from .trace import Trace, TraceError
 
 NO_ACCESS = np.uint32(0xFFFF_FFFF)
-PATTERNS = ("zipf", "uniform", "single-key", "all-distinct", "drift")
+PATTERNS = ("zipf", "uniform", "single-key", "all-distinct", "drift", "ratings")
+#: Of the rows of every popularity, this part changes places in each tenth of a drifting trace.
+DRIFT = 0.1
 DEFAULT_SAMPLES = 20_000
 DEFAULT_SCALE = 0.01
 
@@ -62,7 +64,9 @@ def generate(name: str = "criteo-kaggle", *, samples: int = DEFAULT_SAMPLES, sca
     if not 0 <= correlation < 1 or exponent <= 0 or exponent == 1:
         raise TraceError(f"correlation must be in [0, 1) and exponent positive and not 1: {correlation}, {exponent}")
     random = np.random.default_rng(seed)
-    sizes = np.array([max(round(r * scale), 10_000) if r > 10_000 else r for r in shape.rows], np.int64)
+    sizes = np.array(
+        [max(round(r * scale), 10_000) if r > 10_000 and shape.scaled else r for r in shape.rows], np.int64
+    )
     table_of = np.repeat(np.arange(len(sizes)), shape.hot)
     rows = _rows(shape, sizes, table_of, samples, exponent, correlation, random)
     for table in shape.padded:
@@ -79,6 +83,8 @@ def generate(name: str = "criteo-kaggle", *, samples: int = DEFAULT_SAMPLES, sca
 
 
 def _rows(shape: Shape, sizes, table_of, samples: int, exponent: float, correlation: float, random) -> np.ndarray:
+    if shape.pattern == "ratings":
+        return _ratings(sizes, samples, random)
     rows = np.empty((samples, len(table_of)), np.uint32)
     z = random.standard_normal(samples)
     for access, table in enumerate(table_of):
@@ -101,10 +107,35 @@ def _rows(shape: Shape, sizes, table_of, samples: int, exponent: float, correlat
             own_exponent = 1.01
         ranks = zipf_rank(quantile, size, own_exponent)
         if shape.pattern == "drift":
-            # The order of popularity moves on by a tenth of the head each tenth of the trace.
-            ranks = (ranks + (np.arange(samples) * 10 // samples) * (size // 100)) % size
+            ranks = _drift(ranks, size, random)
         rows[:, access] = scramble(ranks, size, int(table))
     return rows
+
+
+def _drift(ranks: np.ndarray, size: int, random) -> np.ndarray:
+    """Ranks in a popularity order that changes in steps, a tenth of the trace each: some rows change places."""
+    order = np.arange(size)
+    moved = np.empty_like(ranks)
+    for part in np.array_split(np.arange(len(ranks)), 10):
+        moved[part] = order[ranks[part]]
+        chosen = np.flatnonzero(random.random(size) < DRIFT)
+        order[chosen] = order[random.permutation(chosen)]
+    return moved
+
+
+def _ratings(sizes: np.ndarray, samples: int, random) -> np.ndarray:
+    """A user rates a film; all other columns are properties of either. Both are chosen by log-normal activities."""
+    users, films = int(sizes[0]), int(sizes[1])
+    user_weight, film_weight = np.exp(random.normal(0, 1.0, users)), np.exp(random.normal(0, 1.7, films))
+    user = random.choice(users, samples, p=user_weight / user_weight.sum())
+    film = random.choice(films, samples, p=film_weight / film_weight.sum())
+    of_user = [
+        np.abs(random.normal(25, 12, users)).astype(int), (random.random(users) < 0.29).astype(int),
+        random.exponential(5, users).astype(int), random.integers(0, sizes[5], users),
+    ]  # fmt: skip
+    of_film = [random.exponential(8, films).astype(int), random.exponential(30, films).astype(int)]
+    columns = [user, film, *(p[user] for p in of_user), *(p[film] for p in of_film)]
+    return np.minimum(np.stack(columns, axis=1), sizes - 1).astype(np.uint32)
 
 
 def _labels(rows, table_of, dense, random) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The way of a record: aligned, decoded, classified, fragmented, its cold rows numbered."""
 
+import os
+
 import cocotb
 import numpy as np
 from bench_common import BEAT_WORDS, CONFIG, KEYS, STALLS, beats_of, drive_model, rng, small_model, words_of
@@ -15,6 +17,7 @@ from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_lay
 from hotline_rtl.packer import row_layout
 from hotline_rtl.record_reader import record_beat_layout
 from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+from hotline_sim.job import golden_tracker
 
 BEAT = beat_layout(CONFIG)
 
@@ -155,15 +158,18 @@ async def keys_are_packed_into_rows_in_trace_order(dut):
         tables = np.broadcast_to(np.array(model.table_of), rows.shape)
         tracked = (rows != NO_ACCESS) & (np.random.default_rng(n).random(rows.shape) < (1.0 if n else 0.3))
         source.put(record_beats(model, samples, tracked))
-        expected = KEYS.pack(tables[tracked], rows[tracked]).tolist()
+        of_sample = np.nonzero(tracked)[0]
+        first = np.r_[True, of_sample[1:] != of_sample[:-1]]
+        expected = list(zip(KEYS.pack(tables[tracked], rows[tracked]).tolist(), first.tolist(), strict=True))
         got = []
 
         def all_here(sink=sink, got=got, expected=expected):
             while sink.got:
                 row = sink.got.pop(0)
-                count = int(row.extra).bit_count()
-                assert row.extra == (1 << count) - 1 and count >= 1, "lanes are filled from 0 on"
-                got += [int(row.keys[lane]) for lane in range(count)]
+                present, first = row.extra & (1 << CONFIG.lanes) - 1, row.extra >> CONFIG.lanes
+                count = int(present).bit_count()
+                assert present == (1 << count) - 1 and count >= 1, "lanes are filled from 0 on"
+                got += [(int(row.keys[lane]), bool(first >> lane & 1)) for lane in range(count)]
             return len(got) >= len(expected)
 
         await until(dut, all_here, "packer")
@@ -190,8 +196,10 @@ async def results_return_to_their_words(dut):
         at = 0
         while at < len(answers):
             part = answers[at : at + r.randint(1, CONFIG.lanes)]
-            lanes = [{"hit": hit, "slot": slot} for hit, slot in part]
-            results.put([{"lanes": lanes + [{"hit": 1, "slot": 0}] * (CONFIG.lanes - len(part)), "count": len(part)}])
+            offset = r.randint(0, CONFIG.lanes - len(part))
+            lanes = [{"hit": 1, "slot": 0}] * CONFIG.lanes
+            lanes[offset : offset + len(part)] = [{"hit": hit, "slot": slot} for hit, slot in part]
+            results.put([{"lanes": lanes, "offset": offset, "count": len(part)}])
             at += len(part)
         await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "merger")
         answer = iter(answers)
@@ -208,12 +216,13 @@ async def results_return_to_their_words(dut):
 async def tracker_equals_golden(dut):
     """Learning, lookups, dump and load; contents compared after each."""
     model = small_model()
-    tracker = Tracker(KEYS, CONFIG.tracker_sets, CONFIG.tracker_ways, CONFIG.policy, CONFIG.policy_bits)
+    tracker = golden_tracker(CONFIG)
+    count = int(os.environ.get("BENCH_SAMPLES", "40"))
     for n, (a, b) in enumerate(STALLS[:3]):
         source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", BEAT, b, n)
         list_in = StreamSource(dut, "list_i", words_layout(CONFIG), a, n)
         list_out = StreamSink(dut, "list_o", words_layout(CONFIG), b, n)
-        for name in ("clear", "dump", "load", "start", "learning"):
+        for name in ("clear", "dump", "load", "start", "learning", "more"):
             getattr(dut, name).value = 0
         await start(dut)
         await until(dut, lambda: int(dut.busy.value) == 0, "sweep after reset")
@@ -236,7 +245,7 @@ async def tracker_equals_golden(dut):
 
         assert (await dump() == EMPTY_SLOT).all()
         for round_ in range(3):
-            samples = random_samples(model, 40, 10 * n + round_)
+            samples = random_samples(model, count, 10 * n + round_)
             rows = samples[:, model.payload_words :]
             tables = np.array(model.table_of)
             tracked = (rows != NO_ACCESS) & ~model.resident[tables]
@@ -245,8 +254,12 @@ async def tracker_equals_golden(dut):
             sink.got.clear()
             await pulse(dut, start=1)
             payloads = record_beats(model, samples, tracked)
+            dut.more.value = 1
             source.put(payloads)
+            await until(dut, lambda s=source: s.empty, "records")
+            dut.more.value = 0
             await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "classifier")
+            await until(dut, lambda: int(dut.learns.value) == 0, "learning")
             if learning:
                 accesses, hot = learn(model, tracker, rows)
                 assert int(dut.hits.value) == hot - (accesses - tracked.sum())
@@ -266,6 +279,8 @@ async def tracker_equals_golden(dut):
             assert int(dut.hits.value) == (slots >= 0).sum()
             assert np.array_equal(await dump(), tracker.dump()), "a lookup must change nothing"
 
+        if count > 40 and CONFIG.rehearses:
+            assert tracker.rehearsal.level == 2, "too few misses for weights to differ"
         # LOAD: a bad list changes nothing, a good one everything.
         good = tracker.place(KEYS.pack(2, np.arange(100)))
         contents = tracker.dump()
@@ -328,7 +343,7 @@ async def samples_go_to_the_right_micro_batch(dut):
 async def working_rows_are_numbered_in_first_use_order(dut):
     """Many mini-batches in a row, so that epochs run out; and one that overflows."""
     model = small_model()
-    tracker = Tracker(KEYS, CONFIG.tracker_sets, CONFIG.tracker_ways)
+    tracker = golden_tracker(CONFIG)
     tables = np.array(model.table_of)
     for n, (a, b) in enumerate(STALLS):
         source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", group_layout(BEAT_WORDS), b, n)

@@ -129,7 +129,7 @@ class Tracker(wiring.Component):
         super().__init__({
             "clear": In(1), "dump": In(1), "load": In(1), "address": In(config.address_bits), "busy": Out(1),
             "bad_list": Out(1), "bad_slot": Out(config.slot_bits),
-            "start": In(1), "learning": In(1), "hits": Out(32),
+            "start": In(1), "learning": In(1), "hits": Out(32), "more": In(1), "learns": Out(1),
             "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(beat_layout(config))),
             "starting": Out(1), "list_i": In(stream.Signature(words_layout(config))),
             "list_o": Out(stream.Signature(words_layout(config))),
@@ -143,7 +143,7 @@ class Tracker(wiring.Component):
         wiring.connect(m, classifier.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.list_i), hot_list.i)
         wiring.connect(m, hot_list.o, wiring.flipped(self.list_o))
-        for name in ("valid", "all", "op", "set", "line"):
+        for name in ("valid", "op", "set", "line"):
             m.d.comb += getattr(classifier, f"port_{name}").eq(getattr(hot_list, f"port_{name}"))
         m.d.comb += [
             hot_list.port_r_line.eq(classifier.port_r_line),
@@ -152,6 +152,8 @@ class Tracker(wiring.Component):
             classifier.start.eq(self.start),
             classifier.learning.eq(self.learning),
             self.hits.eq(classifier.hits),
+            classifier.more.eq(self.more),
+            self.learns.eq(classifier.busy),
         ]
         for name in ("clear", "dump", "load", "address"):
             m.d.comb += getattr(hot_list, name).eq(getattr(self, name))

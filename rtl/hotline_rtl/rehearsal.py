@@ -1,0 +1,284 @@
+"""What an access is worth to a tracker that looks for popular samples: each block of samples is looked up, then learnt.
+
+    rows -> cut at samples -> crossbar -> results -> misses of each sample -> shifts
+              |        ^                                                        |
+              +-- store of the block's keys <- when the block is known ---------+
+
+The rules are the golden twin's, ``hotline_golden.rehearsal``. A LEARN takes two passes through the lanes, a
+cycle more for each sample, and one latency of crossbar and banks for each block. While nothing is
+learnt, rows pass with no latency.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import AcceleratorConfig
+from .crossbar import requests_layout, results_layout
+from .fifo import StreamFifo
+from .layouts import SHIFT_BITS
+from .packer import row_layout
+from .ram import Ram
+from .tracker import sweep_bits
+from .words import count_ones, first_set
+
+BLOCK_ACCESSES = 1024
+BEST_PART = 8
+LEVEL_SHIFT = 3
+AGING_SHIFT = 5
+
+
+class KeyStore(wiring.Component):
+    """The keys of a block, packed: key ``k`` lies in row ``k // lanes``, lane ``k mod lanes``.
+
+    Members
+    -------
+    clear : In(1)
+        Forgets all keys; ``row`` is the user's to reset.
+    write : In(1), keys, offset, count : In
+        Appends ``count`` words, those from lane ``offset`` on.
+    read : In(1), words : Out
+        Row ``row``, one cycle later.
+    row : In
+    level : Out
+        Words inside.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.lanes = lanes = config.lanes
+        self.bits = config.key_bits + 1
+        room = BLOCK_ACCESSES + config.max_record_words
+        self.rows = 1 << ceil_log2(-(-room // lanes) + 1)
+        word = data.ArrayLayout(self.bits, lanes)
+        super().__init__({
+            "clear": In(1), "write": In(1), "keys": In(word), "offset": In(range(max(2, lanes))),
+            "count": In(range(lanes + 1)), "read": In(1), "row": In(range(self.rows)), "words": Out(word),
+            "level": Out(range(room + lanes + 1)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self.lanes
+        lane_bits = ceil_log2(lanes)
+        at, row = self.level[:lane_bits], self.level[lane_bits:]
+        # Lane `offset` goes to RAM `at`, and so on round the RAMs; those below `at` are in the next row.
+        turn = Signal(max(1, lane_bits))
+        m.d.comb += turn.eq(self.offset - at if lane_bits else 0)
+        turned: list[Value] = [self.keys[lane] for lane in range(lanes)]
+        for bit in range(lane_bits):
+            turned = [Mux(turn[bit], turned[(r + (1 << bit)) % lanes], turned[r]) for r in range(lanes)]
+        for r in range(lanes):
+            m.submodules[f"ram_{r}"] = ram = Ram(self.bits, self.rows)
+            distance = Signal(max(1, lane_bits), name=f"distance_{r}")
+            m.d.comb += [
+                distance.eq(r - at if lane_bits else 0),
+                ram.w_en.eq(self.write & (distance < self.count)),
+                ram.w_addr.eq(row + (at > r)),
+                ram.w_data.eq(turned[r]),
+                ram.r_en.eq(self.read),
+                ram.r_addr.eq(self.row),
+                self.words[r].eq(ram.r_data),
+            ]
+        with m.If(self.clear):
+            m.d.sync += self.level.eq(0)
+        with m.Elif(self.write):
+            m.d.sync += self.level.eq(self.level + self.count)
+        return m
+
+
+class Rehearsal(wiring.Component):
+    """Members
+    -------
+    learning : In(1)
+        Samples are learnt; otherwise looked up. Changes only while nothing is inside.
+    forget : In(1)
+        The tracker is being emptied: pressure and threshold become 0.
+    ended : In(1)
+        No row will come after the one that is offered, if any.
+    i : In(stream of row_layout)
+        Permuted keys.
+    o : Out(stream of requests_layout), results : In(stream of results_layout)
+        The crossbar.
+    r : Out(stream of results_layout)
+        Results of the first look at each key.
+    halve : Out(1), number : Out
+        Counters of sets and sketch words ``number`` in all banks are to be halved, now.
+    busy : Out(1)
+        Something is still to be learnt.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "learning": In(1), "forget": In(1), "ended": In(1),
+            "i": In(stream.Signature(row_layout(config))),
+            "o": Out(stream.Signature(requests_layout(config))),
+            "results": In(stream.Signature(results_layout(config))),
+            "r": Out(stream.Signature(results_layout(config))),
+            "halve": Out(1), "number": Out(sweep_bits(config)),
+            "busy": Out(1),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config, lanes = self.config, self.config.lanes
+        m.submodules.store = store = KeyStore(config)
+        m.submodules.shifts = shifts = StreamFifo(SHIFT_BITS, BLOCK_ACCESSES)
+        sends = self.o.valid & self.o.ready
+        returns = self.results.valid & self.results.ready
+        inside = Signal(range(2 * config.lane_rows + 4))  # pieces on their way through the crossbar
+        m.d.sync += inside.eq(inside + sends - returns)
+
+        # The row in hand, a new one or one of the store, and its next piece: keys of one sample.
+        training = Signal()
+        stored = Signal.like(store.level)  # keys from the store's row in hand on
+        looked, trained = Signal(lanes), Signal(lanes)  # lanes of either row that have left
+        present, firsts, left = Signal(lanes), Signal(lanes), Signal(lanes)
+        begins, piece, row_ends = Signal(), Signal(lanes), Signal()
+        offset, count = Signal(range(max(2, lanes))), Signal(range(lanes + 1))
+        others = Signal(lanes)
+        m.d.comb += [
+            present.eq(Mux(training, Cat(stored > n for n in range(lanes)), self.i.p.extra[:lanes])),
+            firsts.eq(Mux(training, Cat(store.words[n][-1] for n in range(lanes)), self.i.p.extra[lanes:])),
+            left.eq(present & ~Mux(training, trained, looked)),
+            begins.eq((first_set(left) & firsts).any()),
+            others.eq(first_set(left & firsts & ~first_set(left))),  # where the next sample begins
+            piece.eq(left & (others - 1)),
+            row_ends.eq((left & ~piece) == 0),
+            count.eq(count_ones(piece)),
+        ]
+        for n in reversed(range(lanes)):
+            with m.If(left[n]):
+                m.d.comb += offset.eq(n)
+
+        shift = Signal(SHIFT_BITS)  # of the sample that has begun
+        m.d.comb += [
+            self.o.p.present.eq(Mux(self.learning, piece, self.i.p.extra[:lanes])),
+            self.o.p.train.eq(training),
+            self.o.p.shift.eq(Mux(begins, shifts.o.p, shift)),
+            self.o.p.first.eq(begins),
+            store.offset.eq(offset),
+            store.count.eq(count),
+        ]
+        for n in range(lanes):
+            m.d.comb += [
+                self.o.p.keys[n].eq(Mux(training, store.words[n][:-1], self.i.p.keys[n])),
+                store.keys[n].eq(Cat(self.i.p.keys[n], self.i.p.extra[lanes + n])),
+            ]
+
+        last_sample, block_ends, aged = Signal(), Signal(), Signal()
+        full = store.level >= BLOCK_ACCESSES
+        with m.FSM() as fsm:
+            with m.State("LOOK"):
+                with m.If(~self.learning):
+                    m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
+                with m.Elif((self.i.valid & begins & full) | (~self.i.valid & self.ended & (store.level != 0))):
+                    m.next = "COUNT"
+                with m.Else():
+                    m.d.comb += [
+                        self.o.valid.eq(self.i.valid),
+                        self.i.ready.eq(self.o.ready & row_ends),
+                        store.write.eq(sends),
+                    ]
+                    with m.If(sends):
+                        m.d.sync += looked.eq(Mux(row_ends, 0, looked | piece))
+            with m.State("COUNT"):
+                with m.If(inside == 0):
+                    m.d.comb += last_sample.eq(1)
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):
+                m.next = "TURN"
+            with m.State("TURN"):
+                m.d.comb += [block_ends.eq(1), store.read.eq(1)]
+                m.d.sync += [stored.eq(store.level), store.row.eq(1)]
+                m.next = "TRAIN"
+            with m.State("TRAIN"):
+                m.d.comb += [
+                    training.eq(1),
+                    self.o.valid.eq(shifts.o.valid | ~begins),
+                    shifts.o.ready.eq(self.o.ready & begins),
+                    store.read.eq(sends & row_ends),
+                ]
+                with m.If(sends):
+                    m.d.sync += trained.eq(Mux(row_ends, 0, trained | piece))
+                    with m.If(begins):
+                        m.d.sync += shift.eq(shifts.o.p)
+                    with m.If(row_ends):
+                        m.d.sync += [store.row.eq(store.row + 1), stored.eq(stored - lanes)]
+                        with m.If(stored <= lanes):
+                            m.d.comb += store.clear.eq(1)
+                            m.d.sync += store.row.eq(0)
+                            m.next = "LOOK"
+                            with m.If(aged):
+                                m.next = "DRAIN"
+            with m.State("DRAIN"):
+                with m.If(inside == 0):
+                    m.next = "HALVE"
+            with m.State("HALVE"):
+                m.d.comb += self.halve.eq(1)
+                m.d.sync += self.number.eq(self.number + 1)
+                with m.If(self.number.all()):
+                    m.next = "LOOK"
+        m.d.comb += self.busy.eq(
+            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid)
+        )
+        self._count(m, last_sample, block_ends, aged, shifts)
+        return m
+
+    def _count(self, m: Module, last_sample: Value, block_ends: Value, aged: Signal, shifts: StreamFifo) -> None:
+        """Misses of each sample, from the results; threshold and pressure, from block to block."""
+        config, lanes = self.config, self.config.lanes
+        results = self.results
+        m.d.comb += [
+            self.r.valid.eq(results.valid & ~results.p.train),
+            results.ready.eq(self.r.ready | results.p.train),
+            self.r.p.eq(results.p),
+        ]
+        arrives = self.learning & self.r.valid & self.r.ready
+        missed = Signal(range(lanes + 1))
+        m.d.comb += missed.eq(count_ones(
+            ~results.p.lanes[n].hit & (results.p.offset <= n) & (n < results.p.offset + results.p.count)
+            for n in range(lanes)
+        ))  # fmt: skip
+
+        # A sample is complete when the next one begins, or the block ends; a cycle later it is judged.
+        open_, misses = Signal(), Signal(range(config.max_record_words))
+        judged, sample_misses = Signal(), Signal.like(misses)
+        m.d.sync += [judged.eq(open_ & (last_sample | (arrives & results.p.first))), sample_misses.eq(misses)]
+        with m.If(arrives):
+            m.d.sync += [open_.eq(1), misses.eq(Mux(results.p.first, 0, misses) + missed)]
+        with m.If(last_sample):
+            m.d.sync += open_.eq(0)
+
+        threshold = Signal.like(misses)
+        pressure = Signal(max(config.slot_bits + AGING_SHIFT + 1, 13))
+        level_1 = (pressure >> (config.slot_bits + LEVEL_SHIFT)) != 0
+        level_2 = (pressure >> (config.slot_bits + LEVEL_SHIFT + 1)) != 0
+        m.d.comb += shifts.i.valid.eq(judged)
+        with m.If(sample_misses > threshold):
+            m.d.comb += shifts.i.p.eq(level_1 + (level_2 & (sample_misses > threshold + 1)))
+
+        samples = Signal(range(BLOCK_ACCESSES + 1))
+        within, below = Signal.like(samples), Signal.like(samples)
+        block_misses = Signal(range(BLOCK_ACCESSES + config.max_record_words + 1))
+        with m.If(judged):
+            m.d.sync += [
+                samples.eq(samples + 1),
+                within.eq(within + (sample_misses <= threshold)),
+                below.eq(below + (sample_misses < threshold)),
+                block_misses.eq(block_misses + sample_misses),
+            ]
+        total = pressure + block_misses
+        ages = (total >> (config.slot_bits + AGING_SHIFT)) != 0
+        with m.If(block_ends):
+            m.d.sync += [
+                samples.eq(0), within.eq(0), below.eq(0), block_misses.eq(0),
+                aged.eq(ages), pressure.eq(Mux(ages, total >> 1, total)),
+            ]  # fmt: skip
+            with m.If(BEST_PART * within < samples):
+                m.d.sync += threshold.eq(threshold + 1)
+            with m.Elif(BEST_PART * below >= samples):
+                m.d.sync += threshold.eq(threshold - 1)
+        with m.If(self.forget):
+            m.d.sync += [threshold.eq(0), pressure.eq(0)]
