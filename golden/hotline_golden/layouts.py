@@ -17,6 +17,8 @@ BUFFER_ALIGNMENT = 64
 ENTRY_WORDS = 16
 #: Most samples, or working rows, of one command.
 MAX_COUNT = 1 << 20
+#: Words of an entry of a delta list: slot, (table, row) before, (table, row) after.
+DELTA_WORDS = 5
 
 
 class Opcode(IntEnum):
@@ -28,6 +30,7 @@ class Opcode(IntEnum):
     LOAD = 4
     SPLIT = 5
     SCATTER = 6
+    SWAP = 7
 
 
 class Status(IntEnum):
@@ -60,8 +63,9 @@ class Command:
 
     ``samples`` is the number of samples (LEARN, SPLIT) or of working rows (SCATTER).
     ``source`` is in host memory: sample records (LEARN, SPLIT) or the hot list (DUMP writes it
-    there, LOAD reads it). The other addresses are in device memory. ``working_limit`` is the most
-    working rows that the SPLIT's buffers hold. ``after`` names an earlier SPLIT by tag when
+    there, LOAD reads it) or the delta list (SWAP writes it). The other addresses are in device memory.
+    ``working_limit`` is the most working rows that the SPLIT's buffers hold, or the most slots that the SWAP
+    may change. ``flags`` bit 0 of a SWAP halves all counters. ``after`` names an earlier SPLIT by tag when
     ``flags`` bit 0 is set (reserved: capability bit ``prefetch`` tells whether it is there).
     """
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layouts import BUFFER_ALIGNMENT, MAX_COUNT, Command, Completion, Kind, Opcode, Status
+from .layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Completion, Kind, Opcode, Status
 from .memory import MemoryImage
 from .model import Model
 from .split import SplitResult, first_row_outside, learn, split
@@ -30,7 +30,8 @@ class Machine:
 
     ``working_rows`` is the configuration's largest working set, ``max_record_words`` its longest
     micro-batch record, ``max_row_bytes`` its longest row. ``last_split`` is the result of the
-    newest SPLIT, for reports and bounds.
+    newest SPLIT, for reports and bounds, ``last_delta`` that of the newest SWAP. ``swap_limit`` and
+    ``swap_worth``: the registers of these names.
     """
 
     def __init__(self, tracker: Tracker, model: Model, host: MemoryImage, device: MemoryImage, *,
@@ -44,6 +45,9 @@ class Machine:
         self.max_row_bytes = max_row_bytes
         self.sequence = 0
         self.last_split: SplitResult | None = None
+        self.last_delta = np.zeros((0, DELTA_WORDS), np.uint32)
+        self.swap_limit = 0xFFFF_FFFF
+        self.swap_worth = 0
 
     def execute(self, command: Command) -> list[Completion]:
         """Carries out one command; returns its completions in order (two for a SPLIT)."""
@@ -54,6 +58,7 @@ class Machine:
             Opcode.LOAD: self._load,
             Opcode.SPLIT: self._split,
             Opcode.SCATTER: self._scatter,
+            Opcode.SWAP: self._swap,
         }
         kinds = [Kind.POPULAR, Kind.NON_POPULAR] if command.opcode == Opcode.SPLIT else [Kind.WHOLE]
         done: list[Completion] = []
@@ -127,6 +132,17 @@ class Machine:
         except HotListError as e:
             raise Refusal(Status.BAD_HOT_LIST, index=e.slot) from e
         yield {}
+
+    def _swap(self, command: Command):
+        if not self.tracker.shadow:
+            raise Refusal(Status.UNSUPPORTED)
+        self._check_aligned(command.source)
+        limit = min(self.swap_limit, command.working_limit)
+        delta, left = self.tracker.swap(limit, self.swap_worth, bool(command.flags & 1))
+        self.last_delta = delta
+        if delta.size:
+            self.host.words(command.source, delta.size)[:] = delta.reshape(-1)
+        yield {"working_rows": len(delta), "accesses": left}
 
     def _split(self, command: Command):
         if command.flags & 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .keys import KeySpace
-from .layouts import EMPTY_SLOT
+from .layouts import DELTA_WORDS, EMPTY_SLOT
 from .placement import CELL_ARRAYS, WORD_CELLS, Placement
 from .policies import POLICIES
 from .rehearsal import Rehearsal, blocks
@@ -34,10 +34,13 @@ class Tracker:
     ``sketch_bits`` for each entry, if the policy has a sketch. ``tags`` int64 [sets, ways] (-1: empty),
     ``state`` int64 of the same shape, ``sketch`` int64 [cells]. ``compile`` makes the policy's function
     faster (``numba.njit``); it changes no result.
+
+    With ``shadow`` these are only a shadow of the hot set: lookups go to ``frozen`` int64 [sets, ways], which learning
+    does not touch, until :meth:`swap` takes changes over.
     """
 
     def __init__(self, keys: KeySpace, sets: int, ways: int, policy: str = "srrip", state_bits: int = 0, *,
-                 arrays: int = 1, sketch_cells: int = 16, sketch_bits: int = 6,
+                 arrays: int = 1, sketch_cells: int = 16, sketch_bits: int = 6, shadow: bool = False,
                  compile: Callable[[Callable], Callable] = _as_it_is):  # fmt: skip
         if sets & (sets - 1) or sets < arrays:
             raise ValueError(f"sets must be a power of two, at least one for each array, not {sets}")
@@ -50,6 +53,7 @@ class Tracker:
         self.ways = ways
         self.state_max = (1 << (state_bits or self.policy.bits)) - 1
         self.cell_max = (1 << sketch_bits) - 1
+        self.shadow = shadow
         self.rehearsal = Rehearsal(sets * ways)
         self._learn = compile(self.policy.learn)
         self.clear()
@@ -68,6 +72,8 @@ class Tracker:
         self.tags = np.full((self.sets, self.ways), -1, np.int64)
         self.state = np.zeros((self.sets, self.ways), np.int64)
         self.sketch = np.zeros(CELL_ARRAYS * WORD_CELLS * self.placement.words, np.int64)
+        self.frozen = self.tags.copy() if self.shadow else self.tags
+        self.cursor = 0
         self.rehearsal.clear()
 
     def learn(self, keys, samples=None) -> int:
@@ -91,38 +97,76 @@ class Tracker:
         hits = 0
         for first, last in blocks(np.diff(bounds)):
             part = slice(bounds[first], bounds[last])
-            missed = self._find(sets[part], tags[part]) < 0
+            missed = self._find(self.tags, sets[part], tags[part]) < 0
             misses = np.add.reduceat(missed, bounds[first:last] - bounds[first], dtype=np.int64)
             hits += int((~missed).sum())
             shifts = np.repeat(self.rehearsal.shifts(misses), np.diff(bounds[first : last + 1]))
             self._train(sets[part], tags[part], cells[part], weights[part] >> shifts)
             if self.rehearsal.note(misses):
-                self.state >>= 1
-                self.sketch >>= 1
+                self._halve()
         return hits
+
+    def _halve(self) -> None:
+        self.state >>= 1
+        self.sketch >>= 1
 
     def _train(self, sets, tags, cells, weights) -> int:
         return int(
             self._learn(self.tags, self.state, self.sketch, sets, tags, cells, weights, self.state_max, self.cell_max)
         )
 
-    def _find(self, sets: np.ndarray, tags: np.ndarray) -> np.ndarray:
-        """int64 [n]: the slot of each key, or -1."""
-        match = (self.tags[sets] == tags[:, None, None]).reshape(len(tags), sets.shape[1] * self.ways)
+    def _find(self, where: np.ndarray, sets: np.ndarray, tags: np.ndarray) -> np.ndarray:
+        """int64 [n]: the slot of each key in ``where`` int64 [sets, ways], or -1."""
+        match = (where[sets] == tags[:, None, None]).reshape(len(tags), sets.shape[1] * self.ways)
         slots = (sets[:, :, None] * self.ways + np.arange(self.ways)).reshape(match.shape)
         found = np.take_along_axis(slots, match.argmax(axis=1)[:, None], axis=1)[:, 0]
         return np.where(match.any(axis=1), found, -1)
 
     def lookup(self, keys) -> np.ndarray:
         """int64 [n]: the slot of each key, or -1. Changes nothing."""
-        return self._find(*self.placement.place(self.keys.permute(keys)))
+        return self._find(self.frozen, *self.placement.place(self.keys.permute(keys)))
+
+    def swap(self, limit: int, worth: int = 0, halve: bool = False) -> tuple[np.ndarray, int]:
+        """Takes over what the shadow has learnt, at most ``limit`` slots of it.
+
+        Returns the delta list, uint32 [n, 5]: slot, (table, row) that it held, (table, row) that it holds now; and how
+        many slots still differ but for their worth. Only entries with at least ``worth`` of state are taken,
+        and only keys that are nowhere in the hot set as it was before their set's turn: a key is never in
+        two slots. Sets are visited in order, from the first in which the limit kept a change back last
+        time. ``halve``: all counters are halved afterwards, so that what is learnt next counts more.
+        """
+        differs = (self.tags != self.frozen) & (self.tags >= 0) & (self.state >= worth)
+        sets = np.flatnonzero(differs.any(axis=1))
+        sets = np.r_[sets[sets >= self.cursor], sets[sets < self.cursor]]
+        delta: list[tuple] = []
+        left, kept_back = 0, None
+        for s in sets.tolist():
+            ways = np.flatnonzero(differs[s])
+            own = np.full(len(ways), s)
+            old, new = (self.keys.inverse(self.placement.unplace(own, t[s, ways])) for t in (self.frozen, self.tags))
+            held = self.lookup(new) >= 0
+            was_empty = self.frozen[s, ways] < 0
+            for n, way in enumerate(ways.tolist()):
+                if held[n] or len(delta) >= limit:
+                    if not held[n] and kept_back is None:
+                        kept_back = s
+                    left += 1
+                    continue
+                table, row = (EMPTY_SLOT, EMPTY_SLOT) if was_empty[n] else (int(x) for x in self.keys.unpack(old[n]))
+                delta.append((s * self.ways + way, table, row, *(int(x) for x in self.keys.unpack(new[n]))))
+                self.frozen[s, way] = self.tags[s, way]
+        self.cursor = self.cursor if kept_back is None else kept_back
+        if halve:
+            self._halve()
+            self.rehearsal.pressure >>= 1
+        return np.array(delta, np.uint32).reshape(-1, DELTA_WORDS), left
 
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, ``EMPTY_SLOT`` twice where empty."""
-        sets = np.broadcast_to(np.arange(self.sets)[:, None], self.tags.shape)
-        tables, rows = self.keys.unpack(self.keys.inverse(self.placement.unplace(sets, self.tags)))
+        sets = np.broadcast_to(np.arange(self.sets)[:, None], self.frozen.shape)
+        tables, rows = self.keys.unpack(self.keys.inverse(self.placement.unplace(sets, self.frozen)))
         hot = np.stack([tables, rows], axis=-1)
-        hot[~self.valid] = EMPTY_SLOT
+        hot[self.frozen < 0] = EMPTY_SLOT
         return hot.reshape(self.slots, 2)
 
     def load(self, hot_list: np.ndarray) -> None:
@@ -151,6 +195,7 @@ class Tracker:
             raise HotListError(slot, f"(table, row) = ({hot[slot, 0]}, {hot[slot, 1]}) is {why}")
         self.clear()
         self.tags = line_tags
+        self.frozen = line_tags.copy() if self.shadow else line_tags
         self.state = np.where(line_tags >= 0, self.policy.inserted(self.state_max), 0)
 
     def place(self, keys) -> np.ndarray:

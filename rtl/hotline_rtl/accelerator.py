@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from . import VERSION
 from .access_decoder import AccessDecoder
 from .axi import Axi4LiteSignature, Axi4Signature
-from .classifier import Classifier
+from .classifier import Classifier, port_layout
 from .cold_resolver import ColdResolver
 from .command_processor import CommandProcessor
 from .config import AcceleratorConfig
@@ -121,9 +121,9 @@ class Accelerator(wiring.Component):
         wiring.connect(m, working_set.keys, gather.keys)
         wiring.connect(m, gather.key_words, keys_writer.i)
         wiring.connect(m, hot_list.o, hot_list_writer.i)
-        for name in ("valid", "op", "set", "line"):
-            m.d.comb += getattr(classifier, f"port_{name}").eq(getattr(hot_list, f"port_{name}"))
-        m.d.comb += hot_list.port_r_line.eq(classifier.port_r_line)
+        for name, (_, comes) in port_layout(config).items():
+            ours, theirs = getattr(classifier, f"port_{name}"), getattr(hot_list, f"port_{name}")
+            m.d.comb += ours.eq(theirs) if comes else theirs.eq(ours)
 
         # The model, from the registers to whoever needs it.
         for block in (decoder, gather, scatter):
@@ -167,7 +167,7 @@ class Accelerator(wiring.Component):
             (popular_writer, command.popular, split_begins),
             (non_popular_writer, command.non_popular, split_begins),
             (keys_writer, command.working_keys, gather.start),
-            (hot_list_writer, command.source, begins(Opcode.DUMP)),
+            (hot_list_writer, command.source, begins(Opcode.DUMP, Opcode.SWAP)),
         ]:
             m.d.comb += [writer.start.eq(starts), writer.address.eq(address)]
 
@@ -244,7 +244,7 @@ class Accelerator(wiring.Component):
 
         # What went wrong: the first cause of each list.
         is_batch = Cat(command.opcode == Opcode.LEARN, command.opcode == Opcode.SPLIT).any()
-        is_dump = command.opcode == Opcode.DUMP
+        is_dump = (command.opcode == Opcode.DUMP) | (command.opcode == Opcode.SWAP)
         is_scatter = command.opcode == Opcode.SCATTER
         reads = is_batch | (command.opcode == Opcode.LOAD)
         causes = {
@@ -291,6 +291,17 @@ class Accelerator(wiring.Component):
             with m.If(is_scatter):
                 m.d.comb += processor.working_rows.eq(command.samples)
 
+        if config.shadow:
+            room = command.working_limit
+            m.d.comb += [
+                hot_list.swap.eq(begins(Opcode.SWAP)),
+                hot_list.halve.eq(command.flags[0]),
+                hot_list.limit.eq(Mux(room < registers.swap_limit_value, room, registers.swap_limit_value)),
+                hot_list.worth.eq(registers.swap_worth_value),
+            ]
+            with m.If(command.opcode == Opcode.SWAP):
+                m.d.comb += [processor.working_rows.eq(hot_list.changed), processor.accesses.eq(hot_list.left)]
+
         # Registers: rings, status, interrupt, identification.
         swept = Signal()
         with m.If(~hot_list.busy & working_set.ready):
@@ -318,7 +329,7 @@ class Accelerator(wiring.Component):
             "id_value": IDENTIFICATION,
             "version_major": major, "version_minor": minor, "version_patch": patch,
             "capability_lanes": config.lanes, "capability_bus_words": config.bus_words,
-            "capability_ways": config.tracker_ways, "capability_prefetch": 0,
+            "capability_ways": config.tracker_ways, "capability_prefetch": 0, "capability_shadow": config.shadow,
             "tracker_sets_value": config.tracker_sets, "working_rows_value": config.working_rows,
             "limits_record_words": config.max_record_words, "limits_row_bytes": config.max_row_bytes,
             "key_fields_table_bits": config.table_bits, "key_fields_row_bits": config.row_bits,

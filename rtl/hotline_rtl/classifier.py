@@ -21,13 +21,24 @@ from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
 from .rehearsal import Rehearsal
-from .tracker import BANK_LATENCY, BankOp, TrackerBank, line_layout, sweep_bits
+from .tracker import BANK_LATENCY, BankOp, TrackerBank, hot_line_layout, is_one_of, line_layout, sweep_bits
 from .words import count_ones
 
 
 def port_set_bits(config: AcceleratorConfig) -> int:
     """Bits of the number that the hot-list engine gives with a request."""
     return max(config.set_bits, sweep_bits(config))
+
+
+def port_layout(config: AcceleratorConfig) -> dict:
+    """Members of the hot-list engine's port by name, without ``port_``: (shape, comes from the engine)."""
+    port: dict = {
+        "valid": (1, True), "op": (BankOp, True), "set": (port_set_bits(config), True),
+        "line": (line_layout(config), True), "r_line": (line_layout(config), False),
+    }  # fmt: skip
+    if config.shadow:
+        port |= {"tag": (config.tag_bits, True), "r_hot_line": (hot_line_layout(config), False), "r_hit": (1, False)}
+    return port
 
 
 class Classifier(wiring.Component):
@@ -41,9 +52,10 @@ class Classifier(wiring.Component):
         ``mask``: tracked accesses in, cold accesses out.
     hits : Out(32)
         Tracked accesses that were hot, since ``start``.
-    port_valid, port_op, port_set, port_line : In
-        A request of the hot-list engine: for the set ``port_set`` of all the tracker, or, to CLEAR, for
-        that number in every bank. Three cycles later ``port_r_line`` is the line.
+    port_valid, port_op, port_set, port_line, port_tag : In
+        A request of the hot-list engine: for the set ``port_set`` of all the tracker, or, to CLEAR and to HALVE, for
+        that number in every bank. Three cycles later ``port_r_line``, ``port_r_hot_line`` and ``port_r_hit``
+        answer. (Tag, hot line and hit only with a shadow.)
     more : In(1)
         Beats of the mini-batch are still to come.
     busy : Out(1)
@@ -59,8 +71,7 @@ class Classifier(wiring.Component):
             "i": In(stream.Signature(beat_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
             "hits": Out(32),
-            "port_valid": In(1), "port_op": In(BankOp), "port_set": In(port_set_bits(config)),
-            "port_line": In(line_layout(config)), "port_r_line": Out(line_layout(config)),
+            **{f"port_{name}": (In if comes else Out)(shape) for name, (shape, comes) in port_layout(config).items()},
             "requests": Out(range(config.banks + 1)), "evictions": Out(range(config.banks + 1)),
             "filtered": Out(range(config.lanes + 1)), "more": In(1), "busy": Out(1),
             "lane_cycles": Out(1), "lane_rows": Out(1),
@@ -93,6 +104,7 @@ class Classifier(wiring.Component):
                 rehearsal.learning.eq(self.learning),
                 rehearsal.ended.eq(~coming),
                 rehearsal.forget.eq(self.port_valid & (self.port_op == BankOp.CLEAR)),
+                rehearsal.halve_pressure.eq(self.port_valid & (self.port_op == BankOp.HALVE) & (self.port_set == 0)),
                 self.busy.eq(rehearsal.busy),
             ]
             halve, number = rehearsal.halve, rehearsal.number
@@ -120,8 +132,8 @@ class Classifier(wiring.Component):
             m.submodules[f"bank_{b}"] = bank = TrackerBank(config)
             banks.append(bank)
             lane_side = crossbar.banks[b]
-            clears = self.port_op == BankOp.CLEAR
-            port_mine = self.port_valid & (clears | (port_bank == b))
+            sweeps = is_one_of(self.port_op, BankOp.CLEAR, BankOp.HALVE)
+            port_mine = self.port_valid & (sweeps | (port_bank == b))
             m.d.comb += [
                 bank.valid.eq(lane_side.valid | port_mine | halve),
                 bank.tag.eq(lane_side.tag),
@@ -133,13 +145,17 @@ class Classifier(wiring.Component):
             with m.If(self.port_valid):
                 m.d.comb += [
                     bank.op.eq(self.port_op),
-                    bank.set.eq(Mux(clears, self.port_set, self.port_set[config.bank_bits :])),
+                    bank.set.eq(Mux(sweeps, self.port_set, self.port_set[config.bank_bits :])),
                 ]
+                if config.shadow:
+                    m.d.comb += bank.tag.eq(self.port_tag)
             with m.Elif(halve):
                 m.d.comb += [bank.op.eq(BankOp.HALVE), bank.set.eq(number)]
             with m.Else():
                 m.d.comb += [
-                    bank.op.eq(Mux(lane_side.learn, BankOp.LEARN, BankOp.LOOKUP)),
+                    bank.op.eq(
+                        Mux(lane_side.learn, BankOp.LEARN, Mux(self.learning, BankOp.REHEARSE, BankOp.LOOKUP))
+                    ),
                     bank.set.eq(lane_side.set),
                 ]
             m.d.comb += lane_side.r_valid.eq(bank.r_valid)
@@ -147,6 +163,11 @@ class Classifier(wiring.Component):
         m.d.sync += bank_asked.eq(Cat(port_bank, bank_asked)[: len(bank_asked)])
         answering = bank_asked[(BANK_LATENCY - 1) * config.bank_bits : BANK_LATENCY * config.bank_bits]
         m.d.comb += self.port_r_line.eq(Array(bank.r_line.as_value() for bank in banks)[answering])
+        if config.shadow:
+            m.d.comb += [
+                self.port_r_hot_line.eq(Array(bank.r_hot_line.as_value() for bank in banks)[answering]),
+                self.port_r_hit.eq(Array(bank.r_hit for bank in banks)[answering]),
+            ]
         # Where the lanes' cycles go, from a mini-batch's first row to its last.
         open_ = Signal()
         m.d.sync += open_.eq(

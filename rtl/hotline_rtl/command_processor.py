@@ -190,7 +190,7 @@ class CommandProcessor(wiring.Component):
         is_split = command.opcode == Opcode.SPLIT
         needs_model = one_of(command, Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER)
         buffers = [
-            (one_of(command, Opcode.LEARN, Opcode.DUMP, Opcode.LOAD, Opcode.SPLIT), command.source),
+            (one_of(command, Opcode.LEARN, Opcode.DUMP, Opcode.LOAD, Opcode.SPLIT, Opcode.SWAP), command.source),
             (is_split, command.popular),
             (is_split, command.non_popular),
             (one_of(command, Opcode.SPLIT, Opcode.SCATTER), command.working_keys),
@@ -201,7 +201,7 @@ class CommandProcessor(wiring.Component):
         check_address = Signal(64)
         with m.If(~one_of(command, *Opcode)):
             m.d.comb += check.eq(Status.UNKNOWN_OPCODE)
-        with m.Elif(is_split & command.flags[0]):
+        with m.Elif((is_split & command.flags[0]) | (one_of(command, Opcode.SWAP) & (not self.config.shadow))):
             m.d.comb += check.eq(Status.UNSUPPORTED)
         for used, address in buffers:
             with m.Elif(used & address[:alignment_bits].any()):

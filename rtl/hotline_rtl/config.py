@@ -23,7 +23,7 @@ class AcceleratorConfig:
     """Sizes of one accelerator. Raises ValueError, naming field and value, for a size that cannot be built.
 
     Results never depend on ``lanes``, ``banks_per_lane``, ``bus_bits`` or any depth; they do depend
-    on the tracker's shape, the policy and its sketch, the key widths and the permutation's seed.
+    on the tracker's shape, the policy and its sketch, the shadow, the key widths and the permutation's seed.
     """
 
     #: Tracked accesses that enter the tracker per cycle: 1, 2, 4, 8 or 16.
@@ -40,6 +40,8 @@ class AcceleratorConfig:
     policy: str = "sample_aware"
     #: Bits of replacement state of each entry; 0 for what the policy likes.
     policy_bits: int = 0
+    #: 1: learning trains a shadow of the hot set, and SWAP takes it over; 0: there is one set.
+    shadow: int = 0
     #: Cells of the sketch for each entry, if the policy has one: 4, 8, 16 or 32.
     sketch_cells: int = 16
     #: Bits of a cell of the sketch.
@@ -99,6 +101,7 @@ class AcceleratorConfig:
             self.tracker_ways in (2, 4, 8, 16), "tracker_ways", "2, 4, 8 or 16",
         )  # fmt: skip
         need(self.policy in POLICIES, "policy", f"one of {', '.join(POLICIES)}")
+        need(self.shadow in (0, 1), "shadow", "0 or 1")
         need(0 <= self.policy_bits <= 16, "policy_bits", "1 to 16, or 0 for what the policy likes")
         need(self.sketch_cells in (4, 8, 16, 32), "sketch_cells", "4, 8, 16 or 32")
         need(3 <= self.sketch_bits <= 16, "sketch_bits", "3 to 16")

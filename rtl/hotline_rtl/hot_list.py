@@ -1,8 +1,10 @@
-"""CLEAR, DUMP and LOAD: the tracker's contents as a whole.
+"""CLEAR, DUMP, LOAD and SWAP: the tracker's contents as a whole.
 
 CLEAR takes a cycle for each set of a bank's array, or each word of its sketch, if those are more; DUMP about
 (ways + 4) cycles a set; LOAD reads the hot list twice, one slot per cycle: first it is checked, then
-the tracker is cleared and written, so a bad list changes nothing.
+the tracker is cleared and written, so a bad list changes nothing. SWAP takes BANK_LATENCY + 3 cycles a set, for a
+set that differs a cycle more for each way, and about 10 for each slot that differs; then, where counters
+are halved, as long as CLEAR.
 """
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
@@ -10,13 +12,13 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .classifier import port_set_bits
+from .classifier import port_layout
 from .config import AcceleratorConfig
 from .keys import Permutation
 from .layouts import EMPTY_SLOT, WORDS_BITS, words_layout
 from .placement import twist
 from .policies import POLICIES
-from .tracker import BANK_LATENCY, BankOp, line_layout, sweep_bits
+from .tracker import BANK_LATENCY, BankOp, hot_line_layout, line_layout, sweep_bits
 from .word_queue import WordQueue
 
 
@@ -27,18 +29,25 @@ class HotList(wiring.Component):
         Begins; only when not ``busy``. After reset a CLEAR begins by itself.
     address : In
         Of the hot list in host memory, for LOAD.
+    swap, halve : In(1), limit, worth : In; changed, left : Out
+        With a shadow: takes over what it has learnt, and halves all counters; see
+        ``hotline_golden.tracker.Tracker.swap``. All stay until not ``busy``.
     busy : Out(1)
     bad_list : Out(1), bad_slot : Out
         The last LOAD was refused, and the first slot that was wrong.
     reader_start : Out(stream), reader_error : In(1), i : In(stream of words_layout)
         LOAD's reader.
     o : Out(stream of words_layout)
-        DUMP's words.
+        DUMP's words, or SWAP's.
     port_* : as in ``Classifier``, from the other side.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
+        swap: dict = {
+            "swap": In(1), "halve": In(1), "limit": In(32), "worth": In(16),
+            "changed": Out(config.slot_bits + 1), "left": Out(config.slot_bits + 1),
+        }  # fmt: skip
         super().__init__({
             "clear": In(1), "dump": In(1), "load": In(1), "address": In(config.address_bits),
             "busy": Out(1, init=1), "bad_list": Out(1), "bad_slot": Out(config.slot_bits),
@@ -48,8 +57,8 @@ class HotList(wiring.Component):
             "reader_error": In(1),
             "i": In(stream.Signature(words_layout(config))),
             "o": Out(stream.Signature(words_layout(config))),
-            "port_valid": Out(1), "port_op": Out(BankOp), "port_set": Out(port_set_bits(config)),
-            "port_line": Out(line_layout(config)), "port_r_line": In(line_layout(config)),
+            **{f"port_{name}": (Out if comes else In)(shape) for name, (shape, comes) in port_layout(config).items()},
+            **(swap if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -72,31 +81,33 @@ class HotList(wiring.Component):
         last_set = number == config.tracker_sets - 1
         line = Signal(line_layout(config))
 
-        # DUMP: keys from tags.
-        m.submodules.inverse = inverse = Permutation(config, extra=1, inverse=True)
+        # DUMP and SWAP: keys from tags. A literal goes along with the keys, and out as one word.
+        out_extra = data.StructLayout({"valid": 1, "literal": 1, "slot": config.slot_bits})
+        m.submodules.inverse = inverse = Permutation(config, extra=out_extra.size, inverse=True)
+        out_entry = data.View(out_extra, inverse.o.p.extra)
+        in_entry = Signal(out_extra)
+        in_tag = Signal(config.tag_bits)
+        out_key = inverse.o.p.keys[0]
+        out_table, out_row = out_key[config.row_bits :], out_key[: config.row_bits]
+        out_pair = Mux(
+            out_entry.valid,
+            Cat(out_table, Const(0, 32 - config.table_bits), out_row, Const(0, 32 - config.row_bits)),
+            EMPTY_SLOT | EMPTY_SLOT << 32,
+        )
         m.d.comb += [
             self.o.valid.eq(inverse.o.valid),
             inverse.o.ready.eq(self.o.ready),
-            self.o.p.count.eq(2),
-            self.o.p.data[:64].eq(
-                Mux(
-                    inverse.o.p.extra,
-                    Cat(
-                        (inverse.o.p.keys[0] >> config.row_bits)[: config.table_bits],
-                        Const(0, 32 - config.table_bits),
-                        inverse.o.p.keys[0][: config.row_bits],
-                        Const(0, 32 - config.row_bits),
-                    ),
-                    EMPTY_SLOT | EMPTY_SLOT << 32,
-                )
-            ),
+            self.o.p.count.eq(Mux(out_entry.literal, 1, 2)),
+            self.o.p.data[:64].eq(Mux(out_entry.literal, out_entry.slot, out_pair)),
         ]
         entries = [Cat(line[w]) for w in range(ways)]
         shifted = Signal.like(Cat(line))
         m.d.comb += shifted.eq(Cat(*entries[1:]))
         m.d.comb += [
-            inverse.i.p.keys[0].eq(Cat(index ^ own_twist(line[0].tag), line[0].tag)),
-            inverse.i.p.extra.eq(line[0].valid),
+            in_tag.eq(line[0].tag),
+            in_entry.valid.eq(line[0].valid),
+            inverse.i.p.keys[0].eq(Cat(index ^ own_twist(in_tag), in_tag)),
+            inverse.i.p.extra.eq(in_entry),
         ]
 
         # LOAD: sets and tags from keys.
@@ -134,9 +145,14 @@ class HotList(wiring.Component):
         filled = Signal.like(Cat(line))
         m.d.comb += filled.eq(Cat(*entries[1:], entry))
 
+        cursor = Signal(config.set_bits)  # where the next SWAP begins
         with m.FSM(init="CLEAR"):
             with m.State("IDLE"):
                 m.d.sync += [number.eq(0), way.eq(0), line.eq(0)]
+                if config.shadow:
+                    with m.If(self.swap):
+                        m.d.sync += [self.busy.eq(1), number.eq(cursor), self.changed.eq(0), self.left.eq(0)]
+                        m.next = "SWAP_READ"
                 with m.If(self.clear):
                     m.d.sync += self.busy.eq(1)
                     m.next = "CLEAR"
@@ -149,7 +165,7 @@ class HotList(wiring.Component):
 
             with m.State("CLEAR"):
                 m.d.comb += [self.port_valid.eq(1), self.port_op.eq(BankOp.CLEAR), self.port_set.eq(sweep)]
-                m.d.sync += sweep.eq(sweep + 1)
+                m.d.sync += [sweep.eq(sweep + 1), cursor.eq(0)]
                 with m.If(sweep.all()):
                     m.d.sync += loading.eq(0)
                     m.next = "LOAD_START"
@@ -171,6 +187,10 @@ class HotList(wiring.Component):
                     m.next = "DUMP_LINE"
             with m.State("DUMP_LINE"):
                 m.d.sync += line.eq(self.port_r_line)
+                if config.shadow:
+                    for w in range(ways):
+                        hot = self.port_r_hot_line[w]
+                        m.d.sync += [line[w].valid.eq(hot.valid), line[w].tag.eq(hot.tag)]
                 m.next = "DUMP_WAYS"
             with m.State("DUMP_WAYS"):
                 m.d.comb += inverse.i.valid.eq(1)
@@ -222,4 +242,105 @@ class HotList(wiring.Component):
                 with m.Else():
                     m.d.sync += self.busy.eq(0)
                     m.next = "IDLE"
+
+            if config.shadow:
+                self._swap(
+                    m, number, way, line, cursor, sweep, in_tag, in_entry, inverse.i, index ^ own_twist(in_tag)
+                )
         return m
+
+    def _swap(self, m: Module, number, way, line, cursor, sweep, in_tag, in_entry, keys, own_index) -> None:
+        """The states of SWAP. Both lines of a set turn round, a way at a time; then the hot one goes back.
+
+        ``in_tag``, ``in_entry`` and ``keys``: what goes to the delta list; ``own_index``: set, in array 0, of the
+        key whose tag is ``in_tag``.
+        """
+        config = self.config
+        ways = config.tracker_ways
+        hot = Signal(hot_line_layout(config))
+        entries, hot_entries = ([Cat(of[w]) for w in range(ways)] for of in (line, hot))
+        kept_back, kept_at = Signal(), Signal(config.set_bits)
+        touched, waited = Signal(), Signal(range(BANK_LATENCY))
+
+        def differs(w):
+            apart = (hot[w].tag != line[w].tag) | ~hot[w].valid
+            return line[w].valid & (line[w].state >= self.worth) & apart
+
+        def turn(new_hot):
+            m.d.sync += [
+                line.eq(Cat(*entries[1:], entries[0])), hot.eq(Cat(*hot_entries[1:], new_hot)), way.eq(way + 1),
+            ]  # fmt: skip
+            m.next = "SWAP_WAYS"
+            with m.If(way == ways - 1):
+                m.next = "SWAP_WRITE"
+
+        def wait(then: str):
+            m.d.sync += waited.eq(waited + 1)
+            with m.If(waited == BANK_LATENCY - 2):
+                m.d.sync += waited.eq(0)
+                m.next = then
+
+        with m.State("SWAP_READ"):
+            m.d.comb += [self.port_valid.eq(1), self.port_op.eq(BankOp.READ), self.port_set.eq(number)]
+            m.d.sync += [touched.eq(0), way.eq(0)]
+            m.next = "SWAP_READ_WAIT"
+        with m.State("SWAP_READ_WAIT"):
+            wait("SWAP_LINE")
+        with m.State("SWAP_LINE"):
+            m.d.sync += [line.eq(self.port_r_line), hot.eq(self.port_r_hot_line)]
+            m.next = "SWAP_COMPARE"
+        with m.State("SWAP_COMPARE"):
+            m.next = "SWAP_WRITE"
+            with m.If(Cat(differs(w) for w in range(ways)).any()):
+                m.next = "SWAP_WAYS"
+        with m.State("SWAP_WAYS"):
+            with m.If(differs(0)):
+                m.next = "SWAP_FIND"
+            with m.Else():
+                turn(hot_entries[0])
+        with m.State("SWAP_FIND"):
+            m.d.comb += [
+                self.port_valid.eq(1), self.port_op.eq(BankOp.FIND), self.port_set.eq(own_index), self.port_tag.eq(in_tag),
+            ]  # fmt: skip
+            m.next = "SWAP_FIND_WAIT"
+        with m.State("SWAP_FIND_WAIT"):
+            wait("SWAP_FOUND")
+        with m.State("SWAP_FOUND"):
+            with m.If(self.port_r_hit | (self.changed >= self.limit)):
+                m.d.sync += self.left.eq(self.left + 1)
+                with m.If(~self.port_r_hit & ~kept_back):
+                    m.d.sync += [kept_back.eq(1), kept_at.eq(number)]
+                turn(hot_entries[0])
+            with m.Else():
+                m.next = "SWAP_SLOT"
+        with m.State("SWAP_SLOT"):
+            m.d.comb += [keys.valid.eq(1), in_entry.literal.eq(1), in_entry.slot.eq(Cat(way, number))]
+            with m.If(keys.ready):
+                m.next = "SWAP_OLD"
+        with m.State("SWAP_OLD"):
+            m.d.comb += [keys.valid.eq(1), in_tag.eq(hot[0].tag), in_entry.valid.eq(hot[0].valid)]
+            with m.If(keys.ready):
+                m.next = "SWAP_NEW"
+        with m.State("SWAP_NEW"):
+            m.d.comb += keys.valid.eq(1)
+            with m.If(keys.ready):
+                m.d.sync += [self.changed.eq(self.changed + 1), touched.eq(1)]
+                turn(Cat(line[0].valid, line[0].tag))
+        with m.State("SWAP_WRITE"):
+            m.d.comb += [self.port_valid.eq(touched), self.port_op.eq(BankOp.SWAP), self.port_set.eq(number)]
+            for w in range(ways):
+                m.d.comb += [self.port_line[w].valid.eq(hot[w].valid), self.port_line[w].tag.eq(hot[w].tag)]
+            m.d.sync += number.eq(number + 1)
+            m.next = "SWAP_READ"
+            with m.If(number + 1 == Mux(cursor == 0, config.tracker_sets, cursor)):
+                m.d.sync += kept_back.eq(0)
+                with m.If(kept_back):
+                    m.d.sync += cursor.eq(kept_at)
+                m.next = "DUMP_DRAIN"
+                with m.If(self.halve):
+                    m.next = "SWAP_HALVE"
+        with m.State("SWAP_HALVE"):
+            m.d.comb += [self.port_valid.eq(1), self.port_op.eq(BankOp.HALVE), self.port_set.eq(sweep)]
+            m.d.sync += sweep.eq(sweep + 1)
+            with m.If(sweep.all()):
+                m.next = "DUMP_DRAIN"

@@ -28,6 +28,7 @@ class Opcode(enum.IntEnum):
     LOAD = 4
     SPLIT = 5
     SCATTER = 6
+    SWAP = 7
 
 
 class Status(enum.IntEnum):

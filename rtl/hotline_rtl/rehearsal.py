@@ -94,6 +94,8 @@ class Rehearsal(wiring.Component):
         Samples are learnt; otherwise looked up. Changes only while nothing is inside.
     forget : In(1)
         The tracker is being emptied: pressure and threshold become 0.
+    halve_pressure : In(1)
+        Counters are being halved; nothing is inside.
     ended : In(1)
         No row will come after the one that is offered, if any.
     i : In(stream of row_layout)
@@ -111,7 +113,7 @@ class Rehearsal(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "learning": In(1), "forget": In(1), "ended": In(1),
+            "learning": In(1), "forget": In(1), "halve_pressure": In(1), "ended": In(1),
             "i": In(stream.Signature(row_layout(config))),
             "o": Out(stream.Signature(requests_layout(config))),
             "results": In(stream.Signature(results_layout(config))),
@@ -280,5 +282,7 @@ class Rehearsal(wiring.Component):
                 m.d.sync += threshold.eq(threshold + 1)
             with m.Elif(BEST_PART * below >= samples):
                 m.d.sync += threshold.eq(threshold - 1)
+        with m.If(self.halve_pressure):
+            m.d.sync += pressure.eq(pressure >> 1)
         with m.If(self.forget):
             m.d.sync += [threshold.eq(0), pressure.eq(0)]

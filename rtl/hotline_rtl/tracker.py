@@ -30,8 +30,9 @@ BANK_LATENCY = 3
 
 
 class BankOp(enum.IntEnum):
-    """LOOKUP changes nothing, LEARN trains with a key. READ gives the line of a set, WRITE replaces it. CLEAR empties,
-    and HALVE halves the counters of, set and sketch word of one number in all arrays."""
+    """LOOKUP finds a key in the hot set, LEARN trains with it, REHEARSE finds it where LEARN would. READ gives the line of
+    a set, WRITE replaces it. CLEAR empties, and HALVE halves the counters of, set and sketch word of one number in all
+    arrays. FIND is a LOOKUP of the hot-list engine, SWAP its WRITE to the hot set alone, where that is apart."""
 
     LOOKUP = 0
     LEARN = 1
@@ -39,6 +40,9 @@ class BankOp(enum.IntEnum):
     WRITE = 3
     CLEAR = 4
     HALVE = 5
+    REHEARSE = 6
+    FIND = 7
+    SWAP = 8
 
 
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
@@ -47,9 +51,18 @@ def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     return data.ArrayLayout(entry, config.tracker_ways)
 
 
+def hot_line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """A set of the hot set, where that is apart from what is learnt."""
+    return data.ArrayLayout(data.StructLayout({"valid": 1, "tag": config.tag_bits}), config.tracker_ways)
+
+
 def match_entries(line, tag: Value) -> Value:
     """One bit for each way: this entry is valid and holds ``tag``."""
     return Cat(entry.valid & (entry.tag == tag) for entry in line)
+
+
+def is_one_of(op: Value, *ops: BankOp) -> Value:
+    return Cat(op == one for one in ops).any()
 
 
 def sweep_bits(config: AcceleratorConfig) -> int:
@@ -67,24 +80,27 @@ class TrackerBank(wiring.Component):
     """Members
     -------
     valid, op, set, tag, shift, line : In
-        A request. ``set`` counts within the bank: for LOOKUP and LEARN the key's set in array 0; for READ
-        and WRITE through all arrays; for CLEAR and HALVE it numbers sets and sketch words alike. ``shift``:
-        by how much the weight of an access that is learnt is shifted down. ``line`` is for WRITE.
+        A request. ``set`` counts within the bank: for LOOKUP, FIND, REHEARSE and LEARN the key's set in array 0;
+        for READ, WRITE and SWAP through all arrays; for CLEAR and HALVE it numbers sets and sketch words alike. ``shift``:
+        by how much the weight of an access that is learnt is shifted down. ``line`` is for WRITE and SWAP.
     r_valid, r_hit, r_set, r_way, r_evicted : Out
         The response to LOOKUP or LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
         counts through all arrays; ``r_evicted`` tells that a valid entry was replaced.
-    r_line : Out
-        The response to READ.
+    r_line, r_hot_line : Out
+        The response to READ; ``r_hot_line`` only with a shadow.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        super().__init__({
+        members: dict = {
             "valid": In(1), "op": In(BankOp), "set": In(bank_set_bits(config)), "tag": In(config.tag_bits),
             "shift": In(SHIFT_BITS), "line": In(line_layout(config)),
             "r_valid": Out(1), "r_hit": Out(1), "r_set": Out(config.set_bits - config.bank_bits),
             "r_way": Out(range(config.tracker_ways)), "r_evicted": Out(1), "r_line": Out(line_layout(config)),
-        })  # fmt: skip
+        }  # fmt: skip
+        if config.shadow:
+            members["r_hot_line"] = Out(hot_line_layout(config))
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
@@ -101,7 +117,7 @@ class TrackerBank(wiring.Component):
             valid_1.eq(self.valid), op_1.eq(self.op), set_1.eq(self.set), tag_1.eq(self.tag),
             shift_1.eq(self.shift), line_1.eq(self.line),
         ]  # fmt: skip
-        by_key = (op_1 == BankOp.LOOKUP) | (op_1 == BankOp.LEARN)
+        by_key = is_one_of(op_1, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
         index = set_1[:address_bits]
         addresses = []
         for a in range(arrays):
@@ -132,9 +148,10 @@ class TrackerBank(wiring.Component):
             sets.append(at)
             lines.append(line)
         entries = [line[w] for line in lines for w in range(ways)]
+        looked_at = self._hot_lines(m, lines, addresses, valid_1, valid_2, op_2, named_2, sets, line_2, line_swept_2)
         match = Signal(arrays * ways)
         hit = Signal()
-        m.d.comb += [match.eq(Cat(match_entries(line, tag_2) for line in lines)), hit.eq(match.any())]
+        m.d.comb += [match.eq(Cat(match_entries(line, tag_2) for line in looked_at)), hit.eq(match.any())]
         valid = Cat(entry.valid for entry in entries)
         state = [entry.state for entry in entries]
         weight = Const(policy.weight) >> shift_2 if policy.rehearses else Const(policy.weight)
@@ -193,7 +210,7 @@ class TrackerBank(wiring.Component):
 
         # Cycle 3: the response.
         m.d.sync += [
-            self.r_valid.eq(valid_2 & ((op_2 == BankOp.LOOKUP) | learns)),
+            self.r_valid.eq(valid_2 & is_one_of(op_2, BankOp.LOOKUP, BankOp.REHEARSE, BankOp.LEARN)),
             self.r_hit.eq(hit),
             self.r_evicted.eq(learns & ~hit & (victim & valid).any()),
         ]
@@ -207,3 +224,46 @@ class TrackerBank(wiring.Component):
                     with m.If(match[a * ways + w]):
                         m.d.sync += self.r_way.eq(w)
         return m
+
+    def _hot_lines(self, m: Module, lines: list, addresses: list, valid_1: Value, valid_2: Value, op_2: Value,
+                   named_2: Value, sets: list, line_2, line_swept_2: Value) -> list:  # fmt: skip
+        """What keys are compared with: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set."""
+        config = self.config
+        if not config.shadow:
+            return lines
+        layout = hot_line_layout(config)
+        given = Signal(layout)  # of the request
+        for w in range(config.tracker_ways):
+            m.d.comb += [given[w].valid.eq(line_2[w].valid), given[w].tag.eq(line_2[w].tag)]
+        found = []
+        for a, line in enumerate(lines):
+            m.submodules[f"hot_ram_{a}"] = ram = Ram(layout.size, 1 << len(addresses[a]))
+            hot, following = Signal(layout, name=f"hot_line_{a}"), Signal(layout, name=f"hot_following_{a}")
+            written = Signal(name=f"hot_written_{a}")
+            written_set = Signal.like(addresses[a], name=f"hot_written_set_{a}")
+            written_line = Signal(layout, name=f"hot_written_line_{a}")
+            clears = op_2 == BankOp.CLEAR
+            write = valid_2 & (
+                (clears & line_swept_2) | (is_one_of(op_2, BankOp.WRITE, BankOp.SWAP) & (named_2 == a))
+            )
+            m.d.comb += [
+                ram.r_en.eq(valid_1),
+                ram.r_addr.eq(addresses[a]),
+                hot.eq(Mux(written & (written_set == sets[a]), written_line, ram.r_data)),
+                following.eq(Mux(clears, 0, given)),
+                ram.w_en.eq(write),
+                ram.w_addr.eq(sets[a]),
+                ram.w_data.eq(following),
+            ]
+            m.d.sync += [written.eq(write), written_set.eq(sets[a]), written_line.eq(following)]
+            with m.If(named_2 == a):
+                m.d.sync += self.r_hot_line.eq(hot)
+            looked_at = Signal(layout, name=f"looked_at_{a}")
+            for w in range(config.tracker_ways):
+                in_hot_set = is_one_of(op_2, BankOp.LOOKUP, BankOp.FIND)
+                m.d.comb += [
+                    looked_at[w].valid.eq(Mux(in_hot_set, hot[w].valid, line[w].valid)),
+                    looked_at[w].tag.eq(Mux(in_hot_set, hot[w].tag, line[w].tag)),
+                ]
+            found.append(looked_at)
+        return found

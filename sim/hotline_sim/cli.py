@@ -108,6 +108,22 @@ def run(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the memories' random behaviour; never changes results.")] = 1,
     waves: Annotated[bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")] = False,
+    relearn: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--relearn", metavar="N", min=1, help="Go on learning, from every Nth mini-batch, in a shadow."),
+    ] = None,
+    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="With --relearn: mini-batches between two swaps.")] = 32,
+    swap_limit: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--swap-limit", min=1, help="With --relearn: most slots that one swap changes; without it, all."),
+    ] = None,
+    swap_worth: Annotated[
+        int,
+        typer.Option("--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."),
+    ] = 4,
+    halve_every: Annotated[
+        int, typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none.")
+    ] = 8,
     json_file: JsonOption = None,
 ) -> None:  # fmt: skip
     """Run a click log through the emitted Verilog, and compare every byte with the golden model.
@@ -115,11 +131,13 @@ def run(
     Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
     gathers its cold rows, updates them by a stated rule, scatters them back, and compares.
     """
+    from .job import Relearn
     from .memory_model import MemoryTiming
     from .report import results_table, summary
     from .runner import run_job
 
-    config = configuration(preset, settings)
+    config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
+    plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
     if json_file and not json_file.parent.is_dir():
@@ -137,7 +155,7 @@ def run(
     job, results = run_job(
         trace, config, batch_size=batch_size, learn=learn, resident=bound, dim=dim, engine=engine.value,
         timings=(timing(host_latency, 0), timing(device_latency, 1000)), directory=directory, waves=waves,
-        console=err,
+        console=err, relearn=plan,
     )  # fmt: skip
     out.print(results_table(job, results))
     numbers = summary(job, results)
@@ -353,6 +371,43 @@ def bench_tracker(
         json_file.write_text(json.dumps(t.numbers(found), indent=2) + "\n")
     if plot:
         t.draw(found, plot)
+
+
+@bench_app.command("relearn")
+def bench_relearn(
+    trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = "synthetic:drift,samples=128000",
+    entries: Annotated[int, typer.Option("--entries", min=256, help="Of the tracker; a power of two.")] = 16384,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
+    every: Annotated[int, typer.Option("--every", min=1, help="Learn every Nth mini-batch.")] = 4,
+    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 8,
+    swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 4,
+    halve_every: Annotated[int, typer.Option("--halve-every", min=0, help="Swaps between two halvings; 0: none.")] = 8,
+    plot: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""
+    from rich.progress import Progress
+
+    from . import relearn_study as r
+    from .job import Relearn
+    from .tracker_study import compiler
+
+    compiler()
+    if entries & (entries - 1):
+        raise ValueError(f"--entries {entries}: must be a power of two")
+    plan = Relearn(every, swap_every, worth=swap_worth, halve_every=halve_every)
+    with Progress(console=err, transient=True) as bar:
+        task = bar.add_task("intervals", total=None)
+        found = r.study(trace, entries, batch_size, plan,
+                        progress=lambda done, total: bar.update(task, completed=done, total=total))  # fmt: skip
+    out.print(r.table(found))
+    if json_file:
+        json_file.write_text(json.dumps(r.numbers(found), indent=2) + "\n")
+    if plot:
+        r.draw(found, plot)
 
 
 @bench_app.command("engines")

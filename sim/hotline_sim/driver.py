@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hotline_golden.layouts import (
     BUFFER_ALIGNMENT,
+    DELTA_WORDS,
     ENTRY_WORDS,
     MAX_COUNT,
     Command,
@@ -110,7 +111,7 @@ class Driver:
             raise DriverError(f"the accelerator is version {version:#x}, this driver {expected:#x}")
         c = self.config
         for register, value in {
-            "capability": c.lanes | c.bus_words << 8 | c.tracker_ways << 16,
+            "capability": c.lanes | c.bus_words << 8 | c.tracker_ways << 16 | c.shadow << 25,
             "tracker_sets": c.tracker_sets,
             "working_rows": c.working_rows,
             "limits": c.max_record_words | c.max_row_bytes << 16,
@@ -152,13 +153,18 @@ class Driver:
                 raise ValueError(f"{opcode.name}: load a model first")
             if not 1 <= command.samples <= MAX_COUNT:
                 raise ValueError(f"{opcode.name}: 1 to {MAX_COUNT} samples or rows, not {command.samples}")
-        if command.flags & 1:
+        if opcode is Opcode.SPLIT and command.flags & 1:
             raise ValueError("SPLIT: this version has no prefetch")
+        if opcode is Opcode.SWAP and not self.config.shadow:
+            raise ValueError("SWAP: this configuration has no shadow; set shadow=1")
         spans: list[tuple[MemoryImage, str, int, int]] = []
         if model and opcode in (Opcode.LEARN, Opcode.SPLIT):
             spans.append((host, "source", command.source, command.samples * model.sample_words))
         if opcode in (Opcode.DUMP, Opcode.LOAD):
             spans.append((host, "source", command.source, 2 * self.config.tracker_entries))
+        if opcode is Opcode.SWAP:
+            most = min(command.working_limit, self.config.tracker_entries)
+            spans.append((host, "source", command.source, DELTA_WORDS * most))
         if model and opcode is Opcode.SPLIT:
             records = command.samples * model.record_words
             spans.append((device, "popular", command.popular, records))
@@ -186,6 +192,8 @@ class Driver:
         self.transport.host.words(address, ENTRY_WORDS)[:] = command.words()
         self.submitted += 1
         self.longest = max(self.longest, 500 * command.samples * (self.model.record_words if self.model else 1))
+        if command.opcode == Opcode.SWAP:
+            self.longest = max(self.longest, 100 * self.config.tracker_entries)
         self.write("command_tail", self.submitted)
 
     def next_completion(self) -> Completion:

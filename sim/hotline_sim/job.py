@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import BUFFER_ALIGNMENT, NO_ACCESS, Command, Opcode
+from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, NO_ACCESS, Command, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import MemoryImage, MemoryPlan
 from hotline_golden.model import Model, Table
@@ -27,7 +27,8 @@ def golden_tracker(config: AcceleratorConfig) -> Tracker:
     """An empty golden tracker of ``config``'s shape."""
     keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
     return Tracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits,
-                   arrays=config.tracker_arrays, sketch_cells=config.sketch_cells, sketch_bits=config.sketch_bits)  # fmt: skip
+                   arrays=config.tracker_arrays, sketch_cells=config.sketch_cells, sketch_bits=config.sketch_bits,
+                   shadow=bool(config.shadow))  # fmt: skip
 
 
 def resident_bound(table_rows: np.ndarray, row_bytes: int, share_bytes: int = RESIDENT_SHARE_BYTES) -> int:
@@ -56,6 +57,28 @@ def updated_rows(rows: np.ndarray, batch: int) -> np.ndarray:
     return rows * np.float32(0.875) + np.float32((batch % 7) / 64)
 
 
+@dataclass(frozen=True)
+class Relearn:
+    """How the hot set follows the data: a shadow learns every ``every``-th mini-batch; after every ``swap_every``-th
+    it is taken over, at most ``limit`` slots of it, entries of at least ``worth`` only; every ``halve_every``-th time
+    counters are halved then (0: never)."""
+
+    every: int
+    swap_every: int = 32
+    limit: int = 0xFFFF_FFFF
+    worth: int = 4
+    halve_every: int = 8
+
+    def __post_init__(self):
+        least = min(self.every, self.swap_every, self.halve_every + 1)
+        if least < 1 or not 1 <= self.limit < 1 << 32 or not 0 <= self.worth < 1 << 16:
+            raise ValueError(f"relearning: intervals and limit must be at least 1, and worth 0 to 65535: {self}")
+
+    def halves(self, swap: int) -> bool:
+        """Whether the ``swap``-th SWAP, from 1, halves counters."""
+        return self.halve_every > 0 and swap % self.halve_every == 0
+
+
 @dataclass
 class Job:
     """A trace cut into mini-batches, and both memories as they are before the first command."""
@@ -69,6 +92,7 @@ class Job:
     host: MemoryImage
     device: MemoryImage
     whole_tables: bool
+    relearn: Relearn | None = None
 
     @property
     def dim(self) -> int:
@@ -111,6 +135,12 @@ class Job:
     def hot_list(self, opcode: Opcode, tag: int = 0) -> Command:
         """DUMP or LOAD of the hot list buffer."""
         return Command(opcode, tag, source=self.host.buffers["hot list"].address)
+
+    def swap(self, halve: bool, tag: int = 0) -> Command:
+        """SWAP with room for all slots."""
+        buffer = self.host.buffers["delta list"]
+        return Command(Opcode.SWAP, tag, source=buffer.address, working_limit=buffer.size // (4 * DELTA_WORDS),
+                       flags=int(halve))  # fmt: skip
 
     def golden(self) -> Machine:
         """A golden machine on copies of both memories."""
@@ -164,7 +194,8 @@ def choose_learn_batches(batches: int, fraction: float) -> list[int]:
 
 
 def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
-            resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1) -> Job:  # fmt: skip
+            resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1,
+            relearn: Relearn | None = None) -> Job:  # fmt: skip
     """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT.
 
     ``resident`` is a bound in rows, None for no resident tables, or -1 for the
@@ -172,6 +203,8 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
 
     Raises ValueError for what ``config`` cannot serve.
     """
+    if relearn and not config.shadow:
+        raise ValueError("relearning needs a shadow of the hot set: set shadow=1")
     if batch_size < 1:
         raise ValueError(f"the mini-batch size must be at least 1, not {batch_size}")
     row_bytes = 4 * dim
@@ -180,6 +213,8 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
     plan.add("command ring", RING_BYTES)
     plan.add("completion ring", RING_BYTES)
     plan.add("hot list", 8 * config.tracker_entries)
+    if config.shadow:
+        plan.add("delta list", 4 * DELTA_WORDS * config.tracker_entries)
     tables = []
     slot = config.tracker_entries
     for number, rows in enumerate(trace.table_rows.tolist()):
@@ -208,7 +243,7 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
         ):
             device_plan.add(name, size)
     job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
-              device_plan.image(), whole)  # fmt: skip
+              device_plan.image(), whole, relearn)  # fmt: skip
     samples = np.concatenate([trace.payload, trace.rows], axis=1)
     for batch in range(batches):
         part = samples[batch * batch_size : (batch + 1) * batch_size]

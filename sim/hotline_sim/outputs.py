@@ -46,7 +46,7 @@ class OutputWriter:
         np.savez_compressed(
             self.partial / "micro_batches" / f"{output.batch:06}.npz",
             popular=output.popular, non_popular=output.non_popular,
-            working_keys=output.working_keys, working_rows=output.working_rows,
+            working_keys=output.working_keys, working_rows=output.working_rows, delta=output.delta,
         )  # fmt: skip
 
     def after(self, job: Job, results: Results) -> None:
@@ -102,6 +102,10 @@ class RunDirectory:
         numbers = json.loads((path / "summary.json").read_text())
         if not numbers["golden_match"]:
             raise TraceError(f"{path}: in this run RTL and golden differed: {numbers['difference']}")
+        if numbers["swaps"]:
+            raise TraceError(
+                f"{path}: this run swapped its hot set; this version trains on runs without --relearn only"
+            )
         return RunDirectory(path, numbers, load_npz(path / "trace.npz"), np.load(path / "hot_list.npy"))
 
     def tables(self) -> list[np.ndarray]:

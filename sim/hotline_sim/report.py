@@ -39,6 +39,8 @@ def summary(job: Job, results: Results) -> dict:
         "popular_share": results.popular_share,
         "popular_samples": results.popular,
         "working_rows": results.working_rows,
+        "swaps": [asdict(swap) for swap in results.swaps],
+        "popular_shares": results.popular_shares,
         "cycles": results.cycles,
         "split_cycles": results.split_cycles,
         "split_bound_cycles": results.split_bound,
@@ -61,6 +63,15 @@ def results_table(job: Job, results: Results) -> Table:
     n = summary(job, results)
     binding = max(results.binding, key=results.binding.__getitem__) if results.binding else "-"
     bound = "none" if job.resident_rows is None else f"up to {job.resident_rows:,} rows"
+    swaps = []
+    if job.relearn:
+        changed = sum(s.changed for s in results.swaps)
+        swaps.append(
+            (
+                "swaps",
+                f"{len(results.swaps)}, {changed:,} slots changed, {sum(s.bytes for s in results.swaps):,} bytes",
+            )
+        )
     rows = [
         ("samples", f"{n['samples']:,}"),
         ("mini-batches", f"{n['mini_batches']:,} of {job.batch_size:,}; learnt from {n['learn_mini_batches']:,}"),
@@ -68,6 +79,7 @@ def results_table(job: Job, results: Results) -> Table:
         ("hot coverage", f"{n['hot_coverage']:.1%} of accesses"),
         ("popular share", f"{n['popular_share']:.1%} of samples"),
         ("working rows", f"{n['working_rows']:,} gathered and scattered"),
+        *swaps,
         ("cycles", f"{n['cycles']:,}, of them {n['split_cycles']:,} in SPLIT"),
         ("cycles / bound", f"{n['cycles_over_bound']:.2f} (SPLIT; {binding} binds)"),
         ("engine", f"{results.engine}: {n['cycles_per_second']:,.0f} cycles/s, {n['samples_per_second']:,.0f} samples/s"),

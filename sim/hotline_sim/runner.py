@@ -10,7 +10,7 @@ from hotline_rtl.config import AcceleratorConfig
 
 from .cosim import CosimTransport
 from .emission import emitted_verilog
-from .job import Job, prepare
+from .job import Job, Relearn, prepare
 from .memory_model import MemoryTiming
 from .outputs import OutputWriter
 from .session import Results, Session
@@ -34,11 +34,12 @@ def run_session(job: Job, transport, *, directory: Path | None = None, progress=
 
 def run_job(spec: str, config: AcceleratorConfig, *, batch_size: int, learn: float, resident: int | None,
             dim: int, engine: str, timings: tuple[MemoryTiming, MemoryTiming], directory: Path | None,
-            waves: bool, console: Console) -> tuple[Job, Results]:  # fmt: skip
+            waves: bool, console: Console, relearn: Relearn | None = None) -> tuple[Job, Results]:  # fmt: skip
     """Opens the trace, builds the engine, runs. Raises what the parts raise, before anything is written."""
     with console.status(f"Reading {spec}..."):
         trace = open_trace(spec)
-        job = prepare(trace, config, batch_size=batch_size, learn=learn, resident=resident, dim=dim)
+        job = prepare(trace, config, batch_size=batch_size, learn=learn, resident=resident, dim=dim,
+                      relearn=relearn)  # fmt: skip
     console.print(f"Verilog simulated by {find_verilator().description}", highlight=False)
     waves_file = None
     if waves:

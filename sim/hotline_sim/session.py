@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hotline_golden.bounds import split_bound
-from hotline_golden.layouts import Command, Completion, Opcode
+from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Opcode
 from hotline_golden.memory import MemoryImage
 from hotline_golden.split import SplitResult
 
 from .driver import CommandError, Driver, DriverError
-from .job import Job, updated_rows
+from .job import Job, Relearn, updated_rows
 
 #: Called with (what, done, of how many).
 Progress = Callable[[str, int, int], None]
@@ -40,6 +40,8 @@ class Results:
     split_bound: float = 0.0
     popular_cycles: int = 0
     binding: dict[str, int] = field(default_factory=dict)
+    swaps: list["Swap"] = field(default_factory=list)
+    popular_shares: list[float] = field(default_factory=list)
     seconds: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
     memory: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -59,6 +61,17 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Swap:
+    """A SWAP before mini-batch ``batch``: slots ``changed``, and ``left`` for later; ``bytes`` of rows that it moves,
+    old ones back and new ones in."""
+
+    batch: int
+    changed: int
+    left: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class SplitOutput:
     """One mini-batch as it came out of the accelerator, before the update."""
 
@@ -67,6 +80,11 @@ class SplitOutput:
     non_popular: np.ndarray
     working_keys: np.ndarray
     working_rows: np.ndarray
+    #: uint32 [n, DELTA_WORDS]: what a SWAP before it changed.
+    delta: np.ndarray
+
+
+NO_DELTA = np.zeros((0, DELTA_WORDS), np.uint32)
 
 
 class Mismatch(Exception):
@@ -99,6 +117,7 @@ class Session:
         self.rings = (buffers["command ring"], buffers["completion ring"])
         self.driver = Driver(transport, job.config, self.rings)
         self.tag = 0
+        self.delta = NO_DELTA
 
     def run(self) -> Iterator[SplitOutput]:
         """Carries out the job; yields each mini-batch. ``results`` is complete when it ends.
@@ -112,6 +131,8 @@ class Session:
             self._learn()
             for batch in range(job.batches):
                 self.progress("split", batch, job.batches)
+                if job.relearn:
+                    self._relearn(batch, job.relearn)
                 yield self._split(batch)
             self.progress("split", job.batches, job.batches)
             self._compare_everything()
@@ -127,7 +148,7 @@ class Session:
                 results.difference = f"{name} memory: {memory.violation}"
 
     def _learn(self) -> None:
-        self._allow({"completion ring", "hot list"}, set())
+        self._allow({"completion ring"}, set())
         self.driver.load_model(self.job.model)
         self._both(Command(Opcode.CLEAR))
         for n, batch in enumerate(self.job.learn_batches):
@@ -135,8 +156,32 @@ class Session:
             self._both(self.job.learn(batch))
         self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
         self.results.learn_batches = len(self.job.learn_batches)
+        if self.job.config.shadow:
+            self._swap(0, 0xFFFF_FFFF, 0, halve=False)
+        self._allow({"completion ring", "hot list"}, set())
         self._both(self.job.hot_list(Opcode.DUMP))
         self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
+
+    def _relearn(self, batch: int, relearn: Relearn) -> None:
+        """What the hot set does before a mini-batch."""
+        if batch and batch % relearn.swap_every == 0:
+            halve = relearn.halves(batch // relearn.swap_every)
+            self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth, halve))
+        if batch % relearn.every == 0:
+            self._allow({"completion ring"}, set())
+            self._both(self.job.learn(batch))
+
+    def _swap(self, batch: int, limit: int, worth: int, halve: bool) -> Swap:
+        self._allow({"completion ring", "delta list"}, set())
+        for name, value in (("swap_limit", limit), ("swap_worth", worth)):
+            self.driver.write(name, value)
+            setattr(self.golden, name, value)
+        (done,) = self._both(self.job.swap(halve))
+        buffer = self.transport.host.buffers["delta list"]
+        words = self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS)
+        self.delta = words.reshape(-1, DELTA_WORDS).copy() if batch else NO_DELTA
+        self._compare_buffer(self.transport.host, self.golden.host, "delta list", f"SWAP before mini-batch {batch}")
+        return Swap(batch, done.working_rows, done.accesses, 2 * done.working_rows * self.job.model.row_bytes)
 
     def _split(self, batch: int) -> SplitOutput:
         job, results = self.job, self.results
@@ -151,6 +196,7 @@ class Session:
         results.samples += done.popular + done.non_popular
         results.batches += 1
         results.popular += done.popular
+        results.popular_shares.append(done.popular / (done.popular + done.non_popular))
         results.accesses += done.accesses
         results.hot_accesses += done.hot_accesses
         results.working_rows += done.working_rows
@@ -183,7 +229,12 @@ class Session:
             take("non-popular", len(split.non_popular), model.record_words),
             take("working keys", n, 2),
             take("working rows", n, self.job.dim).view(np.float32),
+            self._taken_delta(),
         )
+
+    def _taken_delta(self) -> np.ndarray:
+        delta, self.delta = self.delta, NO_DELTA
+        return delta
 
     def _both(self, command: Command) -> list[Completion]:
         """The command on both; their completions must agree in all but the cycles.

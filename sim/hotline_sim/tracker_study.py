@@ -158,15 +158,17 @@ def key_space(trace: Trace) -> KeySpace:
                     max(usual.row_bits, int(trace.table_rows.max() - 1).bit_length()), seed=1)  # fmt: skip
 
 
-def make_tracker(space: KeySpace, policy: str, entries: int, ways: int) -> Tracker:
+def make_tracker(space: KeySpace, policy: str, entries: int, ways: int, shadow: bool = False) -> Tracker:
     """A golden tracker with the configuration's default parameters, compiled."""
     defaults = AcceleratorConfig()
-    shape = {
+    shape: dict = {
         "arrays": defaults.tracker_arrays,
         "sketch_cells": defaults.sketch_cells,
         "sketch_bits": defaults.sketch_bits,
     }
-    return Tracker(space, entries // ways, ways, policy, compile=compiled, **(shape | POLICIES[policy]))
+    return Tracker(
+        space, entries // ways, ways, policy, compile=compiled, shadow=shadow, **(shape | POLICIES[policy])
+    )
 
 
 def bits_per_entry(tracker: Tracker) -> int:

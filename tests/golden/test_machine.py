@@ -129,3 +129,25 @@ def test_a_key_that_names_no_row_ends_a_scatter(machine):
     (c,) = m.execute(Command(Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address,
                              working_rows=d["rows"].address))  # fmt: skip
     assert (c.status, c.index) == (Status.ROW_OUTSIDE_TABLE, 2)
+
+
+def test_swap_writes_a_delta_list_under_both_limits_and_only_with_a_shadow(machine):
+    buffer = machine.host.buffers["hot list"]
+    swap = Command(Opcode.SWAP, source=buffer.address, working_limit=7)
+    assert statuses(machine.execute(swap)) == [Status.UNSUPPORTED]
+    machine.tracker = Tracker(KeySpace(5, 16, 1), 16, 4, "sample_aware", arrays=2, shadow=True)
+    learn = Command(Opcode.LEARN, samples=SAMPLES, source=machine.host.buffers["samples"].address)
+    assert statuses(machine.execute(learn)) == [Status.OK]
+    assert statuses(machine.execute(Command(Opcode.SWAP, source=buffer.address + 4))) == [Status.MISALIGNED_ADDRESS]
+    (done,) = machine.execute(swap)
+    assert (done.working_rows, done.accesses) == (7, machine.tracker.valid.sum() - 7)
+    delta = machine.host.words(buffer.address, 35).reshape(7, 5)
+    assert np.array_equal(delta, machine.last_delta)
+    assert np.array_equal(machine.tracker.dump()[delta[:, 0]], delta[:, 3:])
+    machine.swap_limit = 3
+    (done,) = machine.execute(swap)
+    assert done.working_rows == 3
+    machine.swap_limit, machine.swap_worth = 0xFFFF_FFFF, 255
+    (done,) = machine.execute(Command(Opcode.SWAP, source=buffer.address, working_limit=7, flags=1))
+    assert (done.working_rows, done.accesses) == (0, 0)
+    assert machine.tracker.state.max() < 255

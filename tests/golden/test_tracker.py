@@ -282,3 +282,70 @@ def test_impossible_shapes_are_refused():
         make(sets=12)
     with pytest.raises(ValueError, match="unknown policy 'lru'"):
         Tracker(KEYS, 16, 4, "lru")
+
+
+def shadowed(**shape):
+    tracker = make(**({"policy": "sample_aware", "arrays": 2, "shadow": True} | shape))
+    tracker.learn(KEYS.pack(1, np.random.default_rng(7).zipf(1.3, 3000) % 4000))
+    return tracker
+
+
+def test_a_shadow_learns_and_lookups_do_not_see_it_until_the_swap():
+    tracker = shadowed()
+    keys = KEYS.pack(1, np.arange(4000))
+    assert (tracker.lookup(keys) == -1).all() and (tracker.dump() == EMPTY_SLOT).all()
+    delta, left = tracker.swap(1000)
+    assert left == 0 and len(delta) == tracker.valid.sum() == len(np.unique(delta[:, 0]))
+    assert (delta[:, 1:3] == EMPTY_SLOT).all()
+    plain = make(policy="sample_aware", arrays=2)
+    plain.learn(KEYS.pack(1, np.random.default_rng(7).zipf(1.3, 3000) % 4000))
+    assert np.array_equal(tracker.dump(), plain.dump())
+    assert tracker.swap(1000)[0].shape == (0, 5), "nothing more to take over"
+    before = tracker.dump()
+    tracker.learn(KEYS.pack(2, np.arange(500)))
+    assert np.array_equal(tracker.dump(), before)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 50])
+def test_swaps_under_a_limit_come_to_the_same_and_never_hold_a_key_twice(limit):
+    tracker = shadowed()
+    hot = np.full((tracker.slots, 2), EMPTY_SLOT, np.uint32)
+    for _ in range(2 * tracker.slots):
+        delta, left = tracker.swap(limit)
+        assert len(delta) <= limit
+        slots = delta[:, 0]
+        assert np.array_equal(hot[slots], delta[:, 1:3]), "old keys are those that the slots held"
+        hot[slots] = delta[:, 3:]
+        assert np.array_equal(hot, tracker.dump())
+        used = hot[hot[:, 0] != EMPTY_SLOT]
+        assert len(np.unique(used, axis=0)) == len(used), "a key is in one slot"
+        if not left:
+            break
+        if _ < 20:
+            tracker.learn(KEYS.pack(1, np.random.default_rng(_).integers(0, 300, 400)))
+    assert left == 0 and np.array_equal(tracker.frozen, tracker.tags)
+
+
+def test_a_limit_goes_round_the_sets():
+    tracker = shadowed()
+    seen = [tracker.swap(10)[0][:, 0] // tracker.ways for _ in range(3)]
+    assert seen[0].max() <= seen[1].min() and seen[1].max() <= seen[2].min(), "it goes on where it stopped"
+
+
+def test_entries_of_little_worth_stay_out_and_halving_is_of_all_counters():
+    tracker = shadowed()
+    worthy = int((tracker.state >= 40).sum())
+    state, sketch, pressure = tracker.state.copy(), tracker.sketch.copy(), tracker.rehearsal.pressure
+    delta, left = tracker.swap(1000, worth=40, halve=True)
+    assert 0 < len(delta) == worthy < tracker.valid.sum() and left == 0
+    assert np.array_equal(tracker.state, state // 2) and np.array_equal(tracker.sketch, sketch // 2)
+    assert tracker.rehearsal.pressure == pressure // 2
+
+
+def test_loading_and_clearing_reach_hot_set_and_shadow():
+    tracker = shadowed()
+    good = tracker.place(KEYS.pack(2, np.arange(40)))
+    tracker.load(good)
+    assert np.array_equal(tracker.dump(), good) and len(tracker.swap(1000)[0]) == 0
+    tracker.clear()
+    assert (tracker.dump() == EMPTY_SLOT).all() and len(tracker.swap(1000)[0]) == 0

@@ -161,12 +161,15 @@ def test_first_difference_names_buffer_and_values():
     assert first_difference(a, b, "host") == ("host memory at table 0 + 0x8: RTL 0x00000007, golden 0x00000000")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_commands_queued_at_random_act_as_one_after_another(seed):
-    """LEARN and SPLIT overlap, all others run alone, some are refused; every byte as golden has it."""
+@pytest.mark.parametrize("seed, shadow", [(1, 0), (2, 0), (3, 0), (1, 1), (3, 1)])
+def test_commands_queued_at_random_act_as_one_after_another(seed, shadow):
+    """LEARN and SPLIT overlap, all others run alone, some are refused; every byte as golden has it. With a shadow,
+    SWAPs come between SPLITs in flight: each sees the hot set before or after, in ring order."""
     random = np.random.default_rng(seed)
     trace = open_trace("synthetic:samples=400,scale=0.001")
-    job = prepare(trace, tiny("lanes=2", "bus_bits=128"), batch_size=40, resident=None, output_sets=4)
+    job = prepare(
+        trace, tiny("lanes=2", "bus_bits=128", f"shadow={shadow}"), batch_size=40, resident=None, output_sets=4
+    )
     bad = job.host.words(job.source(9), 40 * job.model.sample_words).reshape(40, -1)
     bad[17, job.model.payload_words + 2] = 0x7FFF_FFFF  # outside its table
     golden = job.golden()
@@ -175,16 +178,26 @@ def test_commands_queued_at_random_act_as_one_after_another(seed):
         buffers = transport.host.buffers
         driver = Driver(transport, job.config, (buffers["command ring"], buffers["completion ring"]))
         driver.load_model(job.model)
+        driver.write("swap_worth", 4)
+        golden.swap_worth = 4
         transport.host_memory.allow(set(buffers) - {"samples", "command ring"})
         transport.device_memory.allow(set(transport.device.buffers))
         commands, rows, spoilt = [Command(Opcode.CLEAR, 0), job.learn(0, 1)], 0, set()
         expected = [c for command in commands for c in golden.execute(command)]
         for tag in range(2, 40):
             batch, into = int(random.integers(10)), int(random.integers(4))
-            kind = random.choice(["split", "learn", "scatter", "dump", "refused"], p=[0.6, 0.15, 0.1, 0.05, 0.1])
+            kinds = {"split": 0.6, "learn": 0.15, "scatter": 0.1, "dump": 0.05, "refused": 0.1}
+            if shadow:
+                kinds = {"split": 0.45, "learn": 0.25, "scatter": 0.05, "dump": 0.05, "refused": 0.05, "swap": 0.15}
+            kind = random.choice(list(kinds), p=list(kinds.values()))
             if kind == "refused":
                 command = job.split(batch, tag, into)
                 command = Command(**{**command.__dict__, "popular": command.popular + 4})
+            elif kind == "swap":
+                room = int(random.choice([0, 3, 20, 1000]))
+                command = Command(
+                    **{**job.swap(bool(random.integers(2)), tag).__dict__, "working_limit": min(room, 256)}
+                )
             elif kind == "scatter" and rows:
                 command = job.scatter(rows, tag)
             else:

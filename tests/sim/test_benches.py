@@ -30,11 +30,14 @@ WIDE = {
         "srrip-arrays4": "policy=srrip,tracker_arrays=4,tracker_sets=128",
         "frequency-bits": "policy=frequency,policy_bits=5,sketch_bits=4,sketch_cells=8",
         "sample-aware-arrays1": "tracker_arrays=1",
+        "shadow": "shadow=1",
+        "shadow-srrip": "shadow=1,policy=srrip,tracker_ways=2",
     }
 }
 #: A tracker so small, and so many samples, that blocks end, weights differ and counters age.
 AGING = {
     "lanes2": "tracker_sets=16,banks_per_lane=1",
+    "lanes2-shadow": "tracker_sets=16,banks_per_lane=1,shadow=1",
     "lanes8-bus256": "tracker_sets=64,tracker_ways=2,lanes=8,banks_per_lane=1,bus_bits=256,sketch_bits=5",
 }
 #: Blocks that no configuration changes.

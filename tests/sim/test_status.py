@@ -46,6 +46,7 @@ def changed(command: Command, **changes) -> Command:
     [
         ({"opcode": 77}, [Status.UNKNOWN_OPCODE]),
         ({"flags": 1}, [Status.UNSUPPORTED] * 2),
+        ({"opcode": Opcode.SWAP}, [Status.UNSUPPORTED]),
         ({"source": 0x1004}, [Status.MISALIGNED_ADDRESS] * 2),
         ({"working_rows": 0x8000_0020}, [Status.MISALIGNED_ADDRESS] * 2),
         ({"samples": 0}, [Status.BAD_COUNT] * 2),

@@ -222,7 +222,7 @@ async def tracker_equals_golden(dut):
         source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", BEAT, b, n)
         list_in = StreamSource(dut, "list_i", words_layout(CONFIG), a, n)
         list_out = StreamSink(dut, "list_o", words_layout(CONFIG), b, n)
-        for name in ("clear", "dump", "load", "start", "learning", "more"):
+        for name in ("clear", "dump", "load", "start", "learning", "more", "swap", "halve", "limit", "worth"):
             getattr(dut, name).value = 0
         await start(dut)
         await until(dut, lambda: int(dut.busy.value) == 0, "sweep after reset")
@@ -243,7 +243,20 @@ async def tracker_equals_golden(dut):
                     words.put(beats_of(hot.reshape(-1).tolist()))
                 await RisingEdge(dut.clk)
 
+        async def swap(limit, worth, halve, out=list_out):
+            out.got.clear()
+            dut.limit.value, dut.worth.value, dut.halve.value = limit, worth, int(halve)
+            await pulse(dut, swap=1)
+            await until(dut, lambda: int(dut.busy.value) == 0, "swap")
+            delta, left = tracker.swap(limit, worth, halve)
+            await until(dut, lambda: sum(g.count for g in out.got) >= delta.size, "delta list")
+            got = np.array([w for g in out.got for w in words_of(g)], np.uint32).reshape(-1, 5)
+            assert np.array_equal(got, delta)
+            assert (int(dut.changed.value), int(dut.left.value)) == (len(delta), left)
+            return len(delta), left
+
         assert (await dump() == EMPTY_SLOT).all()
+        changes = []
         for round_ in range(3):
             samples = random_samples(model, count, 10 * n + round_)
             rows = samples[:, model.payload_words :]
@@ -264,6 +277,9 @@ async def tracker_equals_golden(dut):
                 accesses, hot = learn(model, tracker, rows)
                 assert int(dut.hits.value) == hot - (accesses - tracked.sum())
                 assert np.array_equal(await dump(), tracker.dump())
+                for limit, worth, halve in ((5, 0, False), (30, 6, True), (1000, 0, False)) if CONFIG.shadow else ():
+                    changes.append(await swap(limit, worth, halve))
+                    assert np.array_equal(await dump(), tracker.dump())
                 continue
             keys = tracker.keys.pack(np.broadcast_to(tables, rows.shape), np.where(tracked, rows, 0))
             slots = np.where(tracked, tracker.lookup(keys.reshape(-1)).reshape(rows.shape), -1)
@@ -280,7 +296,10 @@ async def tracker_equals_golden(dut):
             assert np.array_equal(await dump(), tracker.dump()), "a lookup must change nothing"
 
         if count > 40 and CONFIG.rehearses:
-            assert tracker.rehearsal.level == 2, "too few misses for weights to differ"
+            assert tracker.rehearsal.level >= 2 - CONFIG.shadow, "too few misses for weights to differ"
+        if CONFIG.shadow:
+            assert changes[0][0] == 5 and changes[0][1] > 0, "the limit kept some back"
+            assert any(changed and not left for changed, left in changes)
         # LOAD: a bad list changes nothing, a good one everything.
         good = tracker.place(KEYS.pack(2, np.arange(100)))
         contents = tracker.dump()

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hotline_rtl.access_decoder import AccessDecoder
 from hotline_rtl.axi import Axi4ReadSignature, Axi4Signature, Axi4WriteSignature
 from hotline_rtl.burst_cutter import BurstCutter
-from hotline_rtl.classifier import Classifier
+from hotline_rtl.classifier import Classifier, port_layout
 from hotline_rtl.cold_resolver import ColdResolver
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.counters import Counters
@@ -133,6 +133,8 @@ class Tracker(wiring.Component):
             "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(beat_layout(config))),
             "starting": Out(1), "list_i": In(stream.Signature(words_layout(config))),
             "list_o": Out(stream.Signature(words_layout(config))),
+            "swap": In(1), "halve": In(1), "limit": In(32), "worth": In(16),
+            "changed": Out(config.slot_bits + 1), "left": Out(config.slot_bits + 1),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -143,10 +145,14 @@ class Tracker(wiring.Component):
         wiring.connect(m, classifier.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.list_i), hot_list.i)
         wiring.connect(m, hot_list.o, wiring.flipped(self.list_o))
-        for name in ("valid", "op", "set", "line"):
-            m.d.comb += getattr(classifier, f"port_{name}").eq(getattr(hot_list, f"port_{name}"))
+        for name, (_, comes) in port_layout(self.config).items():
+            ours, theirs = getattr(classifier, f"port_{name}"), getattr(hot_list, f"port_{name}")
+            m.d.comb += ours.eq(theirs) if comes else theirs.eq(ours)
+        if self.config.shadow:
+            for name in ("swap", "halve", "limit", "worth"):
+                m.d.comb += getattr(hot_list, name).eq(getattr(self, name))
+            m.d.comb += [self.changed.eq(hot_list.changed), self.left.eq(hot_list.left)]
         m.d.comb += [
-            hot_list.port_r_line.eq(classifier.port_r_line),
             hot_list.reader_start.ready.eq(1),
             self.starting.eq(hot_list.reader_start.valid),
             classifier.start.eq(self.start),

@@ -1,0 +1,106 @@
+"""A hot set that follows the data: SWAP in the whole accelerator, on the command line, and what it is good for."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hotline_sim.cosim import CosimTransport
+from hotline_sim.job import Relearn, prepare
+from hotline_sim.relearn_study import AFRESH, FROZEN, study
+from hotline_sim.traces import open_trace
+
+from .conftest import HOSTILE, IDEAL, hotline, run_cosim, small_job, tiny
+
+DRIFT = "synthetic:drift,samples=1200"
+PLAN = Relearn(every=2, swap_every=4, limit=40, worth=4, halve_every=2)
+
+
+@pytest.mark.parametrize("settings, timing", [((), IDEAL), (("lanes=4", "bus_bits=128"), HOSTILE)])
+def test_rtl_equals_golden_while_the_hot_set_changes(settings, timing):
+    job = small_job(tiny("shadow=1", *settings), DRIFT, batch_size=40, resident=None, relearn=PLAN)
+    session = run_cosim(job, timing)
+    results = session.results
+    assert not results.difference
+    assert [s.batch for s in results.swaps] == list(range(4, 30, 4))
+    assert 0 < sum(s.changed for s in results.swaps) and max(s.changed for s in results.swaps) <= 40
+    assert all(s.bytes == 2 * 64 * s.changed for s in results.swaps)
+    # The deltas tell the host what each slot holds.
+    buffer = session.transport.host.buffers["hot list"]
+    hot = session.transport.host.words(buffer.address, buffer.size // 4).reshape(-1, 2).copy()
+    for output, swap in zip(
+        [o for o in session.outputs if len(o.delta)], [s for s in results.swaps if s.changed], strict=True
+    ):
+        assert (output.batch, len(output.delta)) == (swap.batch, swap.changed)
+        assert np.array_equal(hot[output.delta[:, 0]], output.delta[:, 1:3])
+        hot[output.delta[:, 0]] = output.delta[:, 3:]
+    assert np.array_equal(hot, session.golden.tracker.dump())
+
+
+def test_a_shadow_that_is_never_swapped_splits_as_one_set_does():
+    """The first SWAP takes all of it over; after that the two configurations give the same bytes."""
+    plain, shadow = (small_job(tiny(f"shadow={n}")) for n in (0, 1))
+    a, b = run_cosim(plain).outputs, run_cosim(shadow).outputs
+    for one, other in zip(a, b, strict=True):
+        assert np.array_equal(one.popular, other.popular) and np.array_equal(one.non_popular, other.non_popular)
+
+
+def test_relearning_without_a_shadow_is_refused():
+    with pytest.raises(ValueError, match="set shadow=1"):
+        prepare(open_trace(DRIFT), tiny(), batch_size=40, relearn=PLAN)
+    job = small_job(tiny("shadow=1"))
+    command = job.swap(False)
+    fresh = small_job(tiny())
+    with CosimTransport(fresh.config, fresh.host, fresh.device) as transport:
+        from hotline_sim.driver import Driver
+
+        buffers = transport.host.buffers
+        driver = Driver(transport, fresh.config, (buffers["command ring"], buffers["completion ring"]))
+        with pytest.raises(ValueError, match="no shadow; set shadow=1"):
+            driver.check(command)
+    with pytest.raises(ValueError, match="at least 1"):
+        Relearn(every=0)
+
+
+def test_relearning_on_the_command_line(tmp_path):
+    common = [
+        "--preset",
+        "tiny",
+        "--set",
+        "working_rows=2048",
+        "--trace",
+        DRIFT,
+        "--batch-size",
+        40,
+        "--resident",
+        "none",
+    ]
+    done = hotline("run", *common, "--relearn", 2, "--swap-every", 10, "--swap-limit", 30, "--json", tmp_path / "n.json",
+                   "--out", tmp_path / "out")  # fmt: skip
+    assert "swaps" in done.stdout and "RTL == golden" in done.stdout
+    numbers = json.loads((tmp_path / "n.json").read_text())
+    assert [s["batch"] for s in numbers["swaps"]] == [10, 20] and len(numbers["popular_shares"]) == 30
+    assert numbers["configuration"]["shadow"] == 1
+    with np.load(tmp_path / "out" / "micro_batches" / "000010.npz") as archive:
+        assert archive["delta"].shape == (numbers["swaps"][0]["changed"], 5)
+    refused = hotline("train", tmp_path / "out", check=2)
+    assert "without --relearn" in refused.stderr
+
+
+def test_popular_share_recovers_after_a_drift():
+    found = study("synthetic:drift,samples=64000", 4096, 256, Relearn(every=4, swap_every=8), caps=(None, 64))
+    assert found.recovered["no cap"] >= 0.95 > 0.2 > found.recovered[FROZEN]
+    capped = found.curve("at most 64 slots")
+    assert max(capped.changed) <= 64 and capped.bytes[1] == 128 * capped.changed[1]
+    assert len(capped.share) == len(found.curve(AFRESH).share)
+
+
+def test_bench_relearn_prints_writes_and_draws(tmp_path):
+    done = hotline("bench", "relearn", "--trace", "synthetic:drift,samples=20000", "--entries", 1024,
+                   "--json", tmp_path / "r.json", "--plot", tmp_path / "r.svg")  # fmt: skip
+    assert "trained afresh" in done.stdout and "at most 64 slots" in done.stdout
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert {"name", "share", "changed", "bytes"} == set(found["curves"][0])
+    assert "<svg" in (tmp_path / "r.svg").read_text()
+    refused = hotline("bench", "relearn", "--trace", "synthetic:drift,samples=2000", check=2)
+    assert "too few for swaps" in refused.stderr
