@@ -178,18 +178,19 @@ class Gather(wiring.Component):
         wiring.connect(m, feed.o, writer.i)
         m.d.comb += [writer.clear.eq(self.start), writer.row_bytes.eq(self.model.row_bytes)]
 
-        # Two stages on the way: a row's info is read; its destination is computed.
+        # Two stages on the way: a row's info is read; its destination is computed. With the FIFO's two cycles, and one
+        # to leave, it takes more than 5 rows on the way for a row of one beat each cycle.
         departing = data.StructLayout({
             "slot": slot_bits, "address": config.address_bits, "destination": config.address_bits,
         })  # fmt: skip
-        m.submodules.departing = departures = StreamFifo(departing, 4)
+        m.submodules.departing = departures = StreamFifo(departing, 8)
         d1_valid, d2_valid = Signal(), Signal()
         d1_slot = Signal(slot_bits)
         d2 = Signal(departing)
         row_info = data.View(info, info_ram.r_data)
         look = Signal()
         m.d.comb += [
-            look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid < 4)),
+            look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid < 8)),
             complete.o.ready.eq(look),
             info_ram.r_en.eq(look),
             info_ram.r_addr.eq(complete.o.p.slot),

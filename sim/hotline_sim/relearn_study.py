@@ -138,19 +138,19 @@ def draw(found: RelearnStudy, path) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(3, 1, figsize=(9, 9), sharex=True, layout="constrained")
-    for c in found.curves:
+    for n, c in enumerate(found.curves):
         at = found.first + np.arange(len(c.share)) * found.interval
-        style = {FROZEN: ":", AFRESH: "--"}.get(c.name, "-")
-        panels[0].plot(at, c.share, style, label=c.name)
+        line = {"color": f"C{n}", "linestyle": {FROZEN: ":", AFRESH: "--"}.get(c.name, "-"), "label": c.name}
+        panels[0].plot(at, c.share, **line)
         if c.changed:
-            panels[1].plot(at[1:], c.changed[1:], style, label=c.name)
-            panels[2].plot(at[1:], np.array(c.bytes[1:]) / 1024, style, label=c.name)
+            panels[1].plot(at[1:], c.changed[1:], **line)
+            panels[2].plot(at[1:], np.array(c.bytes[1:]) / 1024, **line)
     for panel, label in zip(
         panels, ("popular share", "slots changed by a swap", "KiB of rows moved by a swap"), strict=True
     ):
         panel.set_ylabel(label)
         panel.set_ylim(bottom=0)
-        panel.legend(fontsize=8)
+    panels[0].legend(fontsize=8, ncols=3)
     panels[2].set_xlabel(f"mini-batch of {found.batch} samples")
     figure.suptitle(f"{short_name(found.trace)}, {found.entries:,} entries")
     figure.savefig(path, dpi=100)

@@ -252,7 +252,7 @@ def cases(real: str | None) -> dict[str, list[Case]]:
                 )
             )
         found["default policy"].append(
-            Case(f"8 lanes, default policy, {label}", spec, "ecp5", (*LARGE_TRACKER, "lanes=8", "lane_filter=32"),
+            Case(f"8 lanes, default, {label}", spec, "ecp5", (*LARGE_TRACKER, "lanes=8", "lane_filter=32"),
                  learn=1.0, resident=None)
         )  # fmt: skip
     for label, spec in logs.items():
@@ -278,16 +278,18 @@ def report(measured: dict[str, list[Measured]]) -> tuple[list, dict]:
     """Tables for people and the numbers for scripts."""
     from rich.table import Table
 
-    lanes = Table("case", "SPLIT: accesses per lane-cycle", "LEARN: the same", "answered by filters",
-                  "stalls: banks", "input", "output", title="Classification")  # fmt: skip
+    lanes = Table("case", "SPLIT", "LEARN", "filters", "banks", "input", "output", title="Classification",
+                  caption="SPLIT, LEARN: accesses per lane-cycle; filters: accesses that lanes answered themselves; "
+                          "then lane-cycles of SPLIT lost, by cause")  # fmt: skip
     for m in [m for ms in measured.values() for m in ms]:
         c, cycles = m.split, max(1, m.split["lane_cycles"])
         total = max(1, c["tracker_requests"] + c["filtered_accesses"])
         lanes.add_row(m.case.name, f"{m.accesses_per_lane_cycle:.3f}", f"{m.learn_accesses_per_lane_cycle:.3f}",
                       f"{c['filtered_accesses'] / total:.1%}",
                       *(f"{c[f'stall_{name}'] / cycles:.1%}" for name in ("banks", "input", "output")))  # fmt: skip
-    split = Table("case", "mini-batch", "popular", "cycles / bound", "binding", "queued: cycles / bound",
-                  "lanes idle between mini-batches", "learning's share of cycles", title="Whole SPLITs")  # fmt: skip
+    split = Table("case", "batch", "popular", "/ bound", "binds", "queued", "idle", "learn", title="Whole SPLITs",
+                  caption="/ bound: cycles / bound of SPLITs one by one; queued: of SPLITs back to back; idle: lanes between "
+                          "mini-batches; learn: learning's share of all cycles")  # fmt: skip
     for m in [m for ms in measured.values() for m in ms]:
         split.add_row(m.case.name, f"{m.case.batch_size:,}", f"{m.popular_share:.1%}", f"{m.cycles_over_bound:.3f}", m.binding,
                       f"{m.queued_over_bound:.3f}", f"{m.idle_share:.1%}", f"{m.learn_share:.1%}")  # fmt: skip
