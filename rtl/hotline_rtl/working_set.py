@@ -34,7 +34,7 @@ class WorkingSet(wiring.Component):
     clear : In(1)
         Begins a new working set; nothing is inside.
     ready : Out(1)
-        Not sweeping.
+        Not sweeping; probes wait while it does.
     limit : In
         The most keys that the set may hold, at most ``working_rows``.
     probes : In(stream of probe_layout)
@@ -77,10 +77,11 @@ class WorkingSet(wiring.Component):
             "entries": data.ArrayLayout(entry, BUCKET_ENTRIES),
         })  # fmt: skip
         m.submodules.ram = ram = Ram(bucket.size, buckets)
+        sweeping = Signal(init=1)
 
         m.d.comb += [
-            hash_.i.valid.eq(self.probes.valid),
-            self.probes.ready.eq(hash_.i.ready),
+            hash_.i.valid.eq(self.probes.valid & ~sweeping),
+            self.probes.ready.eq(hash_.i.ready & ~sweeping),
             hash_.i.p.keys[0].eq(self.probes.p.key),
             hash_.i.p.extra.eq(Cat(self.probes.p.sample, self.probes.p.key)),
         ]
@@ -152,7 +153,6 @@ class WorkingSet(wiring.Component):
 
         # Emptying: a new epoch; a sweep when the epochs have run out.
         sweep = Signal(bucket_bits)
-        sweeping = Signal(init=1)
         m.d.comb += [
             self.ready.eq(~sweeping),
             self.busy.eq(hash_.busy | s1_valid | self.numbers.valid),

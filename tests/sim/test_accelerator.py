@@ -36,6 +36,16 @@ def test_rtl_equals_golden_for_any_lanes_and_bus_width(lanes, bus, spec, changes
     assert session.results.samples == job.trace.samples
 
 
+def test_the_working_set_is_swept_when_its_epochs_run_out():
+    """Every 255 mini-batches; a sweep takes longer than most of them here."""
+    job = small_job(
+        tiny("lanes=2", "bus_bits=128", "working_rows=8192"), "synthetic:samples=8400", batch_size=32, resident=None
+    )
+    assert job.batches > 255
+    session = run_cosim(job)
+    assert not session.results.difference and session.results.batches == job.batches
+
+
 @pytest.mark.parametrize("lanes, bus", WIDTHS)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_hostile_memories_change_no_byte(lanes, bus, seed):
