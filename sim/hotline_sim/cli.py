@@ -488,13 +488,15 @@ def version() -> None:
 
 def main() -> None:
     """Runs the command line; what a user can mend ends in one line and exit code 2."""
+    from rich.markup import escape
+
     from .driver import CommandError, DriverError
     from .toolchain import ToolError
 
     try:
         app()
     except (ValueError, OSError, ToolError, DriverError, CommandError) as e:
-        err.print(f"[bold red]hotline:[/] {e}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]hotline:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
         sys.exit(UNUSABLE)
 
 

@@ -52,7 +52,10 @@ def compiler() -> Callable[[Callable], Callable]:
     try:
         import numba
     except ImportError:
-        raise StudyError("this needs Numba: pip install 'hotline-accelerator[study]'") from None
+        raise StudyError(
+            "this needs Numba: pip install 'hotline-accelerator[study]', or in a checkout "
+            "`.venv/bin/pip install -c constraints.txt -e '.[study]'`"
+        ) from None
     return numba.njit
 
 
