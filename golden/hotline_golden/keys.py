@@ -28,6 +28,14 @@ def splitmix64(state: int) -> int:
     return z ^ (z >> 31)
 
 
+def mix64(z: np.ndarray) -> np.ndarray:
+    """:func:`splitmix64` of uint64 arrays."""
+    z = z + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
 @dataclass(frozen=True)
 class KeySpace:
     """The keys of one configuration: field widths in bits, and the permutation's seed."""

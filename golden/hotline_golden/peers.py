@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .keys import mix64
+
 #: Slots of a bucket of HotSketch.
 BUCKET_SLOTS = 4
 
@@ -21,7 +23,7 @@ def hot_sketch(keys: np.ndarray, slots: int, entries: int, compile: Callable = l
     buckets = max(1, slots // BUCKET_SLOTS)
     held = np.full((buckets, BUCKET_SLOTS), -1, np.int64)
     counts = np.zeros((buckets, BUCKET_SLOTS), np.int64)
-    where = (_mix(keys) % np.uint64(buckets)).astype(np.int64)
+    where = (mix64(keys.astype(np.uint64)) % np.uint64(buckets)).astype(np.int64)
     compile(_space_saving)(held, counts, where, keys)
     order = np.argsort(-counts, axis=None, kind="stable")[:entries]
     hot = held.reshape(-1)[order]
@@ -42,14 +44,6 @@ def _space_saving(held, counts, where, keys):
             slot = least
             held[b, slot] = keys[n]
         counts[b, slot] += 1
-
-
-def _mix(keys: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function."""
-    z = keys.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def look_ahead(ids: np.ndarray, distinct: int, hot: np.ndarray, entries: int, batch: int,

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from . import VERSION
 from .access_decoder import AccessDecoder
 from .axi import Axi4LiteSignature, Axi4Signature
-from .classifier import Classifier, port_layout
+from .classifier import Classifier, connect_port
 from .cold_resolver import ColdResolver
 from .command_processor import CommandProcessor
 from .config import AcceleratorConfig
@@ -28,6 +28,7 @@ from .rings import CommandRing, CompletionRing
 from .scatter import Scatter
 from .stream_reader import StreamReader
 from .stream_writer import StreamWriter
+from .words import is_one_of
 from .working_set import WorkingSet
 from .write_master import WriteMaster
 
@@ -121,9 +122,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, working_set.keys, gather.keys)
         wiring.connect(m, gather.key_words, keys_writer.i)
         wiring.connect(m, hot_list.o, hot_list_writer.i)
-        for name, (_, comes) in port_layout(config).items():
-            ours, theirs = getattr(classifier, f"port_{name}"), getattr(hot_list, f"port_{name}")
-            m.d.comb += ours.eq(theirs) if comes else theirs.eq(ours)
+        connect_port(m, config, hot_list, classifier)
 
         # The model, from the registers to whoever needs it.
         for block in (decoder, gather, scatter):
@@ -132,7 +131,7 @@ class Accelerator(wiring.Component):
 
         # A command begins.
         def begins(*opcodes: Opcode):
-            return processor.run & Cat(command.opcode == opcode for opcode in opcodes).any()
+            return processor.run & is_one_of(command.opcode, *opcodes)
 
         split_begins = begins(Opcode.SPLIT)
         batch_begins = begins(Opcode.LEARN, Opcode.SPLIT)
@@ -243,8 +242,8 @@ class Accelerator(wiring.Component):
         ]  # fmt: skip
 
         # What went wrong: the first cause of each list.
-        is_batch = Cat(command.opcode == Opcode.LEARN, command.opcode == Opcode.SPLIT).any()
-        is_dump = (command.opcode == Opcode.DUMP) | (command.opcode == Opcode.SWAP)
+        is_batch = is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT)
+        writes_list = is_one_of(command.opcode, Opcode.DUMP, Opcode.SWAP)
         is_scatter = command.opcode == Opcode.SCATTER
         reads = is_batch | (command.opcode == Opcode.LOAD)
         causes = {
@@ -252,7 +251,7 @@ class Accelerator(wiring.Component):
                 (reads & reader.error, Status.READ_ERROR, 0, 0, reader.error_address),
                 (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0),
                 ((command.opcode == Opcode.LOAD) & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
-                (is_dump & hot_list_writer.error, Status.WRITE_ERROR, 0, 0, hot_list_writer.error_address),
+                (writes_list & hot_list_writer.error, Status.WRITE_ERROR, 0, 0, hot_list_writer.error_address),
                 (is_scatter & scatter.read_error, Status.READ_ERROR, 0, 0, scatter.error_address),
                 (is_scatter & scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0),
                 (is_scatter & scatter.write_error, Status.WRITE_ERROR, 0, 0, scatter.error_address),

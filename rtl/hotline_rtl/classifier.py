@@ -21,8 +21,8 @@ from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
 from .rehearsal import Rehearsal
-from .tracker import BANK_LATENCY, BankOp, TrackerBank, hot_line_layout, is_one_of, line_layout, sweep_bits
-from .words import count_ones
+from .tracker import BANK_LATENCY, BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
+from .words import count_ones, is_one_of
 
 
 def port_set_bits(config: AcceleratorConfig) -> int:
@@ -39,6 +39,13 @@ def port_layout(config: AcceleratorConfig) -> dict:
     if config.shadow:
         port |= {"tag": (config.tag_bits, True), "r_hot_line": (hot_line_layout(config), False), "r_hit": (1, False)}
     return port
+
+
+def connect_port(m: Module, config: AcceleratorConfig, engine, classifier) -> None:
+    """Connects the hot-list ``engine``'s port to the ``classifier``'s."""
+    for name, (_, comes) in port_layout(config).items():
+        ours, theirs = getattr(classifier, f"port_{name}"), getattr(engine, f"port_{name}")
+        m.d.comb += ours.eq(theirs) if comes else theirs.eq(ours)
 
 
 class Classifier(wiring.Component):

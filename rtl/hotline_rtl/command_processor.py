@@ -15,6 +15,7 @@ from amaranth.utils import ceil_log2
 
 from .config import BUFFER_ALIGNMENT, AcceleratorConfig
 from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
+from .words import is_one_of
 
 
 class CommandProcessor(wiring.Component):
@@ -215,7 +216,7 @@ class CommandProcessor(wiring.Component):
 
 def one_of(command, *opcodes: Opcode):
     """Whether the command's opcode is among ``opcodes``."""
-    return Cat(command.opcode == opcode for opcode in opcodes).any()
+    return is_one_of(command.opcode, *opcodes)
 
 
 def pack(m: Module, layout: data.StructLayout, fields: dict):

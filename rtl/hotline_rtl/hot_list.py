@@ -22,6 +22,14 @@ from .tracker import BANK_LATENCY, BankOp, hot_line_layout, line_layout, sweep_b
 from .word_queue import WordQueue
 
 
+def wait_for_bank(m: Module, waited: Signal, then: str) -> None:
+    """In a state after the one of a request: goes on to ``then`` in the cycle of the bank's response."""
+    m.d.sync += waited.eq(waited + 1)
+    with m.If(waited == BANK_LATENCY - 2):
+        m.d.sync += waited.eq(0)
+        m.next = then
+
+
 class HotList(wiring.Component):
     """Members
     -------
@@ -181,10 +189,7 @@ class HotList(wiring.Component):
                 ]
                 m.next = "DUMP_WAIT"
             with m.State("DUMP_WAIT"):
-                m.d.sync += waited.eq(waited + 1)
-                with m.If(waited == BANK_LATENCY - 2):
-                    m.d.sync += waited.eq(0)
-                    m.next = "DUMP_LINE"
+                wait_for_bank(m, waited, "DUMP_LINE")
             with m.State("DUMP_LINE"):
                 m.d.sync += line.eq(self.port_r_line)
                 if config.shadow:
@@ -245,11 +250,21 @@ class HotList(wiring.Component):
 
             if config.shadow:
                 self._swap(
-                    m, number, way, line, cursor, sweep, in_tag, in_entry, inverse.i, index ^ own_twist(in_tag)
+                    m,
+                    number,
+                    way,
+                    line,
+                    cursor,
+                    sweep,
+                    waited,
+                    in_tag,
+                    in_entry,
+                    inverse.i,
+                    index ^ own_twist(in_tag),
                 )
         return m
 
-    def _swap(self, m: Module, number, way, line, cursor, sweep, in_tag, in_entry, keys, own_index) -> None:
+    def _swap(self, m: Module, number, way, line, cursor, sweep, waited, in_tag, in_entry, keys, own_index) -> None:
         """The states of SWAP. Both lines of a set turn round, a way at a time; then the hot one goes back.
 
         ``in_tag``, ``in_entry`` and ``keys``: what goes to the delta list; ``own_index``: set, in array 0, of the
@@ -260,7 +275,7 @@ class HotList(wiring.Component):
         hot = Signal(hot_line_layout(config))
         entries, hot_entries = ([Cat(of[w]) for w in range(ways)] for of in (line, hot))
         kept_back, kept_at = Signal(), Signal(config.set_bits)
-        touched, waited = Signal(), Signal(range(BANK_LATENCY))
+        touched = Signal()
 
         def differs(w):
             apart = (hot[w].tag != line[w].tag) | ~hot[w].valid
@@ -274,18 +289,12 @@ class HotList(wiring.Component):
             with m.If(way == ways - 1):
                 m.next = "SWAP_WRITE"
 
-        def wait(then: str):
-            m.d.sync += waited.eq(waited + 1)
-            with m.If(waited == BANK_LATENCY - 2):
-                m.d.sync += waited.eq(0)
-                m.next = then
-
         with m.State("SWAP_READ"):
             m.d.comb += [self.port_valid.eq(1), self.port_op.eq(BankOp.READ), self.port_set.eq(number)]
             m.d.sync += [touched.eq(0), way.eq(0)]
             m.next = "SWAP_READ_WAIT"
         with m.State("SWAP_READ_WAIT"):
-            wait("SWAP_LINE")
+            wait_for_bank(m, waited, "SWAP_LINE")
         with m.State("SWAP_LINE"):
             m.d.sync += [line.eq(self.port_r_line), hot.eq(self.port_r_hot_line)]
             m.next = "SWAP_COMPARE"
@@ -304,7 +313,7 @@ class HotList(wiring.Component):
             ]  # fmt: skip
             m.next = "SWAP_FIND_WAIT"
         with m.State("SWAP_FIND_WAIT"):
-            wait("SWAP_FOUND")
+            wait_for_bank(m, waited, "SWAP_FOUND")
         with m.State("SWAP_FOUND"):
             with m.If(self.port_r_hit | (self.changed >= self.limit)):
                 m.d.sync += self.left.eq(self.left + 1)

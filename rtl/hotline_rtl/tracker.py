@@ -24,6 +24,7 @@ from .placement import cell_place, twist
 from .policies import POLICIES
 from .ram import Ram
 from .sketch import Sketch
+from .words import is_one_of
 
 #: Cycles from request to response.
 BANK_LATENCY = 3
@@ -59,10 +60,6 @@ def hot_line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
 def match_entries(line, tag: Value) -> Value:
     """One bit for each way: this entry is valid and holds ``tag``."""
     return Cat(entry.valid & (entry.tag == tag) for entry in line)
-
-
-def is_one_of(op: Value, *ops: BankOp) -> Value:
-    return Cat(op == one for one in ops).any()
 
 
 def sweep_bits(config: AcceleratorConfig) -> int:

@@ -1,6 +1,6 @@
 """Small combinational helpers, most of them on values made of words."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 
 
 def word_mask(m: Module, count: Value, words: int, bits: int = 32) -> Signal:
@@ -25,6 +25,11 @@ def shift_words(m: Module, value: Value, amount: Value, words: int, bits: int = 
 def first_set(mask: Value) -> Value:
     """One-hot: the lowest bit of ``mask`` that is set."""
     return (mask & (~mask + 1))[: len(mask)]
+
+
+def is_one_of(value: Value, *options) -> Value:
+    """Whether ``value`` is equal to any of ``options``."""
+    return Cat(value == option for option in options).any()
 
 
 def count_ones(bits) -> Value:

@@ -12,11 +12,10 @@ from hotline_golden.oracle import is_hot
 from hotline_rtl.config import PRESETS
 
 from .traces import Trace
-from .tracker_study import Samples, make_tracker, train
+from .tracker_study import MAIN_WAYS, Samples, make_tracker, train
 
 #: Sizes tried: 1,024 entries to what the largest preset has.
 LARGEST = PRESETS["alveo"].tracker_entries
-WAYS = 8
 #: The curve bends where twice the entries give less than this more of the samples.
 BEND = 0.02
 #: It pays with at least this popular share and this factor of bytes; below the others it does not.
@@ -57,11 +56,6 @@ class Advice:
     def best(self) -> Option:
         return self.options[self.chosen]
 
-    @property
-    def saved(self) -> float:
-        """How many times fewer bytes than merged gathering."""
-        return self.merged_bytes / self.best.bytes
-
 
 def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024) -> Advice:
     """Raises ValueError where device memory cannot hold the smallest tracker's rows."""
@@ -81,7 +75,7 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
     options = []
     entries = 1024
     while entries <= min(room, LARGEST):
-        tracker = make_tracker(samples.space, "sample_aware", entries, WAYS)
+        tracker = make_tracker(samples.space, "sample_aware", entries, MAIN_WAYS)
         train(samples, tracker, follow=False)
         hot = is_hot(later, samples.distinct, samples.hot_ids(tracker))
         working = sum(np.unique(later[b][~hot[b]]).size for b in batches) / len(later)

@@ -47,6 +47,10 @@ JsonOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--json", help="Also write the numbers of the table to this file."),
 ]
+PlotOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
+]
 
 
 def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
@@ -329,10 +333,7 @@ def bench_tracker(
         Optional[list[int]],  # noqa: UP045
         typer.Option("--entries", min=256, help="A tracker size (may be repeated); without it, 1,024 to 262,144."),
     ] = None,
-    plot: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
-    ] = None,
+    plot: PlotOption = None,
     json_file: JsonOption = None,
 ) -> None:  # fmt: skip
     """Compare replacement policies: popular samples, by tracker size, ways, and with or without resident tables.
@@ -382,10 +383,7 @@ def bench_relearn(
     swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 8,
     swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 4,
     halve_every: Annotated[int, typer.Option("--halve-every", min=0, help="Swaps between two halvings; 0: none.")] = 8,
-    plot: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
-    ] = None,
+    plot: PlotOption = None,
     json_file: JsonOption = None,
 ) -> None:  # fmt: skip
     """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hotline_golden.keys import KeySpace
+from hotline_golden.keys import KeySpace, mix64
 from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, NO_ACCESS, Command, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import MemoryImage, MemoryPlan
@@ -14,7 +14,6 @@ from hotline_rtl.config import AcceleratorConfig
 
 from .driver import RING_BYTES
 from .traces import Trace
-from .traces.criteo import mix64
 
 #: Device memory that resident rows may take together, unless a bound is given.
 RESIDENT_SHARE_BYTES = 4 << 20

@@ -13,7 +13,7 @@ from hotline_golden.oracle import is_hot
 
 from .job import Relearn
 from .traces import open_trace
-from .tracker_study import ROW_BYTES, WAYS, Samples, make_tracker, short_name
+from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, make_tracker, short_name
 
 #: Slots that one SWAP may change, in the default study.
 CAPS = (None, 1024, 256, 64)
@@ -77,10 +77,11 @@ def study(
         return float(is_hot(part, samples.distinct, samples.hot_ids(tracker)).all(axis=1).mean())
 
     def tracker_of(numbers, shadow: bool):
-        tracker = make_tracker(samples.space, "sample_aware", entries, WAYS[1], shadow=shadow)
+        tracker = make_tracker(samples.space, "sample_aware", entries, MAIN_WAYS, shadow=shadow)
         for number in numbers:
             learn(tracker, number)
-        tracker.swap(entries) if shadow else None
+        if shadow:
+            tracker.swap(entries)
         return tracker
 
     names = {cap: "no cap" if cap is None else f"at most {cap:,} slots" for cap in caps}

@@ -15,20 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hotline_golden.keys import mix64
+
 from .shapes import CRITEO_KAGGLE_ROWS
 from .trace import Trace, TraceError
 
 INTEGERS = 13
 CATEGORICALS = 26
 EMPTY = 0xFFFF_FFFF_FFFF_FFFF
-
-
-def mix64(z: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function on uint64 arrays."""
-    z = z + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def read_criteo(path: Path, *, rule: str = "hash", seed: int = 1, table_rows: list[int] | None = None,

@@ -13,7 +13,8 @@ dense feature and a hashed weight for each (table, row).
 
 import numpy as np
 
-from .criteo import mix64
+from hotline_golden.keys import mix64
+
 from .shapes import SHAPES, Shape
 from .trace import Trace, TraceError
 

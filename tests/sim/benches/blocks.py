@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from hotline_rtl.access_decoder import AccessDecoder
 from hotline_rtl.axi import Axi4ReadSignature, Axi4Signature, Axi4WriteSignature
 from hotline_rtl.burst_cutter import BurstCutter
-from hotline_rtl.classifier import Classifier, port_layout
+from hotline_rtl.classifier import Classifier, connect_port
 from hotline_rtl.cold_resolver import ColdResolver
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.counters import Counters
@@ -145,9 +145,7 @@ class Tracker(wiring.Component):
         wiring.connect(m, classifier.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.list_i), hot_list.i)
         wiring.connect(m, hot_list.o, wiring.flipped(self.list_o))
-        for name, (_, comes) in port_layout(self.config).items():
-            ours, theirs = getattr(classifier, f"port_{name}"), getattr(hot_list, f"port_{name}")
-            m.d.comb += ours.eq(theirs) if comes else theirs.eq(ours)
+        connect_port(m, self.config, hot_list, classifier)
         if self.config.shadow:
             for name in ("swap", "halve", "limit", "worth"):
                 m.d.comb += getattr(hot_list, name).eq(getattr(self, name))
