@@ -2,8 +2,11 @@
 
 import ctypes
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.config import AcceleratorConfig
@@ -151,3 +154,12 @@ class CosimTransport:
 
 #: What makes a transport from (config, host image, device image); engines differ in this only.
 TransportFactory = Callable[[AcceleratorConfig, MemoryImage, MemoryImage], CosimTransport]
+
+
+def clock_rate(config: AcceleratorConfig, cycles: int = 400_000) -> float:
+    """Cycles a second of the Verilated model alone: idle, no commands, memories that are asked for nothing."""
+    images = [MemoryImage(base, np.zeros(4096, np.uint8)) for base in (0, 1 << 31)]
+    with CosimTransport(config, *images) as transport:
+        started = time.perf_counter()
+        transport.library.cosim_run(transport.handle, cycles)
+        return cycles / (time.perf_counter() - started)

@@ -89,8 +89,8 @@ def results_table(job: Job, results: Results) -> Table:
     return table
 
 
-def engines_table(measured: list[tuple[Job, Results]]) -> tuple[Table, dict]:
-    """Speeds of the engines, each on its own number of samples."""
+def engines_table(measured: list[tuple[Job, Results]], clock_alone: float | None = None) -> tuple[Table, dict]:
+    """Speeds of the engines, each on its own number of samples; ``clock_alone``: of the model with nothing around it."""
     table = Table("engine", "samples", "cycles", "cycles/s", "samples/s", "RTL == golden",
                   title=f"configuration {measured[0][0].config.digest()}, {measured[0][0].trace.name}")  # fmt: skip
     numbers: dict = {"samples_per_second": {}, "cycles_per_second": {}}
@@ -100,6 +100,9 @@ def engines_table(measured: list[tuple[Job, Results]]) -> tuple[Table, dict]:
                       f"{n['samples_per_second']:,.0f}", "yes" if n["golden_match"] else "no")  # fmt: skip
         for name in ("samples_per_second", "cycles_per_second"):
             numbers[name][results.engine] = n[name]
+    if clock_alone:
+        table.add_row("the clock alone", "", "", f"{clock_alone:,.0f}", "", "")
+        numbers["cycles_per_second"]["clock alone"] = clock_alone
     return table, numbers
 
 

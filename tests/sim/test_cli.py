@@ -60,7 +60,7 @@ def test_real_clicks_in_every_width(lanes, bus, resident):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_samples_on_both_engines(tmp_path):
-    hotline("bench", "engines", "--json", tmp_path / "engines.json")
+    hotline("bench", "engines", "--samples", "100000", "--cocotb-samples", "500", "--json", tmp_path / "engines.json")
     speeds = json.loads((tmp_path / "engines.json").read_text())["samples_per_second"]
     assert speeds["cosim"] > speeds["cocotb"]
 
