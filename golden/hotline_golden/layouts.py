@@ -31,6 +31,7 @@ class Opcode(IntEnum):
     SPLIT = 5
     SCATTER = 6
     SWAP = 7
+    GATHER = 8
 
 
 class Status(IntEnum):
@@ -47,6 +48,7 @@ class Status(IntEnum):
     BAD_HOT_LIST = 8
     NO_MODEL = 9
     UNSUPPORTED = 10
+    TIMEOUT = 11
 
 
 class Kind(IntEnum):

@@ -59,6 +59,7 @@ class Machine:
             Opcode.SPLIT: self._split,
             Opcode.SCATTER: self._scatter,
             Opcode.SWAP: self._swap,
+            Opcode.GATHER: self._gather,
         }
         kinds = [Kind.POPULAR, Kind.NON_POPULAR] if command.opcode == Opcode.SPLIT else [Kind.WHOLE]
         done: list[Completion] = []
@@ -183,7 +184,11 @@ class Machine:
         if records.size:
             self.device.words(address, records.size)[:] = records.reshape(-1)
 
-    def _scatter(self, command: Command):
+    def _listed_rows(self, command: Command):
+        """For each key of the command's list: its row in host memory, and the working row; views, uint32 [row words].
+
+        At a bad key the command ends: rows before it have been moved, nothing after it.
+        """
         self._check_aligned(command.working_keys, command.working_rows)
         self._check_model()
         self._check_count(command)
@@ -191,8 +196,16 @@ class Machine:
         row_words = self.model.row_bytes // 4
         for k, (table, row) in enumerate(keys.tolist()):
             if table >= len(self.model.tables) or row >= self.model.tables[table].rows:
-                # Rows before the bad key have been written; nothing after it.
                 raise Refusal(Status.ROW_OUTSIDE_TABLE, index=k)
-            source = self.device.words(command.working_rows + k * self.model.row_bytes, row_words)
-            self.host.words(self.model.row_address(table, row), row_words)[:] = source
+            host = self.host.words(self.model.row_address(table, row), row_words)
+            yield host, self.device.words(command.working_rows + k * self.model.row_bytes, row_words)
+
+    def _scatter(self, command: Command):
+        for host, working in self._listed_rows(command):
+            host[:] = working
+        yield {"working_rows": command.samples}
+
+    def _gather(self, command: Command):
+        for host, working in self._listed_rows(command):
+            working[:] = host
         yield {"working_rows": command.samples}

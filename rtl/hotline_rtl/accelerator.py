@@ -19,6 +19,7 @@ from .counters import Counters
 from .fragmenter import Fragmenter
 from .gather import Gather
 from .hot_list import HotList
+from .key_list import KeyList
 from .layouts import Opcode, Status
 from .policies import POLICIES
 from .read_master import ReadMaster
@@ -60,9 +61,10 @@ class Accelerator(wiring.Component):
         m.d.boot += reset.eq(self.rst)
 
         # The memory ports. Order of clients is order of priority.
-        m.submodules.host_read = host_read = ReadMaster(config, [1, 1, config.outstanding_rows])
+        m.submodules.gather = gather = Gather(config)
+        m.submodules.host_read = host_read = ReadMaster(config, 2, gather.mover.slot_bits)
         m.submodules.host_write = host_write = WriteMaster(config, 3)
-        m.submodules.device_read = device_read = ReadMaster(config, [1, 1])
+        m.submodules.device_read = device_read = ReadMaster(config, 2)
         m.submodules.device_write = device_write = WriteMaster(config, 4)
         for port, bus in [
             (self.m_axi_host, host_read.bus), (self.m_axi_host, host_write.bus),
@@ -92,7 +94,7 @@ class Accelerator(wiring.Component):
         m.submodules.fragmenter = fragmenter = Fragmenter(config)
         m.submodules.cold = cold = ColdResolver(config)
         m.submodules.working_set = working_set = WorkingSet(config)
-        m.submodules.gather = gather = Gather(config)
+        m.submodules.key_list = key_list = KeyList(config)
         m.submodules.scatter = scatter = Scatter(config)
         m.submodules.hot_list = hot_list = HotList(config)
         m.submodules.popular_writer = popular_writer = StreamWriter(config, config.beat_words)
@@ -101,11 +103,11 @@ class Accelerator(wiring.Component):
         m.submodules.hot_list_writer = hot_list_writer = StreamWriter(config)
 
         wiring.connect(m, reader.client, host_read.clients[1])
-        wiring.connect(m, gather.read, host_read.clients[2])
+        wiring.connect(m, gather.read, host_read.tagged)
         wiring.connect(m, scatter.write, host_write.clients[1])
         wiring.connect(m, hot_list_writer.client, host_write.clients[2])
-        wiring.connect(m, scatter.read_keys, device_read.clients[0])
-        wiring.connect(m, scatter.read_rows, device_read.clients[1])
+        wiring.connect(m, key_list.read, device_read.clients[0])
+        wiring.connect(m, scatter.read, device_read.clients[1])
         wiring.connect(m, popular_writer.client, device_write.clients[0])
         wiring.connect(m, non_popular_writer.client, device_write.clients[1])
         wiring.connect(m, keys_writer.client, device_write.clients[2])
@@ -119,7 +121,6 @@ class Accelerator(wiring.Component):
         wiring.connect(m, cold.probes, working_set.probes)
         wiring.connect(m, working_set.numbers, cold.numbers)
         wiring.connect(m, cold.o, non_popular_writer.i)
-        wiring.connect(m, working_set.keys, gather.keys)
         wiring.connect(m, gather.key_words, keys_writer.i)
         wiring.connect(m, hot_list.o, hot_list_writer.i)
         connect_port(m, config, hot_list, classifier)
@@ -128,6 +129,13 @@ class Accelerator(wiring.Component):
         for block in (decoder, gather, scatter):
             self._connect_model(m, registers, block.model)
         model = decoder.model
+
+        limit = registers.gather_limit_value
+        m.d.comb += host_read.limit.eq(
+            Mux(limit == 0, 1, Mux(limit < config.outstanding_rows, limit, config.outstanding_rows))
+        )
+        for master in (host_read, host_write, device_read, device_write):
+            m.d.comb += master.timeout.eq(registers.timeout_value)
 
         # A command begins.
         def begins(*opcodes: Opcode):
@@ -154,18 +162,41 @@ class Accelerator(wiring.Component):
             ),
             scatter.start.eq(begins(Opcode.SCATTER)),
             scatter.count.eq(command.samples),
-            scatter.keys_base.eq(command.working_keys),
-            scatter.rows_base.eq(command.working_rows),
+            scatter.base.eq(command.working_rows),
             hot_list.clear.eq(begins(Opcode.CLEAR)),
             hot_list.dump.eq(begins(Opcode.DUMP)),
             hot_list.load.eq(begins(Opcode.LOAD)),
             hot_list.address.eq(command.source),
             hot_list.reader_error.eq(reader.error),
         ]
+        # The key list serves SCATTER and GATHER.
+        lists = command.opcode == Opcode.SCATTER
+        m.d.comb += [
+            key_list.start.eq(begins(Opcode.SCATTER, Opcode.GATHER)),
+            key_list.base.eq(command.working_keys),
+            key_list.count.eq(command.samples),
+            key_list.abort.eq(Mux(lists, scatter.stop, gather.bad_key)),
+            scatter.keys.p.eq(key_list.o.p),
+            scatter.keys.valid.eq(key_list.o.valid & lists),
+            scatter.keys_busy.eq(key_list.busy),
+            scatter.keys_error.eq(key_list.error),
+        ]
+        gathers_list = processor.active & (command.opcode == Opcode.GATHER)
+        found = working_set.keys
+        m.d.comb += [
+            gather.keys.valid.eq(Mux(gathers_list, key_list.o.valid, found.valid)),
+            gather.keys.p.eq(key_list.o.p),
+            key_list.o.ready.eq(Mux(lists, scatter.keys.ready, gather.keys.ready & gathers_list)),
+            found.ready.eq(gather.keys.ready & ~gathers_list),
+        ]
+        with m.If(~gathers_list):
+            m.d.comb += [
+                gather.keys.p.key.eq(found.p.key), gather.keys.p.number.eq(found.p.number), gather.keys.p.outside.eq(0),
+            ]  # fmt: skip
         for writer, address, starts in [
             (popular_writer, command.popular, split_begins),
             (non_popular_writer, command.non_popular, split_begins),
-            (keys_writer, command.working_keys, gather.start),
+            (keys_writer, command.working_keys, gather.start & ~gathers_list),
             (hot_list_writer, command.source, begins(Opcode.DUMP, Opcode.SWAP)),
         ]:
             m.d.comb += [writer.start.eq(starts), writer.address.eq(address)]
@@ -206,6 +237,8 @@ class Accelerator(wiring.Component):
                 )
             with m.Case(Opcode.SCATTER):
                 m.d.comb += processor.front_done.eq(scatter.idle)
+            with m.Case(Opcode.GATHER):
+                m.d.comb += processor.front_done.eq(gather.idle & ~key_list.busy)
             with m.Default():
                 m.d.comb += processor.front_done.eq(~hot_list.busy & hot_list_writer.idle)
 
@@ -216,9 +249,17 @@ class Accelerator(wiring.Component):
         rows_base = Signal(config.address_bits)
         split_hands_over = processor.hand_over & (command.opcode == Opcode.SPLIT)
         m.d.comb += [
-            gather.start.eq(gather_waits & ~processor.back_split),
+            gather.start.eq((gather_waits & ~processor.back_split) | begins(Opcode.GATHER)),
             gather.base.eq(rows_base),
-            gather.count.eq(Mux(processor.back_split, back_count, working_set.count)),
+            gather.listing.eq(~gathers_list),
+            gather.active.eq(
+                gathers_list
+                | Mux(processor.back_split, ~gather.idle, processor.active & (command.opcode == Opcode.SPLIT) & ~gather_waits)
+            ),
+            gather.complete.eq(gathers_list | processor.back_split),
+            gather.count.eq(
+                Mux(gathers_list, command.samples, Mux(processor.back_split, back_count, working_set.count))
+            ),
             popular_writer.hand_over.eq(split_hands_over),
             non_popular_writer.hand_over.eq(split_hands_over),
             keys_writer.flush.eq(processor.back_split & gather.keys_done),
@@ -245,26 +286,43 @@ class Accelerator(wiring.Component):
         is_batch = is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT)
         writes_list = is_one_of(command.opcode, Opcode.DUMP, Opcode.SWAP)
         is_scatter = command.opcode == Opcode.SCATTER
+        is_gather = command.opcode == Opcode.GATHER
         reads = is_batch | (command.opcode == Opcode.LOAD)
+        lists_keys = is_scatter | is_gather
+
+        def read_failed(timeout):
+            return Mux(timeout, Status.TIMEOUT, Status.READ_ERROR)
+
+        def write_failed(timeout):
+            return Mux(timeout, Status.TIMEOUT, Status.WRITE_ERROR)
+
         causes = {
             "front": [
-                (reads & reader.error, Status.READ_ERROR, 0, 0, reader.error_address),
+                (reads & reader.error, read_failed(reader.timeout), 0, 0, reader.error_address),
                 (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0),
                 ((command.opcode == Opcode.LOAD) & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
-                (writes_list & hot_list_writer.error, Status.WRITE_ERROR, 0, 0, hot_list_writer.error_address),
-                (is_scatter & scatter.read_error, Status.READ_ERROR, 0, 0, scatter.error_address),
+                (writes_list & hot_list_writer.error, write_failed(hot_list_writer.timeout), 0, 0,
+                 hot_list_writer.error_address),
+                (lists_keys & key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
+                (is_scatter & scatter.read_error, read_failed(scatter.timeout), 0, 0, scatter.error_address),
                 (is_scatter & scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0),
-                (is_scatter & scatter.write_error, Status.WRITE_ERROR, 0, 0, scatter.error_address),
+                (is_scatter & scatter.write_error, write_failed(scatter.timeout), 0, 0, scatter.error_address),
+                (is_gather & gather.bad_key, Status.ROW_OUTSIDE_TABLE, gather.bad_index, 0, 0),
+                (is_gather & gather.read_error, read_failed(gather.timeout), gather.error_index, 0,
+                 gather.error_address),
+                (is_gather & gather.write_error, write_failed(gather.timeout), 0, 0, gather.error_address),
             ],
             "popular": [
-                (popular_writer.settled_error, Status.WRITE_ERROR, 0, 0, popular_writer.settled_address),
+                (popular_writer.settled_error, write_failed(popular_writer.settled_timeout), 0, 0,
+                 popular_writer.settled_address),
             ],
             "back": [
                 (overflow, Status.WORKING_SET_OVERFLOW, overflow_sample, 0, 0),
-                (non_popular_writer.settled_error, Status.WRITE_ERROR, 0, 0, non_popular_writer.settled_address),
-                (keys_writer.error, Status.WRITE_ERROR, 0, 0, keys_writer.error_address),
-                (gather.read_error, Status.READ_ERROR, 0, 0, gather.error_address),
-                (gather.write_error, Status.WRITE_ERROR, 0, 0, gather.error_address),
+                (non_popular_writer.settled_error, write_failed(non_popular_writer.settled_timeout), 0, 0,
+                 non_popular_writer.settled_address),
+                (keys_writer.error, write_failed(keys_writer.timeout), 0, 0, keys_writer.error_address),
+                (gather.read_error, read_failed(gather.timeout), gather.error_index, 0, gather.error_address),
+                (gather.write_error, write_failed(gather.timeout), 0, 0, gather.error_address),
             ],
         }  # fmt: skip
         for part, some in causes.items():
@@ -287,7 +345,7 @@ class Accelerator(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [processor.popular.eq(0), processor.non_popular.eq(0)]
-            with m.If(is_scatter):
+            with m.If(lists_keys):
                 m.d.comb += processor.working_rows.eq(command.samples)
 
         if config.shadow:
@@ -357,7 +415,13 @@ class Accelerator(wiring.Component):
             "stall_input": classifier.stall_input,
             "stall_output": classifier.stall_output,
             "gathered_rows": Mux(batch_ends, processor.working_rows, 0),
-            "outstanding_rows": gather.outstanding,
+            "gather_cycles": gather.active,
+            "gather_asks": gather.asks,
+            "gather_waits": gather.waits,
+            "gather_stall_keys": gather.stall_keys,
+            "gather_stall_slots": gather.stall_slots,
+            "gather_stall_port": gather.stall_port,
+            "outstanding_rows": host_read.unanswered,
             "host_read_beats": host.rvalid & host.rready,
             "host_write_beats": host.wvalid & host.wready,
             "device_read_beats": device.rvalid & device.rready,

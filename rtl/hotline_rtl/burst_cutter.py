@@ -24,7 +24,7 @@ def burst_layout(config: AcceleratorConfig, tag_bits: int) -> data.StructLayout:
 
 
 class BurstCutter(wiring.Component):
-    """Members: ``i``, a stream of transfers; ``o``, a stream of bursts, in order."""
+    """Members: ``i``, a stream of transfers; ``o``, a stream of bursts, in order; ``drop`` forgets what is inside."""
 
     def __init__(self, config: AcceleratorConfig, tag_bits: int):
         self.config = config
@@ -32,6 +32,7 @@ class BurstCutter(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(transfer_layout(config, tag_bits))),
             "o": Out(stream.Signature(burst_layout(config, tag_bits))),
+            "drop": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -72,4 +73,6 @@ class BurstCutter(wiring.Component):
                 tag.eq(self.i.p.tag),
                 self.o.valid.eq(1),
             ]
+        with m.If(self.drop):
+            m.d.sync += self.o.valid.eq(0)
         return m

@@ -189,13 +189,13 @@ class CommandProcessor(wiring.Component):
     def _check(self, m: Module, command) -> tuple[Signal, Signal]:
         """What can be seen to be wrong with a command before it begins: status and address."""
         is_split = command.opcode == Opcode.SPLIT
-        needs_model = one_of(command, Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER)
+        needs_model = one_of(command, Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER)
         buffers = [
             (one_of(command, Opcode.LEARN, Opcode.DUMP, Opcode.LOAD, Opcode.SPLIT, Opcode.SWAP), command.source),
             (is_split, command.popular),
             (is_split, command.non_popular),
-            (one_of(command, Opcode.SPLIT, Opcode.SCATTER), command.working_keys),
-            (one_of(command, Opcode.SPLIT, Opcode.SCATTER), command.working_rows),
+            (one_of(command, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER), command.working_keys),
+            (one_of(command, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER), command.working_rows),
         ]
         alignment_bits = ceil_log2(BUFFER_ALIGNMENT)
         check = Signal(8)

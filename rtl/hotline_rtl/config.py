@@ -64,7 +64,7 @@ class AcceleratorConfig:
     read_ahead_beats: int = 64
     #: Write bursts that each writer may have unanswered; a power of two.
     outstanding_writes: int = 16
-    #: Row reads of the gather engine in flight; at most 2**id_bits - 2, one AXI ID each.
+    #: Bursts of the gather engine's reads in flight, 1 to 1024; they share what AXI IDs the record reader leaves.
     outstanding_rows: int = 8
     #: Longest row, bytes: 16 to 1024, a multiple of 4.
     max_row_bytes: int = 256
@@ -82,6 +82,8 @@ class AcceleratorConfig:
     cell_arrays: ClassVar[int] = 2
     #: Cells of a word of sketch memory.
     word_cells: ClassVar[int] = 8
+    #: Rows that may be landing, or on their way out, beside those in flight.
+    turnaround: ClassVar[int] = 32
 
     def __post_init__(self):
         def need(ok: bool, name: str, what: str) -> None:
@@ -120,7 +122,7 @@ class AcceleratorConfig:
         need(0 <= self.permutation_seed < 2**32, "permutation_seed", "0 to 2**32 - 1")
         need(self.bus_bits in (64, 128, 256, 512), "bus_bits", "64, 128, 256 or 512")
         need(32 <= self.address_bits <= 64, "address_bits", "32 to 64")
-        need(2 <= self.id_bits <= 10, "id_bits", "2 to 10")
+        need(1 <= self.id_bits <= 10, "id_bits", "1 to 10")
         need(
             _is_power_of_two(self.burst_beats) and 8 <= self.burst_beats <= 256,
             "burst_beats", "a power of two from 8 to 256",
@@ -133,10 +135,7 @@ class AcceleratorConfig:
             _is_power_of_two(self.outstanding_writes) and 4 <= self.outstanding_writes <= 1024,
             "outstanding_writes", "a power of two from 4 to 1024",
         )  # fmt: skip
-        need(
-            1 <= self.outstanding_rows <= 2**self.id_bits - 2,
-            "outstanding_rows", f"1 to {2**self.id_bits - 2} (2**id_bits - 2: each row read has an ID)",
-        )  # fmt: skip
+        need(1 <= self.outstanding_rows <= 1024, "outstanding_rows", "1 to 1024")
         need(
             16 <= self.max_row_bytes <= 1024 and self.max_row_bytes % 4 == 0,
             "max_row_bytes", "a multiple of 4 from 16 to 1024",
@@ -254,6 +253,11 @@ class AcceleratorConfig:
     def row_beats(self) -> int:
         """Beats that the longest row can touch, at any word alignment."""
         return -(-(self.max_row_bytes - 4) // self.bus_bytes) + 1
+
+    @property
+    def landing_slots(self) -> int:
+        """Rows that the gather engine can hold, from being asked for to being written."""
+        return self.outstanding_rows + self.turnaround
 
     @property
     def burst_limit(self) -> int:

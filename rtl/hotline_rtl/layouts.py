@@ -29,6 +29,7 @@ class Opcode(enum.IntEnum):
     SPLIT = 5
     SCATTER = 6
     SWAP = 7
+    GATHER = 8
 
 
 class Status(enum.IntEnum):
@@ -45,6 +46,7 @@ class Status(enum.IntEnum):
     BAD_HOT_LIST = 8
     NO_MODEL = 9
     UNSUPPORTED = 10
+    TIMEOUT = 11
 
 
 class Kind(enum.IntEnum):

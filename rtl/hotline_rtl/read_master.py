@@ -1,108 +1,181 @@
-"""The AXI4 read manager: transfers of several clients in, beats out by ID.
+"""The AXI4 read manager: transfers of several clients in, beats out.
 
-A client owns a range of AXI IDs. It asks for a transfer only when it has room for all of its beats,
-so ``rready`` is always high and no client can hold up another. Beats of one ID arrive in the order
-of its transfers (IHI 0022 H, A5.3); across IDs in any order, interleaved.
-Latency: 2 cycles from a request to ``arvalid``; 1 from a data beat to the client.
+A client asks for a transfer only when it has room for all of its beats, so no client can hold up another, and
+``rready`` is high but for the few cycles in which lost answers are given up. Clients are in two groups (`read_group`):
+readers of one stream each, and at most one client with many transfers on their way, told apart by a tag. The second
+sends only while fewer than ``limit`` of its bursts are unanswered, counted at the port itself, so that a limit of N
+keeps exactly N on their way. It never holds up the others, whose addresses go first.
+Beats of a stream come in the order of its transfers, those of different tags in any order, interleaved.
+Latency: 4 cycles from a request to ``arvalid``; 3 from a data beat to the client.
 """
 
-from amaranth.hdl import Const, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .axi import BURST_INCR, RESP_OKAY, Axi4ReadSignature
-from .burst_cutter import BurstCutter, transfer_layout
+from .burst_cutter import transfer_layout
 from .config import AcceleratorConfig
-from .register_slice import RegisterSlice
+from .read_group import LOOKUP_CYCLES, ReadGroup
 
 
 class ReadClientSignature(wiring.Signature):
-    """Seen from the client; ``tag`` counts from the first ID of the client's range.
+    """Seen from the client; a stream does not use ``tag``.
 
-    ``beat_*``: a data beat of transfer ``beat_tag``; ``beat_error`` when memory answered with one.
+    ``beat_*``: a data beat of transfer ``beat_tag``, the last one if ``beat_last``. ``beat_error``: memory answered with
+    an error, or not at all (``beat_timeout``).
     """
 
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, tag_bits: int = 1):
         super().__init__({
-            "request": Out(stream.Signature(transfer_layout(config, config.id_bits))),
-            "beat_valid": In(1), "beat_data": In(config.bus_bits), "beat_tag": In(config.id_bits),
-            "beat_error": In(1),
+            "request": Out(stream.Signature(transfer_layout(config, tag_bits))),
+            "beat_valid": In(1), "beat_data": In(config.bus_bits), "beat_tag": In(tag_bits), "beat_last": In(1),
+            "beat_error": In(1), "beat_timeout": In(1),
         })  # fmt: skip
 
 
 class ReadMaster(wiring.Component):
-    """``ids`` gives the number of IDs of each client; the first client has the highest priority.
+    """``streams`` clients with one stream each, the first with the highest priority; then, if ``tag_bits``, one more.
 
     Members
     -------
     bus : Out(Axi4ReadSignature)
-    clients : In(ReadClientSignature).array(len(ids))
+    clients : In(ReadClientSignature).array(streams)
+    tagged : In(ReadClientSignature)
+        With ``tag_bits`` only.
+    limit : In(16)
+        Most bursts of the tagged client that are unanswered.
+    timeout : In(32)
+        Cycles without an answer after which what is outstanding is given up; 0: never.
+    drain : In(1), drained : Out(1)
+        While high no request is taken, and those not yet sent are forgotten; every sent one has been answered.
+    unanswered : Out
+        Bursts of the tagged client on their way.
     """
 
-    def __init__(self, config: AcceleratorConfig, ids: list[int]):
-        if sum(ids) > 1 << config.id_bits:
-            raise ValueError(f"{sum(ids)} IDs do not fit id_bits={config.id_bits}")
+    def __init__(self, config: AcceleratorConfig, streams: int, tag_bits: int = 0):
         self.config = config
-        self.ids = ids
-        super().__init__({
+        self.streams, self.tag_bits = streams, tag_bits
+        ids = 1 << config.id_bits
+        #: With too few IDs for all, the streams share one.
+        self.stream_ids = streams if streams + bool(tag_bits) <= ids else 1
+        self.tagged_ids = ids - self.stream_ids if tag_bits else 0
+        members: dict = {
             "bus": Out(Axi4ReadSignature(config.address_bits, config.bus_bits, config.id_bits)),
-            "clients": In(ReadClientSignature(config)).array(len(ids)),
-        })  # fmt: skip
+            "clients": In(ReadClientSignature(config)).array(streams),
+            "timeout": In(32), "drain": In(1), "drained": Out(1),
+        }  # fmt: skip
+        if tag_bits:
+            members |= {
+                "tagged": In(ReadClientSignature(config, tag_bits)), "limit": In(16),
+                "unanswered": Out(range(2 * config.outstanding_rows + 2)),
+            }  # fmt: skip
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.cutter = cutter = BurstCutter(self.config, self.config.id_bits)
-        bases = [sum(self.ids[:c]) for c in range(len(self.ids))]
+        config, bus = self.config, self.bus
 
-        # Arbitration: the first client that asks. Once offered, a request stays: the cutter takes it
-        # in the same cycle.
-        for c in reversed(range(len(self.ids))):
-            request = self.clients[c].request
-            with m.If(request.valid):
-                m.d.comb += [
-                    cutter.i.valid.eq(1),
-                    cutter.i.p.eq(request.p),
-                    cutter.i.p.tag.eq(request.p.tag + bases[c]),
-                ]
-        taken = Const(0, 1)
-        for c in range(len(self.ids)):
-            request = self.clients[c].request
-            m.d.comb += request.ready.eq(cutter.i.ready & ~taken)
-            taken = taken | request.valid
+        # Streams: the first that asks. With an ID for each, the owner is its number; a stream keeps to one ID.
+        stream_bits = max(1, ceil_log2(self.streams))
+        per_id = self.stream_ids == self.streams
+        stream_bursts = 2 * config.read_ahead_beats // min(config.burst_limit, config.read_ahead_beats // 2)
+        lists = 1 << ceil_log2(max(4, stream_bursts))
+        lanes = self.streams if per_id else 1
+        groups = []
+        chosen = [range(n, n + 1) if per_id else range(self.streams) for n in range(lanes)]
+        for n, members in enumerate(chosen):
+            group = ReadGroup(config, n, 1, stream_bits, lists)
+            m.submodules[f"stream_{n}"] = group
+            groups.append(group)
+            taken = 0
+            for c in members:
+                m.d.comb += self.clients[c].request.ready.eq(group.i.ready & ~taken)
+                taken = taken | self.clients[c].request.valid
+            for c in reversed(members):
+                request = self.clients[c].request
+                with m.If(request.valid):
+                    m.d.comb += [
+                        group.i.valid.eq(1),
+                        group.i.p.address.eq(request.p.address),
+                        group.i.p.words.eq(request.p.words),
+                        group.i.p.tag.eq(c),
+                    ]
+        if self.tag_bits:
+            in_flight = max(2, -(-2 * config.outstanding_rows // self.tagged_ids))
+            tagged = ReadGroup(config, self.stream_ids, self.tagged_ids, self.tag_bits, 1 << ceil_log2(max(4, in_flight)))
+            m.submodules.tagged = tagged
+            groups.append(tagged)
+            wiring.connect(m, wiring.flipped(self.tagged.request), tagged.i)
 
-        bus = self.bus
-        m.submodules.ar = ar = RegisterSlice(cutter.o.p.shape())
-        wiring.connect(m, cutter.o, ar.i)
+        # The address channel: a choice among registers, kept until it is taken.
+        count = len(groups)
+        may = Signal(count)
+        locked, locked_choice, choice = Signal(), Signal(range(count)), Signal(range(count))
+        for n, group in enumerate(groups):
+            m.d.comb += may[n].eq(group.o.valid)
+        if self.tag_bits:
+            sent = bus.arvalid & bus.arready & (bus.arid >= self.stream_ids)
+            answered = bus.rvalid & bus.rready & bus.rlast & (bus.rid >= self.stream_ids)
+            following = Signal.like(self.unanswered)
+            room = Signal()
+            m.d.comb += [
+                following.eq(self.unanswered + sent - answered),
+                may[count - 1].eq(groups[-1].o.valid & (room | locked)),
+            ]
+            m.d.sync += [self.unanswered.eq(following), room.eq(following < self.limit)]
+        m.d.comb += choice.eq(locked_choice)
+        with m.If(~locked):
+            for n in reversed(range(count)):
+                with m.If(may[n]):
+                    m.d.comb += choice.eq(n)
+        with m.Switch(choice):
+            for n, group in enumerate(groups):
+                with m.Case(n):
+                    m.d.comb += [
+                        bus.arvalid.eq(may[n]), group.o.ready.eq(bus.arready & may[n]),
+                        bus.araddr.eq(group.o.p.address), bus.arlen.eq(group.o.p.length), bus.arid.eq(group.o.p.id),
+                    ]  # fmt: skip
+        m.d.sync += [locked.eq(bus.arvalid & ~bus.arready), locked_choice.eq(choice)]
+
+        # Answers go to all groups; whose ID it is looks up whose beat it is.
+        hold = Cat(group.hold for group in groups).any()
+        r_valid, r_id, r_last, r_error = Signal(), Signal(config.id_bits), Signal(), Signal()
+        beat_data = [Signal(config.bus_bits, reset_less=True, name=f"r{n}_data") for n in range(LOOKUP_CYCLES + 1)]
         m.d.comb += [
-            bus.arvalid.eq(ar.o.valid),
-            ar.o.ready.eq(bus.arready),
-            bus.araddr.eq(ar.o.p.address),
-            bus.arlen.eq(ar.o.p.length),
-            bus.arid.eq(ar.o.p.tag),
-            bus.arsize.eq(ceil_log2(self.config.bus_bytes)),
+            bus.arsize.eq(ceil_log2(config.bus_bytes)),
             bus.arburst.eq(BURST_INCR),
             bus.arcache.eq(0b0011),
-            bus.rready.eq(1),
+            bus.rready.eq(~hold),
+            self.drained.eq(Cat(group.outstanding == 0 for group in groups).all() & ~r_valid),
         ]
-
-        r_valid = Signal()
-        r_id = Signal(self.config.id_bits)
-        r_data = Signal(self.config.bus_bits, reset_less=True)
-        r_error = Signal()
         m.d.sync += [
-            r_valid.eq(bus.rvalid),
-            r_id.eq(bus.rid),
-            r_data.eq(bus.rdata),
-            r_error.eq(bus.rresp != RESP_OKAY),
-        ]
-        for c, base in enumerate(bases):
-            client = self.clients[c]
-            mine = (r_id < base + self.ids[c]) & (r_id >= base if base else 1)
+            r_valid.eq(bus.rvalid & bus.rready), r_id.eq(bus.rid), r_last.eq(bus.rlast),
+            r_error.eq(bus.rresp != RESP_OKAY), beat_data[0].eq(bus.rdata),
+        ]  # fmt: skip
+        m.d.sync += [after.eq(before) for before, after in zip(beat_data, beat_data[1:], strict=False)]
+        for group in groups:
+            mine = (r_id >= group.base) & (r_id < group.base + group.ids)
             m.d.comb += [
-                client.beat_valid.eq(r_valid & mine),
-                client.beat_data.eq(r_data),
-                client.beat_tag.eq(r_id - base),
-                client.beat_error.eq(r_error),
+                group.r_valid.eq(r_valid & mine),
+                group.r_id.eq(r_id),
+                group.r_last.eq(r_last),
+                group.r_error.eq(r_error),
+                group.timeout.eq(self.timeout),
+                group.drop.eq(self.drain),
+            ]
+        parts = [(self.clients[c], groups[c if per_id else 0], c) for c in range(self.streams)]
+        if self.tag_bits:
+            parts.append((self.tagged, groups[-1], None))
+            m.d.comb += self.tagged.beat_tag.eq(groups[-1].beat_owner)
+        for client, group, owner in parts:
+            own = 1 if owner is None else group.beat_owner == owner
+            m.d.comb += [
+                client.beat_valid.eq(group.beat_valid & own),
+                client.beat_data.eq(beat_data[-1]),
+                client.beat_last.eq(group.beat_last),
+                client.beat_error.eq(group.beat_error),
+                client.beat_timeout.eq(group.beat_timeout),
             ]
         return m

@@ -13,23 +13,23 @@ from .model_store import STRIDE_BITS, ModelSignature
 from .ram import Ram
 
 
-def row_address_layout(config: AcceleratorConfig) -> data.StructLayout:
+def row_address_layout(config: AcceleratorConfig, extra: int) -> data.StructLayout:
     """A row's ``address``; ``bad`` when there is no such table or row."""
-    return data.StructLayout({"address": config.address_bits, "bad": 1})
+    return data.StructLayout({"address": config.address_bits, "bad": 1, "extra": extra})
 
 
 class RowAddress(wiring.Component):
-    """Members: ``model``; ``i``, a stream of {key, outside}; ``o``, a stream of row_address_layout.
+    """Members: ``model``; ``i``, a stream of {key, outside, extra}; ``o``, a stream of row_address_layout.
 
-    ``outside`` marks a key whose table or row did not fit its field.
+    ``outside`` marks a key whose table or row did not fit its field; ``extra`` bits go along.
     """
 
-    def __init__(self, config: AcceleratorConfig):
-        self.config = config
+    def __init__(self, config: AcceleratorConfig, extra: int):
+        self.config, self.extra = config, extra
         super().__init__({
             "model": In(ModelSignature(config)),
-            "i": In(stream.Signature(data.StructLayout({"key": key_layout(config), "outside": 1}))),
-            "o": Out(stream.Signature(row_address_layout(config))),
+            "i": In(stream.Signature(data.StructLayout({"key": key_layout(config), "outside": 1, "extra": extra}))),
+            "o": Out(stream.Signature(row_address_layout(config, extra))),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -60,6 +60,7 @@ class RowAddress(wiring.Component):
         s1_valid = Signal()
         s1_row = Signal(config.row_bits)
         s1_bad = Signal()
+        s1_extra, s2_extra = Signal(self.extra), Signal(self.extra)
 
         # Stage 2: the product; stage 3: the sum.
         s2_valid = Signal()
@@ -75,8 +76,9 @@ class RowAddress(wiring.Component):
                 s2_offset.eq(s1_row * descriptor.stride),
                 s2_base.eq(descriptor.base),
                 s2_bad.eq(s1_bad | (s1_row >= descriptor.rows)),
+                s1_extra.eq(self.i.p.extra), s2_extra.eq(s1_extra), self.o.p.extra.eq(s2_extra),
                 self.o.valid.eq(s2_valid),
                 self.o.p.address.eq(Mux(s2_bad, 0, s2_base + s2_offset)),
                 self.o.p.bad.eq(s2_bad),
-            ]
+            ]  # fmt: skip
         return m

@@ -27,8 +27,8 @@ class RowWriter(wiring.Component):
         The words of the rows.
     idle : Out(1)
         All rows given so far are in memory.
-    error, error_address : Out
-        A write was answered with an error since ``clear``; the address of the first.
+    error, timeout, error_address : Out
+        A write was answered with an error, or not at all, since ``clear``; the address of the first.
     client : Out(WriteClientSignature)
     """
 
@@ -38,7 +38,7 @@ class RowWriter(wiring.Component):
             "clear": In(1), "row_bytes": In(range(config.max_row_bytes + 1)),
             "rows": In(stream.Signature(config.address_bits)),
             "i": In(stream.Signature(words_layout(config))),
-            "idle": Out(1), "error": Out(1), "error_address": Out(config.address_bits),
+            "idle": Out(1), "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
             "client": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
@@ -88,7 +88,9 @@ class RowWriter(wiring.Component):
         with m.If(queue.o.valid & queue.o.ready):
             m.d.sync += done.eq(Mux(last, 0, done + take.count))
         with m.If(self.client.error & ~self.error):
-            m.d.sync += [self.error.eq(1), self.error_address.eq(self.client.error_address)]
+            m.d.sync += [
+                self.error.eq(1), self.timeout.eq(self.client.timeout), self.error_address.eq(self.client.error_address),
+            ]  # fmt: skip
         with m.If(self.clear):
             m.d.sync += self.error.eq(0)
         return m

@@ -31,8 +31,8 @@ class StreamReader(wiring.Component):
         There is a current transfer: not all of its words have been delivered, or thrown away.
     waiting : Out(1)
         A transfer waits for ``go``.
-    error, error_address : Out
-        A word of the current transfer came with an error response; the address of the first such beat.
+    error, timeout, error_address : Out
+        A word of the current transfer came with an error response, or not at all; the address of the first such beat.
         In time for whoever looks a cycle after its beat was taken; stays until the next transfer begins.
     client : Out(ReadClientSignature)
     """
@@ -45,7 +45,7 @@ class StreamReader(wiring.Component):
             }))),
             "o": Out(stream.Signature(words_layout(config))),
             "go": In(1), "abort": In(1), "busy": Out(1), "waiting": Out(1),
-            "error": Out(1), "error_address": Out(config.address_bits),
+            "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
             "client": Out(ReadClientSignature(config)),
         })  # fmt: skip
 
@@ -55,7 +55,7 @@ class StreamReader(wiring.Component):
         word_shift = ceil_log2(config.bus_words)
         depth = config.read_ahead_beats
         chunk_limit = min(config.burst_limit, depth // 2)
-        beat_layout = data.StructLayout({"data": config.bus_bits, "error": 1})
+        beat_layout = data.StructLayout({"data": config.bus_bits, "error": 1, "timeout": 1})
         m.submodules.fifo = fifo = StreamFifo(beat_layout, depth)
 
         # Asking.
@@ -73,6 +73,7 @@ class StreamReader(wiring.Component):
             fifo.i.valid.eq(self.client.beat_valid),
             fifo.i.p.data.eq(self.client.beat_data),
             fifo.i.p.error.eq(self.client.beat_error),
+            fifo.i.p.timeout.eq(self.client.beat_timeout),
             self.start.ready.eq((to_request == 0) & ~self.waiting),
         ]
         taken = fifo.o.valid & fifo.o.ready
@@ -98,7 +99,9 @@ class StreamReader(wiring.Component):
                 deliver_address.eq(deliver_address + config.bus_bytes),
             ]
             with m.If(fifo.o.p.error & ~self.error):
-                m.d.sync += [self.error.eq(1), self.error_address.eq(deliver_address)]
+                m.d.sync += [
+                    self.error.eq(1), self.timeout.eq(fifo.o.p.timeout), self.error_address.eq(deliver_address),
+                ]  # fmt: skip
         m.d.sync += aborting.eq(self.busy & (self.abort | aborting))
 
         # From one to the next.

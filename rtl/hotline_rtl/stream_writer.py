@@ -32,12 +32,12 @@ class StreamWriter(wiring.Component):
         when ``flushed`` and ``settled``.
     settled : Out(1)
         All of the previous buffer is in memory.
-    settled_error, settled_address : Out
-        A burst of the previous buffer was answered with an error; the address of the first.
+    settled_error, settled_timeout, settled_address : Out
+        A burst of the previous buffer was answered with an error, or not at all; the address of the first.
     idle : Out(1)
         All words given so far are in memory: every burst has been answered.
-    error, error_address : Out
-        A burst of this buffer was answered with an error; the address of the first.
+    error, timeout, error_address : Out
+        The same of this buffer.
     client : Out(WriteClientSignature)
     """
 
@@ -47,8 +47,8 @@ class StreamWriter(wiring.Component):
         super().__init__({
             "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
             "flushed": Out(1), "hand_over": In(1), "settled": Out(1),
-            "settled_error": Out(1), "settled_address": Out(config.address_bits),
-            "error": Out(1), "error_address": Out(config.address_bits),
+            "settled_error": Out(1), "settled_timeout": Out(1), "settled_address": Out(config.address_bits),
+            "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
             "i": In(stream.Signature(group_layout(self.in_words))),
             "client": Out(WriteClientSignature(config)),
         })  # fmt: skip
@@ -111,9 +111,14 @@ class StreamWriter(wiring.Component):
         ]
         m.d.sync += [transfers.eq(left), previous.eq(previous - (self.client.answered & of_previous))]
         with m.If(self.client.error & ~of_previous & ~self.error):
-            m.d.sync += [self.error.eq(1), self.error_address.eq(self.client.error_address)]
+            m.d.sync += [
+                self.error.eq(1), self.timeout.eq(self.client.timeout), self.error_address.eq(self.client.error_address),
+            ]  # fmt: skip
         with m.If(self.client.error & of_previous & ~self.settled_error):
-            m.d.sync += [self.settled_error.eq(1), self.settled_address.eq(self.client.error_address)]
+            m.d.sync += [
+                self.settled_error.eq(1), self.settled_timeout.eq(self.client.timeout),
+                self.settled_address.eq(self.client.error_address),
+            ]  # fmt: skip
         with m.If(self.start):
             m.d.sync += [address.eq(self.address), self.error.eq(0)]
         with m.If(self.hand_over):
@@ -121,6 +126,7 @@ class StreamWriter(wiring.Component):
             m.d.sync += [
                 previous.eq(left), transfers.eq(0), self.error.eq(0),
                 self.settled_error.eq(self.error | self.client.error),
+                self.settled_timeout.eq(Mux(new_error, self.client.timeout, self.timeout)),
                 self.settled_address.eq(Mux(new_error, self.client.error_address, self.error_address)),
             ]  # fmt: skip
         return m

@@ -28,6 +28,11 @@ def probe_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({"key": key_layout(config), "sample": 20})
 
 
+def numbered_key_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A distinct cold key and its number."""
+    return data.StructLayout({"key": key_layout(config), "number": range(config.working_rows)})
+
+
 class WorkingSet(wiring.Component):
     """Members
     -------
@@ -40,7 +45,7 @@ class WorkingSet(wiring.Component):
     probes : In(stream of probe_layout)
     numbers : Out(stream of range(working_rows))
         The number of each probe's key, in order.
-    keys : Out(stream of key_layout)
+    keys : Out(stream of numbered_key_layout)
         Each distinct key once, in order of number. There is room for all of one working set: keys hold up
         the probes only while many of an earlier set are still here.
     count : Out
@@ -57,7 +62,7 @@ class WorkingSet(wiring.Component):
             "clear": In(1), "ready": Out(1), "limit": In(range(config.working_rows + 1)),
             "probes": In(stream.Signature(probe_layout(config))),
             "numbers": Out(stream.Signature(range(config.working_rows))),
-            "keys": Out(stream.Signature(key_layout(config))),
+            "keys": Out(stream.Signature(numbered_key_layout(config))),
             "count": Out(range(config.working_rows + 1)),
             "overflow": Out(1), "overflow_sample": Out(20), "busy": Out(1),
         })  # fmt: skip
@@ -69,7 +74,7 @@ class WorkingSet(wiring.Component):
         bucket_bits = ceil_log2(buckets)
         extra = data.StructLayout({"sample": 20, "key": config.key_bits})
         m.submodules.hash = hash_ = Permutation(config, extra=extra.size)
-        m.submodules.keys = keys = StreamFifo(key_layout(config), config.working_rows)
+        m.submodules.keys = keys = StreamFifo(numbered_key_layout(config), config.working_rows)
         wiring.connect(m, keys.o, wiring.flipped(self.keys))
         entry = data.StructLayout({"key": config.key_bits, "number": range(config.working_rows)})
         bucket = data.StructLayout({
@@ -139,7 +144,7 @@ class WorkingSet(wiring.Component):
                 m.d.comb += [fresh.entries[n].key.eq(s1_extra.key), fresh.entries[n].number.eq(self.count)]
         with m.If(enter | go_on):
             m.d.sync += [written.eq(insert), written_bucket.eq(s1_bucket), written_content.eq(fresh)]
-        m.d.comb += [keys.i.valid.eq(insert), keys.i.p.eq(s1_extra.key)]
+        m.d.comb += [keys.i.valid.eq(insert), keys.i.p.key.eq(s1_extra.key), keys.i.p.number.eq(self.count)]
 
         # Stage 2: the number.
         with m.If(leave):

@@ -1,11 +1,13 @@
 """The AXI4 write manager: transfers of several clients in, bursts out, responses accounted for.
 
 A client offers a transfer when its data is at hand and does not depend on any other client, then
-the data beats of that transfer. Client ``c`` uses AXI ID ``c``.
+the data beats of that transfer. Client ``c`` uses AXI ID ``c``; with fewer IDs than clients, some share one.
+When nothing is answered for ``timeout`` cycles although all data has been sent, every unanswered burst is given up
+and counts as answered with an error; what memory still answers later is counted off and dropped.
 Latency: 2 cycles from a transfer to ``awvalid``. One beat per cycle across bursts and transfers.
 """
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -14,6 +16,7 @@ from .axi import BURST_INCR, RESP_OKAY, Axi4WriteSignature
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
+from .read_group import OWED_BITS
 from .register_slice import RegisterSlice
 
 
@@ -22,7 +25,7 @@ class WriteClientSignature(wiring.Signature):
 
     ``idle``: nothing of this client is on its way; every burst has been answered. ``answered`` marks the
     answer to a transfer's last burst; transfers are answered in order. ``error`` marks an answer that was
-    an error, for the burst at ``error_address``. Both last one cycle.
+    an error, or did not come (``timeout``), for the burst at ``error_address``. All last one cycle.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -31,7 +34,8 @@ class WriteClientSignature(wiring.Signature):
             "data": Out(stream.Signature(data.StructLayout({
                 "data": config.bus_bits, "strobe": config.bus_bytes,
             }))),
-            "idle": In(1), "answered": In(1), "error": In(1), "error_address": In(config.address_bits),
+            "idle": In(1), "answered": In(1), "error": In(1), "timeout": In(1),
+            "error_address": In(config.address_bits),
         })  # fmt: skip
 
 
@@ -42,66 +46,72 @@ class WriteMaster(wiring.Component):
     -------
     bus : Out(Axi4WriteSignature)
     clients : In(WriteClientSignature).array(count)
+    timeout : In(32)
+        Cycles without an answer after which what is unanswered is given up; 0: never.
+    drain : In(1), drained : Out(1)
+        While high no request is taken, those not yet sent are forgotten, and the data that those sent still need is
+        made up of beats that write nothing; every sent one has been answered.
     """
 
     def __init__(self, config: AcceleratorConfig, count: int):
-        if count > 1 << config.id_bits:
-            raise ValueError(f"{count} write clients do not fit id_bits={config.id_bits}")
         self.config = config
         self.count = count
         super().__init__({
             "bus": Out(Axi4WriteSignature(config.address_bits, config.bus_bits, config.id_bits)),
             "clients": In(WriteClientSignature(config)).array(count),
+            "timeout": In(32), "drain": In(1), "drained": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
+        config = self.config
+        ids = min(self.count, 1 << config.id_bits)
         client_bits = max(1, ceil_log2(self.count))
-        m.submodules.cutter = cutter = BurstCutter(self.config, client_bits)
+        m.submodules.cutter = cutter = BurstCutter(config, client_bits)
         bus, clients = self.bus, self.clients
 
-        taken = 0
+        taken = self.drain
         for c in range(self.count):
             m.d.comb += clients[c].request.ready.eq(cutter.i.ready & ~taken)
             taken = taken | clients[c].request.valid
         for c in reversed(range(self.count)):
             with m.If(clients[c].request.valid):
                 m.d.comb += [
-                    cutter.i.valid.eq(1),
+                    cutter.i.valid.eq(~self.drain),
                     cutter.i.p.address.eq(clients[c].request.p.address),
                     cutter.i.p.words.eq(clients[c].request.p.words),
                     cutter.i.p.tag.eq(c),
                 ]
 
         # A burst is issued when its address channel, the queue that orders the data, and its
-        # client's list of unanswered bursts all have room.
+        # ID's list of unanswered bursts all have room.
         m.submodules.order = order = StreamFifo(data.StructLayout({"client": client_bits, "length": 8}), 8)
         unanswered = []
-        for c in range(self.count):
-            fifo = StreamFifo(
-                data.StructLayout({"address": self.config.address_bits, "last": 1}), self.config.outstanding_writes
-            )
-            m.submodules[f"unanswered_{c}"] = fifo
+        for n in range(ids):
+            layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
+            m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes)
             unanswered.append(fifo)
-        list_room = Array(fifo.i.ready for fifo in unanswered)[cutter.o.p.tag]
+        giving_up = Signal()
+        owner = cutter.o.p.tag
+        list_room = Array(unanswered[c % ids].i.ready for c in range(self.count))[owner]
         m.submodules.aw = aw = RegisterSlice(cutter.o.p.shape())
+        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~self.drain
         issue = Signal()
         m.d.comb += [
-            issue.eq(cutter.o.valid & order.i.ready & list_room & aw.i.ready),
-            cutter.o.ready.eq(order.i.ready & list_room & aw.i.ready),
+            cutter.drop.eq(self.drain),
+            issue.eq(cutter.o.valid & may_issue),
+            cutter.o.ready.eq(may_issue),
             aw.i.valid.eq(issue),
             aw.i.p.eq(cutter.o.p),
             aw.o.ready.eq(bus.awready),
             bus.awvalid.eq(aw.o.valid),
             bus.awaddr.eq(aw.o.p.address),
             bus.awlen.eq(aw.o.p.length),
-            bus.awid.eq(aw.o.p.tag),
+            bus.awid.eq(aw.o.p.tag if ids == self.count else aw.o.p.tag[: ceil_log2(ids)]),
             order.i.valid.eq(issue),
-            order.i.p.client.eq(cutter.o.p.tag),
+            order.i.p.client.eq(owner),
             order.i.p.length.eq(cutter.o.p.length),
-        ]
-        m.d.comb += [
-            bus.awsize.eq(ceil_log2(self.config.bus_bytes)),
+            bus.awsize.eq(ceil_log2(config.bus_bytes)),
             bus.awburst.eq(BURST_INCR),
             bus.awcache.eq(0b0011),
         ]
@@ -109,18 +119,18 @@ class WriteMaster(wiring.Component):
         # Data beats in the order of the addresses.
         beat = Signal(8)
         source = Array(clients[c].data for c in range(self.count))[order.o.p.client]
-        w_layout = data.StructLayout({"data": self.config.bus_bits, "strobe": self.config.bus_bytes, "last": 1})
+        w_layout = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes, "last": 1})
         m.submodules.w = w = RegisterSlice(w_layout)
         room = w.i.ready
         move = Signal()
         last = beat == order.o.p.length
-        m.d.comb += [move.eq(order.o.valid & source.valid & room), order.o.ready.eq(move & last)]
+        m.d.comb += [move.eq(order.o.valid & (source.valid | self.drain) & room), order.o.ready.eq(move & last)]
         for c in range(self.count):
             m.d.comb += clients[c].data.ready.eq(order.o.valid & room & (order.o.p.client == c))
         m.d.comb += [
             w.i.valid.eq(move),
             w.i.p.data.eq(source.p.data),
-            w.i.p.strobe.eq(source.p.strobe),
+            w.i.p.strobe.eq(Mux(self.drain, 0, source.p.strobe)),
             w.i.p.last.eq(last),
             w.o.ready.eq(bus.wready),
             bus.wvalid.eq(w.o.valid),
@@ -131,22 +141,54 @@ class WriteMaster(wiring.Component):
         with m.If(move):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
-        # Responses. A burst is on its client's list before its last beat leaves.
-        m.d.comb += bus.bready.eq(1)
+        # Responses. A burst is on its ID's list before its last beat leaves.
         b_valid = Signal()
-        b_id = Signal(self.config.id_bits)
+        b_id = Signal(config.id_bits)
         b_error = Signal()
-        m.d.sync += [b_valid.eq(bus.bvalid), b_id.eq(bus.bid), b_error.eq(bus.bresp != RESP_OKAY)]
-        for c, fifo in enumerate(unanswered):
-            answered = b_valid & (b_id == c)
+        m.d.comb += bus.bready.eq(~giving_up)
+        m.d.sync += [b_valid.eq(bus.bvalid & bus.bready), b_id.eq(bus.bid), b_error.eq(bus.bresp != RESP_OKAY)]
+        ends = []
+        for n, fifo in enumerate(unanswered):
+            owed = Signal(OWED_BITS, name=f"owed_{n}")
+            arrived = b_valid & (b_id == n)
+            end = Signal(name=f"end_{n}")
             m.d.comb += [
-                fifo.i.valid.eq(issue & (cutter.o.p.tag == c)),
+                end.eq(fifo.o.valid & Mux(giving_up, ~b_valid, arrived & (owed == 0))),
+                fifo.i.valid.eq(issue & Cat(owner == c for c in range(n, self.count, ids)).any()),
                 fifo.i.p.address.eq(cutter.o.p.address),
                 fifo.i.p.last.eq(cutter.o.p.last),
-                fifo.o.ready.eq(answered),
-                clients[c].idle.eq((fifo.level == 0) & ~(cutter.o.valid & (cutter.o.p.tag == c))),
-                clients[c].error.eq(answered & b_error),
-                clients[c].error_address.eq(fifo.o.p.address),
-                clients[c].answered.eq(answered & fifo.o.p.last),
+                fifo.i.p.client.eq(owner),
+                fifo.o.ready.eq(end),
             ]
+            with m.If(arrived & (owed != 0)):
+                m.d.sync += owed.eq(owed - 1)
+            with m.Elif(end & giving_up):
+                m.d.sync += owed.eq(owed + 1)
+            ends.append(end)
+        for c, client in enumerate(clients):
+            fifo, end = unanswered[c % ids], ends[c % ids]
+            own = end & (fifo.o.p.client == c)
+            pending = Signal(range(config.outstanding_writes + 2), name=f"pending_{c}")
+            m.d.sync += pending.eq(pending + (issue & (owner == c)) - own)
+            m.d.comb += [
+                client.idle.eq((pending == 0) & ~(cutter.o.valid & (owner == c))),
+                client.error.eq(own & (b_error | giving_up)),
+                client.timeout.eq(giving_up),
+                client.error_address.eq(fifo.o.p.address),
+                client.answered.eq(own & fifo.o.p.last),
+            ]
+
+        # Giving up: only when no address or data is on its way, so that none can follow its burst's answer.
+        patience = Signal(32)
+        empty = Cat(fifo.level == 0 for fifo in unanswered).all()
+        sent = ~order.o.valid & (order.level == 0) & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
+        m.d.comb += self.drained.eq(empty & sent & ~b_valid)
+        with m.If(b_valid | empty | giving_up | ~sent):
+            m.d.sync += patience.eq(0)
+        with m.Else():
+            m.d.sync += patience.eq(patience + 1)
+        with m.If(giving_up):
+            m.d.sync += giving_up.eq(~empty)
+        with m.Elif((self.timeout != 0) & (patience >= self.timeout) & sent & ~issue):
+            m.d.sync += giving_up.eq(1)
         return m

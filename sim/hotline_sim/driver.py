@@ -61,6 +61,7 @@ class CommandError(RuntimeError):
             Status.BAD_COUNT: f"the number of samples or rows must be 1 to {MAX_COUNT}",
             Status.READ_ERROR: f"memory answered a read with an error at {c.address:#x}",
             Status.WRITE_ERROR: f"memory answered a write with an error at {c.address:#x}",
+            Status.TIMEOUT: f"memory did not answer at {c.address:#x} within the cycles of register `timeout`",
             Status.BAD_HOT_LIST: f"slot {c.index} holds a key that is not this set's, or holds it twice",
             Status.NO_MODEL: "load a model that fits this configuration's limits first",
             Status.UNSUPPORTED: "this version has no prefetch (capability bit `prefetch` is 0)",
@@ -148,7 +149,7 @@ class Driver:
         host, device = self.transport.host, self.transport.device
         model = self.model
         opcode = Opcode(command.opcode)
-        if opcode in (Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER):
+        if opcode in (Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER):
             if model is None:
                 raise ValueError(f"{opcode.name}: load a model first")
             if not 1 <= command.samples <= MAX_COUNT:
@@ -169,7 +170,7 @@ class Driver:
             records = command.samples * model.record_words
             spans.append((device, "popular", command.popular, records))
             spans.append((device, "non_popular", command.non_popular, records))
-        if model and opcode in (Opcode.SPLIT, Opcode.SCATTER):
+        if model and opcode in (Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER):
             rows = command.working_limit if opcode is Opcode.SPLIT else command.samples
             if opcode is Opcode.SPLIT and not 1 <= rows <= self.config.working_rows:
                 raise ValueError(f"SPLIT: working_limit must be 1 to {self.config.working_rows}, not {rows}")

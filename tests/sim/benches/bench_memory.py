@@ -16,7 +16,8 @@ from bench_common import (
 )
 from cocotb.triggers import RisingEdge
 
-from hotline_rtl.layouts import key_layout, words_layout
+from hotline_rtl.key_list import listed_key_layout
+from hotline_rtl.layouts import words_layout
 from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 
 LAYOUT = words_layout(CONFIG)
@@ -130,12 +131,13 @@ async def each_row_lands_in_its_place(dut):
             device = Memory(dut, "device", {"rows": 70 * row_bytes}, timing.with_seed(9))
             model = small_model(host.image.base + 4, row_bytes)
             device.model.allow({"rows"})
-            source = StreamSource(dut, "keys", key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
+            source = StreamSource(dut, "keys", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
             words = StreamSink(dut, "key_words", LAYOUT, "half", n)
             dut.start.value = dut.count.value = 0
+            dut.listing.value, dut.active.value, dut.complete.value = 1, 1, 1
             await start(dut)
             await drive_model(dut, model)
-            for _ in range(CONFIG.outstanding_rows + 4):
+            for _ in range(CONFIG.landing_slots + 4):
                 await RisingEdge(dut.clk)
             for count in (1, 60):
                 words.got.clear()
@@ -143,7 +145,7 @@ async def each_row_lands_in_its_place(dut):
                 keys = [(t, r.randrange(model.tables[t].rows)) for t in r.choices([1, 2, 4], k=count)]
                 dut.base.value = device.address("rows")
                 await pulse(dut, start=1)
-                source.put({"table": t, "row": row} for t, row in keys)
+                source.put({"key": {"table": t, "row": row}, "number": k} for k, (t, row) in enumerate(keys))
                 dut.count.value = count
                 await RisingEdge(dut.clk)
                 await RisingEdge(dut.clk)

@@ -13,9 +13,10 @@ from hotline_golden.split import learn, split
 from hotline_golden.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
 from hotline_rtl.crossbar import results_layout
-from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_layout
+from hotline_rtl.layouts import beat_layout, group_layout, words_layout
 from hotline_rtl.packer import row_layout
 from hotline_rtl.record_reader import record_beat_layout
+from hotline_rtl.working_set import numbered_key_layout
 from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 from hotline_sim.job import golden_tracker
 
@@ -366,7 +367,7 @@ async def working_rows_are_numbered_in_first_use_order(dut):
     tables = np.array(model.table_of)
     for n, (a, b) in enumerate(STALLS):
         source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", group_layout(BEAT_WORDS), b, n)
-        keys = StreamSink(dut, "keys", key_layout(CONFIG), b, n + 1)
+        keys = StreamSink(dut, "keys", numbered_key_layout(CONFIG), b, n + 1)
         dut.clear.value = 0
         dut.limit.value = CONFIG.working_rows
         await start(dut)
@@ -393,7 +394,8 @@ async def working_rows_are_numbered_in_first_use_order(dut):
             assert np.array_equal(refs[cold], numbers.astype(np.uint32) | np.uint32(WORKING_ROW))
             assert np.array_equal(refs[~cold], rows[~cold]), "other words stay as they are"
             await until(dut, lambda k=keys, d=distinct: len(k.got) >= len(d), "keys")
-            assert [(k.table, k.row) for k in keys.got] == [tuple(x) for x in expected.working_keys.tolist()]
+            assert [(k.key.table, k.key.row) for k in keys.got] == [tuple(x) for x in expected.working_keys.tolist()]
+            assert [k.number for k in keys.got] == list(range(len(distinct)))
             assert int(dut.overflow.value) == 0
         dut.limit.value = 10
         await pulse(dut, clear=1)

@@ -15,8 +15,9 @@ from hotline_rtl.fifo import StreamFifo
 from hotline_rtl.fragmenter import Fragmenter
 from hotline_rtl.gather import Gather
 from hotline_rtl.hot_list import HotList
+from hotline_rtl.key_list import KeyList
 from hotline_rtl.keys import Permutation
-from hotline_rtl.layouts import beat_layout, group_layout, key_layout, words_layout
+from hotline_rtl.layouts import beat_layout, group_layout, words_layout
 from hotline_rtl.merger import Merger
 from hotline_rtl.packer import Packer
 from hotline_rtl.read_master import ReadMaster
@@ -28,7 +29,7 @@ from hotline_rtl.scatter import Scatter
 from hotline_rtl.stream_reader import StreamReader
 from hotline_rtl.stream_writer import StreamWriter
 from hotline_rtl.word_queue import WordQueue
-from hotline_rtl.working_set import WorkingSet
+from hotline_rtl.working_set import WorkingSet, numbered_key_layout
 from hotline_rtl.write_master import WriteMaster
 
 
@@ -39,23 +40,24 @@ def _expose(inner: wiring.Component, hidden: set[str]) -> dict:
 class WithMasters(wiring.Component):
     """``inner`` with a read manager for ``reads`` and a write manager for ``writes`` on port ``bus``.
 
-    ``buses`` are the ports that exist: ``bus``, or ``host`` and ``device`` when both sides are used.
+    ``reads`` and ``writes`` give the port of each client: ``bus``, or ``host`` and ``device`` when both sides are used.
+    ``tagged`` is the client with many transfers on their way. Lost answers are given up after ``TIMEOUT`` cycles.
     """
 
-    def __init__(self, config: AcceleratorConfig, inner, reads: dict[str, tuple[str, int]], writes: dict[str, str]):
-        self.config, self.inner, self.reads, self.writes = config, inner, reads, writes
+    TIMEOUT = 3000
+
+    def __init__(self, config: AcceleratorConfig, inner, reads: dict[str, str], writes: dict[str, str], tagged: str = ""):
+        self.config, self.inner, self.reads, self.writes, self.tagged = config, inner, reads, writes, tagged
         sizes = (config.address_bits, config.bus_bits, config.id_bits)
         members = _expose(inner, set(reads) | set(writes))
-        self.read_ports = {port for port, _ in reads.values()}
-        self.write_ports = set(writes.values())
-        for port in self.read_ports | self.write_ports:
-            if port in self.read_ports and port in self.write_ports:
-                members[port] = Out(Axi4Signature(*sizes))
-            elif port in self.read_ports:
+        self.ports = sorted(set(reads.values()) | set(writes.values()))
+        for port in self.ports:
+            if port not in writes.values():
                 members[port] = Out(Axi4ReadSignature(*sizes))
-            else:
+            elif port not in reads.values():
                 members[port] = Out(Axi4WriteSignature(*sizes))
-        self.ports = self.read_ports | self.write_ports
+            else:
+                members[port] = Out(Axi4Signature(*sizes))
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -71,12 +73,17 @@ class WithMasters(wiring.Component):
                     wiring.connect(m, wiring.flipped(outer), inner)
         for port in self.ports:
             masters = []
-            clients = [(n, ids) for n, (p, ids) in self.reads.items() if p == port]
-            if clients:
-                master = ReadMaster(self.config, [ids for _, ids in clients])
+            streams = [n for n, p in self.reads.items() if p == port and n != self.tagged]
+            tagged = self.reads.get(self.tagged) == port
+            if streams or tagged:
+                tag_bits = len(getattr(self.inner, self.tagged).beat_tag) if tagged else 0
+                master = ReadMaster(self.config, max(1, len(streams)), tag_bits)
                 m.submodules[f"{port}_read"] = master
-                for k, (name, _) in enumerate(clients):
+                for k, name in enumerate(streams):
                     wiring.connect(m, getattr(self.inner, name), master.clients[k])
+                if tagged:
+                    wiring.connect(m, getattr(self.inner, self.tagged), master.tagged)
+                    m.d.comb += master.limit.eq(self.config.outstanding_rows)
                 masters.append(master)
             names = [n for n, p in self.writes.items() if p == port]
             if names:
@@ -86,9 +93,39 @@ class WithMasters(wiring.Component):
                     wiring.connect(m, getattr(self.inner, name), master.clients[k])
                 masters.append(master)
             for master in masters:
+                m.d.comb += master.timeout.eq(self.TIMEOUT)
                 for name, member in master.bus.signature.members.items():
                     outer, inner = getattr(getattr(self, port), name), getattr(master.bus, name)
                     m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+        return m
+
+
+class ListedScatter(wiring.Component):
+    """Scatter and its key list, as they work together."""
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.key_list, self.scatter = KeyList(config), Scatter(config)
+        names = ("start", "count", "model", "idle", "bad_key", "bad_index", "write")
+        super().__init__({
+            **{name: self.scatter.signature.members[name] for name in names},
+            "keys_base": In(config.address_bits), "rows_base": In(config.address_bits),
+            "read_keys": self.key_list.signature.members["read"], "read_rows": self.scatter.signature.members["read"],
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.key_list, m.submodules.scatter = key_list, scatter = self.key_list, self.scatter
+        wiring.connect(m, key_list.o, scatter.keys)
+        wiring.connect(m, wiring.flipped(self.model), scatter.model)
+        for inner, outer in ((key_list.read, self.read_keys), (scatter.read, self.read_rows), (scatter.write, self.write)):
+            wiring.connect(m, inner, wiring.flipped(outer))
+        m.d.comb += [
+            key_list.start.eq(self.start), key_list.base.eq(self.keys_base), key_list.count.eq(self.count),
+            key_list.abort.eq(scatter.stop), scatter.keys_busy.eq(key_list.busy), scatter.keys_error.eq(key_list.error),
+            scatter.start.eq(self.start), scatter.base.eq(self.rows_base), scatter.count.eq(self.count),
+            self.idle.eq(scatter.idle), self.bad_key.eq(scatter.bad_key), self.bad_index.eq(scatter.bad_index),
+        ]  # fmt: skip
         return m
 
 
@@ -100,7 +137,7 @@ class ColdPath(wiring.Component):
         super().__init__({
             "clear": In(1), "limit": In(range(config.working_rows + 1)), "ready": Out(1), "busy": Out(1),
             "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(group_layout(config.beat_words))),
-            "keys": Out(stream.Signature(key_layout(config))),
+            "keys": Out(stream.Signature(numbered_key_layout(config))),
             "count": Out(range(config.working_rows + 1)), "overflow": Out(1), "overflow_sample": Out(20),
         })  # fmt: skip
 
@@ -179,7 +216,7 @@ BLOCKS = {
     "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
     "counters": (lambda c: Counters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
     "command_ring": (
-        lambda c: WithMasters(c, CommandRing(c), {"read": ("bus", 1)}, {}),
+        lambda c: WithMasters(c, CommandRing(c), {"read": "bus"}, {}),
         "bench_control", "commands_come_in_ring_order",
     ),
     "completion_ring": (
@@ -187,7 +224,7 @@ BLOCKS = {
         "bench_control", "completions_wait_for_room_and_count_when_acknowledged",
     ),
     "stream_reader": (
-        lambda c: WithMasters(c, StreamReader(c), {"client": ("bus", 1)}, {}),
+        lambda c: WithMasters(c, StreamReader(c), {"client": "bus"}, {}),
         "bench_memory", "reader_delivers_the_buffer",
     ),
     "stream_writer": (
@@ -195,11 +232,11 @@ BLOCKS = {
         "bench_memory", "writer_fills_the_buffer_and_nothing_else",
     ),
     "gather": (
-        lambda c: WithMasters(c, Gather(c), {"read": ("host", c.outstanding_rows)}, {"write": "device"}),
+        lambda c: WithMasters(c, Gather(c), {"read": "host"}, {"write": "device"}, "read"),
         "bench_memory", "each_row_lands_in_its_place",
     ),
     "scatter": (
-        lambda c: WithMasters(c, Scatter(c), {"read_keys": ("device", 1), "read_rows": ("device", 1)}, {"write": "host"}),
+        lambda c: WithMasters(c, ListedScatter(c), {"read_keys": "device", "read_rows": "device"}, {"write": "host"}),
         "bench_memory", "each_row_goes_back_to_its_table",
     ),
     "record_reader": (RecordReader, "bench_records", "records_are_aligned"),

@@ -1,0 +1,226 @@
+"""A range of AXI read IDs: sends the bursts of its transfers, and recognises whose each answer is.
+
+    transfers ─► burst cutter ─► ID, order list ─► bursts      answers ─► order list ─► owner, last
+
+Transfers take the IDs in turn; all bursts of a transfer have one ID. Each ID has a list of its bursts in order
+(answers of one ID come in order: IHI 0022 H, A5.3), so any number of transfers may share any number of IDs.
+When nothing is answered for ``timeout`` cycles, every burst on the lists is answered here, with errors; what memory
+still sends of it later is counted off and dropped, so an ID is never confused.
+Latency: 3 cycles from a transfer to its burst; 2 from an answer to its owner. A burst and a beat per cycle.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .burst_cutter import BurstCutter, transfer_layout
+from .config import AcceleratorConfig
+from .ram import Ram
+from .register_slice import RegisterSlice
+
+#: Cycles from an answer (in a register) to its owner.
+LOOKUP_CYCLES = 2
+OWED_BITS = 16
+
+
+def address_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A burst for the AR channel."""
+    return data.StructLayout({"address": config.address_bits, "length": 8, "id": config.id_bits})
+
+
+class ReadGroup(wiring.Component):
+    """IDs ``base`` to ``base + ids - 1``; owners have ``owner_bits``; an ID's list holds ``bursts`` (a power of two).
+
+    Members
+    -------
+    i : In(stream of transfer_layout)
+        ``tag``: the owner.
+    o : Out(stream of address_layout)
+    timeout : In(32)
+        Cycles without any answer after which all that is outstanding is given up; 0: never.
+    drop : In(1)
+        Bursts that have not been sent are forgotten, and none is taken.
+    r_valid, r_id, r_last, r_error : In
+        An answer, from a register. ``hold`` keeps further ones away.
+    beat_valid, beat_owner, beat_last, beat_error, beat_timeout : Out
+        The answer of LOOKUP_CYCLES before: whose it is; the last of its transfer; an error, given here or by memory.
+    hold : Out(1)
+    outstanding : Out
+        Bursts on the lists.
+    """
+
+    def __init__(self, config: AcceleratorConfig, base: int, ids: int, owner_bits: int, bursts: int):
+        self.config = config
+        self.base, self.ids, self.owner_bits, self.bursts = base, ids, owner_bits, bursts
+        super().__init__({
+            "i": In(stream.Signature(transfer_layout(config, owner_bits))),
+            "o": Out(stream.Signature(address_layout(config))),
+            "timeout": In(32), "drop": In(1),
+            "r_valid": In(1), "r_id": In(config.id_bits), "r_last": In(1), "r_error": In(1),
+            "beat_valid": Out(1), "beat_owner": Out(owner_bits), "beat_last": Out(1), "beat_error": Out(1),
+            "beat_timeout": Out(1), "hold": Out(1), "outstanding": Out(range(ids * bursts + 1)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config, ids, bursts = self.config, self.ids, self.bursts
+        id_bits = max(1, ceil_log2(ids))
+        place_bits = ceil_log2(bursts)
+        pointer_bits = place_bits + 1  # one more tells full from empty
+        state_layout = data.StructLayout({"head": pointer_bits, "beats": 8, "owed": OWED_BITS})
+        entry_layout = data.StructLayout({"owner": self.owner_bits, "length": 8, "last": 1})
+        m.submodules.cutter = cutter = BurstCutter(config, self.owner_bits)
+        m.submodules.tails = tails = Ram(pointer_bits, max(2, ids))
+        m.submodules.states = states = Ram(state_layout.size, max(2, ids))
+        m.submodules.heads = heads = Ram(pointer_bits, max(2, ids))  # the states' heads, for the sending side
+        m.submodules.order = order = Ram(entry_layout.size, bursts << id_bits)
+        m.submodules.slice = out = RegisterSlice(address_layout(config))
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+
+        giving_up = Signal()  # nothing is sent or taken
+        feigning = Signal()  # answers come from here
+        sweeping = Signal(init=1)  # the lists are emptied after reset
+        sweep = Signal(id_bits)
+        with m.If(sweeping):
+            m.d.sync += [sweep.eq(sweep + 1), sweeping.eq(sweep != ids - 1)]
+
+        # Sending, stage 1: a burst gets its transfer's ID, whose list is looked up. Stage 2: it goes on the list and out.
+        turn = Signal(id_bits)
+        s2_valid, s2_id = Signal(), Signal(id_bits)
+        s2_burst = Signal(cutter.o.p.shape())
+        enter, send = Signal(), Signal()
+        fresh, forward, forward_tail = Signal(), Signal(), Signal(pointer_bits)
+        tail, held_tail = Signal(pointer_bits), Signal(pointer_bits)
+        head_id, head_stale = Signal(id_bits), Signal()
+        lost = Signal(id_bits)
+        new_entry = Signal(entry_layout)
+        full = (tail - heads.r_data)[:pointer_bits] == bursts
+        m.d.comb += [
+            cutter.drop.eq(self.drop),
+            cutter.i.valid.eq(self.i.valid & ~self.drop),
+            cutter.i.p.eq(self.i.p),
+            self.i.ready.eq(cutter.i.ready & ~self.drop),
+            enter.eq(cutter.o.valid & cutter.o.ready),
+            cutter.o.ready.eq((~s2_valid | send) & ~sweeping & ~giving_up & ~self.drop),
+            head_id.eq(Mux(enter, turn, s2_id)),
+            heads.r_en.eq(1),
+            heads.r_addr.eq(head_id),
+            tails.r_en.eq(enter | feigning),
+            tails.r_addr.eq(Mux(feigning, lost, turn)),
+            tail.eq(Mux(fresh, Mux(forward, forward_tail, tails.r_data), held_tail)),
+            send.eq(s2_valid & ~full & ~head_stale & out.i.ready & ~giving_up & ~self.drop),
+            out.i.valid.eq(send),
+            out.i.p.address.eq(s2_burst.address),
+            out.i.p.length.eq(s2_burst.length),
+            out.i.p.id.eq(s2_id + self.base),
+            tails.w_en.eq(send | sweeping),
+            tails.w_addr.eq(Mux(sweeping, sweep, s2_id)),
+            tails.w_data.eq(Mux(sweeping, 0, tail + 1)),
+            new_entry.owner.eq(s2_burst.tag),
+            new_entry.length.eq(s2_burst.length),
+            new_entry.last.eq(s2_burst.last),
+            order.w_en.eq(send),
+            order.w_addr.eq(Cat(tail[:place_bits], s2_id)),
+            order.w_data.eq(new_entry),
+        ]
+        m.d.sync += [fresh.eq(enter), held_tail.eq(tail)]
+        with m.If(enter):
+            m.d.sync += [
+                s2_burst.eq(cutter.o.p), s2_id.eq(turn),
+                forward.eq(send & (s2_id == turn)), forward_tail.eq(tail + 1),
+            ]  # fmt: skip
+            with m.If(cutter.o.p.last):
+                m.d.sync += turn.eq(Mux(turn == ids - 1, 0, turn + 1))
+        with m.If(enter | send | self.drop):
+            m.d.sync += s2_valid.eq(enter)
+
+        # Answers, stage 1: the state of the ID is read. Stage 2: it changes, and the burst is looked up. Stage 3: whose.
+        s1_id = Signal(id_bits)
+        a2_valid, a2_id, a2_last, a2_error = Signal(), Signal(id_bits), Signal(), Signal()
+        a3_valid, a3_last, a3_error = Signal(), Signal(), Signal()
+        written, written_id, written_state = Signal(), Signal(id_bits), Signal(state_layout)
+        state, following = Signal(state_layout), Signal(state_layout)
+        owed = state.owed != 0
+        m.d.comb += [
+            s1_id.eq(self.r_id - self.base),
+            state.eq(Mux(written & (written_id == a2_id), written_state, states.r_data)),
+            following.eq(state),
+        ]
+        with m.If(owed):
+            m.d.comb += following.owed.eq(state.owed - 1)
+        with m.Else():
+            m.d.comb += [
+                following.head.eq(state.head + a2_last),
+                following.beats.eq(Mux(a2_last, 0, state.beats + 1)),
+            ]
+        m.d.sync += [
+            a2_valid.eq(self.r_valid), a2_id.eq(s1_id), a2_last.eq(self.r_last), a2_error.eq(self.r_error),
+            written.eq(a2_valid), written_id.eq(a2_id), written_state.eq(following),
+            a3_valid.eq(a2_valid & ~owed), a3_last.eq(a2_last), a3_error.eq(a2_error),
+        ]  # fmt: skip
+        entry = data.View(entry_layout, order.r_data)
+
+        # Giving up: ID after ID, burst after burst, an error for each beat that has not come.
+        patience = Signal(32)
+        settle = Signal(range(LOOKUP_CYCLES + 3))
+        lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
+        feign, feign_last, give_back = Signal(), Signal(), Signal()
+        burst_ends = Mux(feigning, feign & feign_last, a3_valid & a3_last)
+        m.d.sync += self.outstanding.eq(self.outstanding + send - burst_ends)
+        with m.If(self.r_valid | (self.outstanding == 0) | giving_up):
+            m.d.sync += patience.eq(0)
+        with m.Else():
+            m.d.sync += patience.eq(patience + 1)
+        state_id, state_write, new_state = Signal(id_bits), Signal(), Signal(state_layout)
+        m.d.comb += [
+            self.hold.eq(giving_up),
+            self.beat_valid.eq(Mux(feigning, feign, a3_valid)),
+            self.beat_owner.eq(entry.owner),
+            self.beat_last.eq(entry.last & Mux(feigning, feign_last, a3_last)),
+            self.beat_error.eq(feigning | a3_error),
+            self.beat_timeout.eq(feigning),
+            states.r_en.eq(1),
+            states.r_addr.eq(Mux(feigning, lost, s1_id)),
+            state_write.eq(Mux(feigning, give_back, a2_valid) | sweeping),
+            state_id.eq(Mux(sweeping, sweep, Mux(feigning, lost, a2_id))),
+            new_state.eq(Mux(sweeping, 0, Mux(feigning, lost_state, following))),
+            states.w_en.eq(state_write), states.w_addr.eq(state_id), states.w_data.eq(new_state),
+            heads.w_en.eq(state_write), heads.w_addr.eq(state_id), heads.w_data.eq(new_state.head),
+            order.r_en.eq(Mux(feigning, ~feign, a2_valid)),
+            order.r_addr.eq(
+                Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a2_id))
+            ),
+        ]  # fmt: skip
+        m.d.sync += head_stale.eq(state_write & (state_id == head_id))
+        with m.FSM():
+            with m.State("RUN"):
+                with m.If((self.timeout != 0) & (patience >= self.timeout)):
+                    m.d.sync += [giving_up.eq(1), settle.eq(0), lost.eq(0)]
+                    m.next = "SETTLE"
+            with m.State("SETTLE"):  # what is on its way through the stages arrives
+                m.d.sync += settle.eq(settle + 1)
+                with m.If(settle == LOOKUP_CYCLES + 2):
+                    m.d.sync += feigning.eq(1)
+                    m.next = "LOOK"
+            with m.State("LOOK"):
+                m.next = "LOOKED"
+            with m.State("LOOKED"):
+                m.d.sync += [lost_state.eq(states.r_data), lost_tail.eq(tails.r_data)]
+                m.next = "LIST"
+            with m.State("LIST"):
+                m.next = "BURST"
+                with m.If(lost_state.head == lost_tail):
+                    m.d.comb += give_back.eq(1)
+                    m.d.sync += lost.eq(lost + 1)
+                    m.next = "LOOK"
+                    with m.If(lost == ids - 1):
+                        m.d.sync += [giving_up.eq(0), feigning.eq(0)]
+                        m.next = "RUN"
+            with m.State("BURST"):
+                m.d.comb += [feign.eq(1), feign_last.eq(lost_state.beats == entry.length)]
+                m.d.sync += [lost_state.beats.eq(lost_state.beats + 1), lost_state.owed.eq(lost_state.owed + 1)]
+                with m.If(feign_last):
+                    m.d.sync += [lost_state.beats.eq(0), lost_state.head.eq(lost_state.head + 1)]
+                    m.next = "LIST"
+        return m

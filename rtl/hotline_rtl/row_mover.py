@@ -1,0 +1,219 @@
+"""The row mover: copies rows from one memory to the other, many at a time, each to a place of its own.
+
+    transfers ─► landing slot ─► read request      beats ─► slot ... row complete ─► row writer
+
+A transfer is (source, destination, tag), its length the model's row. Each row on its way has a landing slot, so
+answers may come in any order and interleaved; a row leaves when it is complete. There are more slots than reads in flight, so that a slot's way back is hidden. One request per cycle while slots are free; a row of b beats
+leaves in b cycles.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from .config import AcceleratorConfig
+from .fifo import StreamFifo
+from .layouts import COUNT_BITS, words_layout
+from .ram import Ram
+from .read_master import ReadClientSignature
+from .row_writer import RowWriter
+from .write_master import WriteClientSignature
+
+#: Rows that may lie in front of the row writer; with the cycles on the way it takes more than 5 for a row a cycle.
+DEPARTURES = 8
+
+
+def move_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A row to be moved between byte addresses (multiples of 4); ``tag`` names it in an error."""
+    return data.StructLayout({
+        "source": config.address_bits, "destination": config.address_bits, "tag": COUNT_BITS,
+    })  # fmt: skip
+
+
+class RowMover(wiring.Component):
+    """Members
+    -------
+    clear : In(1)
+        Forgets errors; only when ``idle``.
+    row_bytes : In
+    i : In(stream of move_layout)
+    moved : Out(1)
+        A row has gone to the row writer.
+    idle : Out(1)
+        All rows taken are in memory, or have failed.
+    read_error, write_error, timeout, error_address, error_tag : Out
+        A row could not be read, or written, since ``clear``; whether no answer came; where the first such row was to be
+        read, and its tag, or the address of the first such burst.
+    stall_slots : Out(1)
+        A row waits for a landing slot.
+    read : Out(ReadClientSignature), write : Out(WriteClientSignature)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        self.slot_bits = max(1, ceil_log2(config.landing_slots))
+        super().__init__({
+            "clear": In(1), "row_bytes": In(range(config.max_row_bytes + 1)),
+            "i": In(stream.Signature(move_layout(config))), "moved": Out(1), "idle": Out(1),
+            "read_error": Out(1), "write_error": Out(1), "timeout": Out(1),
+            "error_address": Out(config.address_bits), "error_tag": Out(COUNT_BITS),
+            "stall_slots": Out(1),
+            "read": Out(ReadClientSignature(config, self.slot_bits)), "write": Out(WriteClientSignature(config)),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config, slot_bits = self.config, self.slot_bits
+        slots, row_beats, words = config.landing_slots, config.row_beats, config.bus_words
+        shift = ceil_log2(config.bus_bytes)
+        row_words = self.row_bytes[2:]
+
+        # Free slots. After reset they are dealt out one by one, and their counters cleared.
+        m.submodules.free = free = StreamFifo(slot_bits, 1 << slot_bits)
+        dealing = Signal(init=1)
+        deal = Signal(range(slots))
+        released = Signal()
+        release_slot = Signal(slot_bits)
+        m.d.comb += [free.i.valid.eq(dealing | released), free.i.p.eq(Mux(dealing, deal, release_slot))]
+        with m.If(dealing):
+            m.d.sync += [deal.eq(deal + 1), dealing.eq(deal != slots - 1)]
+
+        # Asking. Where a row comes from and goes to is kept until it leaves.
+        m.submodules.moves = moves = Ram(move_layout(config).size, max(2, slots))
+        request = self.read.request
+        ask = Signal()
+        m.d.comb += [
+            request.valid.eq(self.i.valid & free.o.valid & ~dealing),
+            ask.eq(request.valid & request.ready),
+            self.i.ready.eq(ask),
+            free.o.ready.eq(ask),
+            request.p.address.eq(self.i.p.source),
+            request.p.words.eq(row_words),
+            request.p.tag.eq(free.o.p),
+            moves.w_en.eq(ask),
+            moves.w_addr.eq(free.o.p),
+            moves.w_data.eq(self.i.p),
+            self.stall_slots.eq(self.i.valid & ~free.o.valid),
+        ]
+
+        # Landing. Two stages: look up how many beats of this slot have come; store the beat. The counter of the slot of
+        # the cycle before is forwarded.
+        m.submodules.landing = landing = Ram(config.bus_bits, max(2, slots * row_beats))
+        m.submodules.landed = landed = Ram(ceil_log2(row_beats + 1), max(2, slots))
+        m.submodules.complete = complete = StreamFifo(slot_bits, 1 << slot_bits)
+        s1_valid, s1_slot, s1_last = Signal(), Signal(slot_bits), Signal()
+        s1_data = Signal(config.bus_bits, reset_less=True)
+        m.d.comb += [landed.r_en.eq(self.read.beat_valid), landed.r_addr.eq(self.read.beat_tag)]
+        m.d.sync += [
+            s1_valid.eq(self.read.beat_valid), s1_slot.eq(self.read.beat_tag), s1_last.eq(self.read.beat_last),
+            s1_data.eq(self.read.beat_data),
+        ]  # fmt: skip
+        beat = Signal(range(row_beats + 1))
+        before_valid, before_slot, before_beat = Signal(), Signal(slot_bits), Signal(range(row_beats + 1))
+        m.d.comb += [
+            beat.eq(Mux(before_valid & (before_slot == s1_slot), before_beat, landed.r_data)),
+            landing.w_en.eq(s1_valid),
+            landing.w_addr.eq(s1_slot * row_beats + beat),
+            landing.w_data.eq(s1_data),
+            landed.w_en.eq(s1_valid | dealing),
+            landed.w_addr.eq(Mux(dealing, deal, s1_slot)),
+            landed.w_data.eq(Mux(dealing | s1_last, 0, beat + 1)),
+            complete.i.valid.eq(s1_valid & s1_last),
+            complete.i.p.eq(s1_slot),
+        ]
+        m.d.sync += [before_valid.eq(s1_valid), before_slot.eq(s1_slot), before_beat.eq(landed.w_data)]
+
+        # Leaving: complete rows, one after another. Their moves are looked up on the way.
+        m.submodules.writer = writer = RowWriter(config)
+        m.submodules.rows = rows = StreamFifo(config.address_bits, 4)
+        m.submodules.feed = feed = StreamFifo(words_layout(config), 8)
+        wiring.connect(m, writer.client, wiring.flipped(self.write))
+        wiring.connect(m, rows.o, writer.rows)
+        wiring.connect(m, feed.o, writer.i)
+        departing = data.StructLayout({"slot": slot_bits, "move": move_layout(config)})
+        m.submodules.departures = departures = StreamFifo(departing, DEPARTURES)
+        d1_valid, d1_slot = Signal(), Signal(slot_bits)
+        look = Signal()
+        m.d.comb += [
+            writer.clear.eq(self.clear),
+            writer.row_bytes.eq(self.row_bytes),
+            look.eq(complete.o.valid & (departures.level + d1_valid < DEPARTURES)),
+            complete.o.ready.eq(look),
+            moves.r_en.eq(look),
+            moves.r_addr.eq(complete.o.p),
+            departures.i.valid.eq(d1_valid),
+            departures.i.p.slot.eq(d1_slot),
+            departures.i.p.move.eq(moves.r_data),
+        ]
+        m.d.sync += [d1_valid.eq(look), d1_slot.eq(complete.o.p)]
+
+        # The destination goes to the writer, and beat after beat from the slot.
+        placed = Signal()
+        out_beat = Signal(range(row_beats + 1))
+        out_done = Signal(range(config.max_row_bytes // 4 + 1))
+        leaving = departures.o.p
+        offset = leaving.move.source[2:shift]
+        s2_valid = Signal()
+        s2_words = Signal(words_layout(config))
+        first = out_beat == 0
+        space = Mux(first, words - offset, words)
+        left = row_words - out_done
+        last = left <= space
+        count = Mux(last, left, space)
+        feed_room = feed.level < feed.depth - 2
+        send = Signal()
+        m.d.comb += [
+            rows.i.valid.eq(departures.o.valid & ~placed),
+            rows.i.p.eq(leaving.move.destination),
+            send.eq(departures.o.valid & feed_room & (placed | rows.i.ready)),
+            landing.r_en.eq(send),
+            landing.r_addr.eq(leaving.slot * row_beats + out_beat),
+            departures.o.ready.eq(feed_room & (placed | rows.i.ready) & last),
+            released.eq(send & last),
+            release_slot.eq(leaving.slot),
+            feed.i.valid.eq(s2_valid),
+            feed.i.p.eq(s2_words),
+            feed.i.p.data.eq(landing.r_data),
+        ]
+        m.d.sync += s2_valid.eq(send)
+        with m.If(rows.i.valid & rows.i.ready):
+            m.d.sync += placed.eq(1)
+        with m.If(send):
+            m.d.sync += [
+                s2_words.offset.eq(Mux(first, offset, 0)),
+                s2_words.count.eq(count),
+                out_beat.eq(Mux(last, 0, out_beat + 1)),
+                out_done.eq(Mux(last, 0, out_done + count)),
+            ]
+            with m.If(last):
+                m.d.sync += placed.eq(0)
+
+        under_way = Signal(range(slots + 1))
+        m.d.sync += under_way.eq(under_way + ask - released)
+        m.d.comb += [
+            self.moved.eq(released),
+            self.idle.eq((under_way == 0) & ~s2_valid & (feed.level == 0) & (rows.level == 0) & writer.idle),
+        ]
+
+        # A read error is told when its row leaves, which then is written all the same.
+        slot_error = Signal(slots)
+        lost = Signal()
+        with m.If(ask):
+            m.d.sync += slot_error.bit_select(free.o.p, 1).eq(0)
+        with m.If(self.read.beat_valid & self.read.beat_error):
+            m.d.sync += [slot_error.bit_select(self.read.beat_tag, 1).eq(1), lost.eq(lost | self.read.beat_timeout)]
+        none_yet = ~self.read_error & ~self.write_error
+        with m.If(send & slot_error.bit_select(leaving.slot, 1) & none_yet):
+            m.d.sync += [
+                self.read_error.eq(1), self.timeout.eq(lost),
+                self.error_address.eq(leaving.move.source), self.error_tag.eq(leaving.move.tag),
+            ]  # fmt: skip
+        with m.If(writer.error & none_yet):
+            m.d.sync += [
+                self.write_error.eq(1), self.timeout.eq(writer.timeout),
+                self.error_address.eq(writer.error_address), self.error_tag.eq(0),
+            ]  # fmt: skip
+        with m.If(self.clear):
+            m.d.sync += [self.read_error.eq(0), self.write_error.eq(0), self.timeout.eq(0), lost.eq(0)]
+        return m
