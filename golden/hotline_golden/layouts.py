@@ -49,6 +49,8 @@ class Status(IntEnum):
     NO_MODEL = 9
     UNSUPPORTED = 10
     TIMEOUT = 11
+    NO_SUCH_SPLIT = 12
+    SCATTER_MISSING = 13
 
 
 class Kind(IntEnum):
@@ -67,8 +69,8 @@ class Command:
     ``source`` is in host memory: sample records (LEARN, SPLIT) or the hot list (DUMP writes it
     there, LOAD reads it) or the delta list (SWAP writes it). The other addresses are in device memory.
     ``working_limit`` is the most working rows that the SPLIT's buffers hold, or the most slots that the SWAP
-    may change. ``flags`` bit 0 of a SWAP halves all counters. ``after`` names an earlier SPLIT by tag when
-    ``flags`` bit 0 is set (reserved: capability bit ``prefetch`` tells whether it is there).
+    may change. ``flags`` bit 0 of a SWAP halves all counters. With ``flags`` bit 0 a SPLIT or SCATTER names an earlier
+    SPLIT by its tag, ``after``: the one whose SCATTER is still to come, or whose working rows these are.
     """
 
     opcode: int

@@ -1,5 +1,9 @@
 """The whole accelerator as a sequential machine: takes commands, changes memory, gives completions.
 
+A SPLIT that names an earlier one (``flags`` bit 0, ``after``) gives its first completion, and waits for the next
+command. If that is the SCATTER of the named SPLIT it is carried out first, so that the rows are gathered as if it had
+come before; if it is anything else, the SPLIT ends with SCATTER_MISSING before it.
+
 Faults of the memory itself (AXI error responses) are not modelled here: after one, the contents of
 the buffers that the command names are unspecified, and benches compare the rest.
 """
@@ -13,6 +17,27 @@ from .memory import MemoryImage
 from .model import Model
 from .split import SplitResult, first_row_outside, learn, split
 from .tracker import HotListError, Tracker
+
+
+#: SPLITs that may be named: this many of the newest, one less by a SPLIT.
+OPEN_SPLITS = 4
+
+
+@dataclass
+class OpenSplit:
+    """A SPLIT that went well and has not been scattered."""
+
+    tag: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A SPLIT that waits for a SCATTER: what it found, and the counts of its completions."""
+
+    command: Command
+    working_keys: np.ndarray
+    counts: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -48,9 +73,26 @@ class Machine:
         self.last_delta = np.zeros((0, DELTA_WORDS), np.uint32)
         self.swap_limit = 0xFFFF_FFFF
         self.swap_worth = 0
+        self.open: list[OpenSplit | None] = []
+        self.waiting: Waiting | None = None
 
     def execute(self, command: Command) -> list[Completion]:
-        """Carries out one command; returns its completions in order (two for a SPLIT)."""
+        """Carries out one command; returns the completions that it brings, in order.
+
+        Two for a SPLIT, one of them if it waits for a SCATTER; the missing one comes with the next command.
+        """
+        waiting, self.waiting = self.waiting, None
+        if not waiting:
+            return self._carry_out(command)
+        if self._is_awaited(command, waiting.command):
+            return [*self._carry_out(command), self._finish(waiting)]
+        # Its rows have been gathered as they were, without that SCATTER.
+        self._gather_rows(waiting.command, waiting.working_keys)
+        self.open[0] = None
+        missed = self._completion(waiting.command, Kind.NON_POPULAR, Status.SCATTER_MISSING)
+        return [missed, *self._carry_out(command)]
+
+    def _carry_out(self, command: Command) -> list[Completion]:
         handlers = {
             Opcode.CLEAR: self._clear,
             Opcode.LEARN: self._learn,
@@ -66,8 +108,8 @@ class Machine:
         try:
             if command.opcode not in handlers:
                 raise Refusal(Status.UNKNOWN_OPCODE)
-            for kind, counts in zip(kinds, handlers[Opcode(command.opcode)](command), strict=True):
-                done.append(self._completion(command, kind, **counts))
+            for counts in handlers[Opcode(command.opcode)](command):
+                done.append(self._completion(command, kinds[len(done)], **counts))
         except Refusal as r:
             for kind in kinds[len(done) :]:
                 done.append(
@@ -96,6 +138,37 @@ class Machine:
     def _check_count(command: Command) -> None:
         if not 1 <= command.samples <= MAX_COUNT:
             raise Refusal(Status.BAD_COUNT)
+
+    def _named(self, command: Command, among: int = OPEN_SPLITS) -> OpenSplit | None:
+        """The newest open SPLIT that ``command`` names, if it names one at all."""
+        if not command.flags & 1:
+            return None
+        for split_ in self.open[:among]:
+            if split_ and split_.tag == command.after:
+                return split_
+        raise Refusal(Status.NO_SUCH_SPLIT)
+
+    def _is_awaited(self, command: Command, split_: Command) -> bool:
+        """Whether this is the SCATTER that ``split_`` waits for, and one that is carried out."""
+        if command.opcode != Opcode.SCATTER or not command.flags & 1 or command.after != split_.after:
+            return False
+        try:
+            self._check_listed(command)
+            self._check_scatter(command)
+        except Refusal:
+            return False
+        return True
+
+    def _check_listed(self, command: Command) -> None:
+        self._check_aligned(command.working_keys, command.working_rows)
+        self._check_model()
+        self._check_count(command)
+
+    def _check_scatter(self, command: Command) -> OpenSplit | None:
+        named = self._named(command)
+        if named and command.samples > named.rows:
+            raise Refusal(Status.BAD_COUNT)
+        return named
 
     def _samples(self, command: Command) -> np.ndarray:
         words = self.model.sample_words
@@ -146,12 +219,11 @@ class Machine:
         yield {"working_rows": len(delta), "accesses": left}
 
     def _split(self, command: Command):
-        if command.flags & 1:
-            raise Refusal(Status.UNSUPPORTED)
         self._check_aligned(command.source, command.popular, command.non_popular,
                             command.working_keys, command.working_rows)  # fmt: skip
         self._check_model()
         self._check_count(command)
+        named = self._named(command, OPEN_SPLITS - 1)
         samples = self._samples(command)
         where = first_row_outside(self.model, samples[:, self.model.payload_words :])
         if where is not None:
@@ -174,11 +246,24 @@ class Machine:
             raise Refusal(Status.WORKING_SET_OVERFLOW, index=int(result.non_popular[first, 0]))
         self._store(command.non_popular, result.non_popular)
         self._store(command.working_keys, result.working_keys)
+        self.open = [OpenSplit(command.tag, len(result.working_keys)), *self.open][:OPEN_SPLITS]
+        counts |= {"working_rows": len(result.working_keys)}
+        if named:
+            self.waiting = Waiting(command, result.working_keys, counts)
+            return
+        self._gather_rows(command, result.working_keys)
+        yield counts
+
+    def _finish(self, waiting: Waiting) -> Completion:
+        """The second completion of a SPLIT, when the SCATTER that it named has been carried out."""
+        self._gather_rows(waiting.command, waiting.working_keys)
+        return self._completion(waiting.command, Kind.NON_POPULAR, **waiting.counts)
+
+    def _gather_rows(self, command: Command, working_keys: np.ndarray) -> None:
         row_words = self.model.row_bytes // 4
-        for k, (table, row) in enumerate(result.working_keys.tolist()):
+        for k, (table, row) in enumerate(working_keys.tolist()):
             source = self.host.words(self.model.row_address(table, row), row_words)
             self.device.words(command.working_rows + k * self.model.row_bytes, row_words)[:] = source
-        yield counts | {"working_rows": len(result.working_keys)}
 
     def _store(self, address: int, records: np.ndarray) -> None:
         if records.size:
@@ -189,9 +274,6 @@ class Machine:
 
         At a bad key the command ends: rows before it have been moved, nothing after it.
         """
-        self._check_aligned(command.working_keys, command.working_rows)
-        self._check_model()
-        self._check_count(command)
         keys = self.device.words(command.working_keys, 2 * command.samples).reshape(-1, 2)
         row_words = self.model.row_bytes // 4
         for k, (table, row) in enumerate(keys.tolist()):
@@ -201,11 +283,15 @@ class Machine:
             yield host, self.device.words(command.working_rows + k * self.model.row_bytes, row_words)
 
     def _scatter(self, command: Command):
+        self._check_listed(command)
+        if named := self._check_scatter(command):
+            self.open[self.open.index(named)] = None
         for host, working in self._listed_rows(command):
             host[:] = working
         yield {"working_rows": command.samples}
 
     def _gather(self, command: Command):
+        self._check_listed(command)
         for host, working in self._listed_rows(command):
             working[:] = host
         yield {"working_rows": command.samples}

@@ -5,7 +5,7 @@ Both AXI4 ports belong to one clock. Ports: ``s_axil_*``, ``m_axi_host_*``, ``m_
 """
 
 from amaranth.hdl import Cat, ClockDomain, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from . import VERSION
@@ -16,6 +16,7 @@ from .cold_resolver import ColdResolver
 from .command_processor import CommandProcessor
 from .config import AcceleratorConfig
 from .counters import Counters
+from .fork import fork
 from .fragmenter import Fragmenter
 from .gather import Gather
 from .hot_list import HotList
@@ -84,7 +85,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, completions.write, host_write.clients[0])
         wiring.connect(m, commands.o, processor.i)
         wiring.connect(m, processor.o, completions.i)
-        command = processor.front
+        command, side = processor.front, processor.side
 
         # Data path.
         m.submodules.reader = reader = StreamReader(config)
@@ -160,39 +161,50 @@ class Accelerator(wiring.Component):
             working_set.limit.eq(
                 Mux(command.working_limit < config.working_rows, command.working_limit, config.working_rows)
             ),
-            scatter.start.eq(begins(Opcode.SCATTER)),
-            scatter.count.eq(command.samples),
-            scatter.base.eq(command.working_rows),
+            scatter.start.eq(processor.side_run),
+            scatter.count.eq(side.samples),
+            scatter.base.eq(side.working_rows),
             hot_list.clear.eq(begins(Opcode.CLEAR)),
             hot_list.dump.eq(begins(Opcode.DUMP)),
             hot_list.load.eq(begins(Opcode.LOAD)),
             hot_list.address.eq(command.source),
             hot_list.reader_error.eq(reader.error),
         ]
-        # The key list serves SCATTER and GATHER.
-        lists = command.opcode == Opcode.SCATTER
+        # The key list serves a GATHER, or a SCATTER. Of one that passes a SPLIT, each key is also looked up in that
+        # one's working set: rows that both have are gathered again.
+        gathers_list = processor.active & (command.opcode == Opcode.GATHER)
+        scatters = processor.side_busy
         m.d.comb += [
-            key_list.start.eq(begins(Opcode.SCATTER, Opcode.GATHER)),
-            key_list.base.eq(command.working_keys),
-            key_list.count.eq(command.samples),
-            key_list.abort.eq(Mux(lists, scatter.stop, gather.bad_key)),
+            key_list.start.eq(processor.side_run | begins(Opcode.GATHER)),
+            key_list.base.eq(Mux(scatters, side.working_keys, command.working_keys)),
+            key_list.count.eq(Mux(scatters, side.samples, command.samples)),
+            key_list.abort.eq(Mux(scatters, scatter.stop, gather.bad_key)),
             scatter.keys.p.eq(key_list.o.p),
-            scatter.keys.valid.eq(key_list.o.valid & lists),
             scatter.keys_busy.eq(key_list.busy),
             scatter.keys_error.eq(key_list.error),
+            working_set.lookups.p.eq(key_list.o.p.key),
         ]
-        gathers_list = processor.active & (command.opcode == Opcode.GATHER)
-        found = working_set.keys
+        to_scatter = stream.Signature(0).create()
+        looked_up = stream.Signature(0).create()
         m.d.comb += [
-            gather.keys.valid.eq(Mux(gathers_list, key_list.o.valid, found.valid)),
+            to_scatter.valid.eq(key_list.o.valid & scatters),
+            looked_up.ready.eq(working_set.lookups.ready | ~processor.side_passes),
+            working_set.lookups.valid.eq(looked_up.valid & processor.side_passes),
+        ]
+        fork(m, to_scatter, [scatter.keys, looked_up])
+        numbered = working_set.keys
+        m.d.comb += [
+            gather.keys.valid.eq(Mux(gathers_list, key_list.o.valid, numbered.valid)),
             gather.keys.p.eq(key_list.o.p),
-            key_list.o.ready.eq(Mux(lists, scatter.keys.ready, gather.keys.ready & gathers_list)),
-            found.ready.eq(gather.keys.ready & ~gathers_list),
+            key_list.o.ready.eq(Mux(scatters, to_scatter.ready, gather.keys.ready & gathers_list)),
+            numbered.ready.eq(gather.keys.ready & ~gathers_list),
         ]
         with m.If(~gathers_list):
             m.d.comb += [
-                gather.keys.p.key.eq(found.p.key), gather.keys.p.number.eq(found.p.number), gather.keys.p.outside.eq(0),
-            ]  # fmt: skip
+                gather.keys.p.key.eq(numbered.p.key),
+                gather.keys.p.number.eq(numbered.p.number),
+                gather.keys.p.outside.eq(0),
+            ]
         for writer, address, starts in [
             (popular_writer, command.popular, split_begins),
             (non_popular_writer, command.non_popular, split_begins),
@@ -235,31 +247,37 @@ class Accelerator(wiring.Component):
                 m.d.comb += processor.front_done.eq(
                     resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
                 )
-            with m.Case(Opcode.SCATTER):
-                m.d.comb += processor.front_done.eq(scatter.idle)
             with m.Case(Opcode.GATHER):
                 m.d.comb += processor.front_done.eq(gather.idle & ~key_list.busy)
             with m.Default():
                 m.d.comb += processor.front_done.eq(~hot_list.busy & hot_list_writer.idle)
 
         # The gather, and the list of working keys, serve one SPLIT from its begin in front to its end in
-        # back; the next one's keys wait in the working set meanwhile.
+        # back; the next one's keys wait in the working set meanwhile. It begins when the SCATTER before it has ended.
+        # When a SCATTER has passed, the rows found in both working sets follow, `again`.
         back_count = Signal.like(working_set.count)
         overflow, overflow_sample = Signal(), Signal.like(working_set.overflow_sample)
         rows_base = Signal(config.address_bits)
         split_hands_over = processor.hand_over & (command.opcode == Opcode.SPLIT)
+        again, again_count = Signal(), Signal.like(working_set.count)
+        first_count = Mux(processor.back_split, back_count, working_set.count)
+        with m.If(working_set.found):
+            m.d.sync += again_count.eq(again_count + 1)
+        with m.If(processor.scattered & gather.idle & gather.keys_done & keys_writer.idle):
+            m.d.sync += again.eq(1)
+        with m.If(~processor.back_split):
+            m.d.sync += [again.eq(0), again_count.eq(0)]
         m.d.comb += [
-            gather.start.eq((gather_waits & ~processor.back_split) | begins(Opcode.GATHER)),
+            gather.start.eq((gather_waits & ~processor.back_split & ~scatters) | begins(Opcode.GATHER)),
+            gather.hold.eq(gather_waits & ~processor.back_split),
             gather.base.eq(rows_base),
-            gather.listing.eq(~gathers_list),
+            gather.listing.eq(~gathers_list & ~again),
             gather.active.eq(
                 gathers_list
                 | Mux(processor.back_split, ~gather.idle, processor.active & (command.opcode == Opcode.SPLIT) & ~gather_waits)
             ),
             gather.complete.eq(gathers_list | processor.back_split),
-            gather.count.eq(
-                Mux(gathers_list, command.samples, Mux(processor.back_split, back_count, working_set.count))
-            ),
+            gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(again, again_count, 0))),
             popular_writer.hand_over.eq(split_hands_over),
             non_popular_writer.hand_over.eq(split_hands_over),
             keys_writer.flush.eq(processor.back_split & gather.keys_done),
@@ -275,20 +293,22 @@ class Accelerator(wiring.Component):
                 overflow_sample.eq(working_set.overflow_sample),
             ]
         m.d.comb += [
+            processor.side_done.eq(scatter.idle),
+            processor.side_probed.eq(scatter.all_given & ~working_set.busy),
+            processor.overflow.eq(working_set.overflow),
+            processor.scatter_timeout.eq(registers.scatter_timeout_value),
             processor.popular_done.eq(popular_writer.settled),
             processor.back_done.eq(
                 popular_writer.settled & non_popular_writer.settled
-                & gather.keys_done & keys_writer.idle & gather.idle
+                & gather.keys_done & keys_writer.idle & gather.idle & (~processor.back_names | processor.missed | again)
             ),
         ]  # fmt: skip
 
         # What went wrong: the first cause of each list.
         is_batch = is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT)
         writes_list = is_one_of(command.opcode, Opcode.DUMP, Opcode.SWAP)
-        is_scatter = command.opcode == Opcode.SCATTER
         is_gather = command.opcode == Opcode.GATHER
         reads = is_batch | (command.opcode == Opcode.LOAD)
-        lists_keys = is_scatter | is_gather
 
         def read_failed(timeout):
             return Mux(timeout, Status.TIMEOUT, Status.READ_ERROR)
@@ -303,14 +323,17 @@ class Accelerator(wiring.Component):
                 ((command.opcode == Opcode.LOAD) & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
                 (writes_list & hot_list_writer.error, write_failed(hot_list_writer.timeout), 0, 0,
                  hot_list_writer.error_address),
-                (lists_keys & key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
-                (is_scatter & scatter.read_error, read_failed(scatter.timeout), 0, 0, scatter.error_address),
-                (is_scatter & scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0),
-                (is_scatter & scatter.write_error, write_failed(scatter.timeout), 0, 0, scatter.error_address),
+                (is_gather & key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
                 (is_gather & gather.bad_key, Status.ROW_OUTSIDE_TABLE, gather.bad_index, 0, 0),
                 (is_gather & gather.read_error, read_failed(gather.timeout), gather.error_index, 0,
                  gather.error_address),
                 (is_gather & gather.write_error, write_failed(gather.timeout), 0, 0, gather.error_address),
+            ],
+            "side": [
+                (key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
+                (scatter.read_error, read_failed(scatter.timeout), 0, 0, scatter.error_address),
+                (scatter.bad_key, Status.ROW_OUTSIDE_TABLE, scatter.bad_index, 0, 0),
+                (scatter.write_error, write_failed(scatter.timeout), 0, 0, scatter.error_address),
             ],
             "popular": [
                 (popular_writer.settled_error, write_failed(popular_writer.settled_timeout), 0, 0,
@@ -345,7 +368,7 @@ class Accelerator(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [processor.popular.eq(0), processor.non_popular.eq(0)]
-            with m.If(lists_keys):
+            with m.If(is_gather):
                 m.d.comb += processor.working_rows.eq(command.samples)
 
         if config.shadow:
@@ -378,7 +401,7 @@ class Accelerator(wiring.Component):
             registers.irq_status_completion_set.eq(completions.written),
             registers.status_busy.eq(processor.busy | (commands.head != commands.tail)),
             registers.status_ready.eq(swept),
-            registers.status_ring_error.eq(commands.error | completions.error),
+            registers.status_ring_error.eq(completions.error),
             self.irq.eq(registers.irq_status_completion & registers.control_irq_enable),
         ]
         major, minor, patch = (int(part) for part in VERSION.split("."))
@@ -386,7 +409,7 @@ class Accelerator(wiring.Component):
             "id_value": IDENTIFICATION,
             "version_major": major, "version_minor": minor, "version_patch": patch,
             "capability_lanes": config.lanes, "capability_bus_words": config.bus_words,
-            "capability_ways": config.tracker_ways, "capability_prefetch": 0, "capability_shadow": config.shadow,
+            "capability_ways": config.tracker_ways, "capability_prefetch": 1, "capability_shadow": config.shadow,
             "tracker_sets_value": config.tracker_sets, "working_rows_value": config.working_rows,
             "limits_record_words": config.max_record_words, "limits_row_bytes": config.max_row_bytes,
             "key_fields_table_bits": config.table_bits, "key_fields_row_bits": config.row_bits,

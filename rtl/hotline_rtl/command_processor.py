@@ -1,11 +1,13 @@
-"""Carries out commands in ring order, up to two at a time, and says how each ended.
+"""Carries out commands in ring order, up to three at a time, and says how each ended.
 
-    next: checked, its records asked for -> front: classifies -> back: waits for memory, completes
+    next: checked, its records asked for ─┬─► front: classifies ─► back: waits for memory, completes
+                                          └─► side: scatters, completes
 
-A LEARN or a SPLIT may be in front while another is in back, so the lanes work on one mini-batch while
-the rows of the one before are still being gathered. Every other command runs alone. Completions are
-written in ring order; a SPLIT completes twice: when the popular micro-batch is in device memory, and
-when everything is.
+A LEARN or a SPLIT may be in front while another is in back, so the lanes work on one mini-batch while the rows of the
+one before are still being gathered; and while a SCATTER is at the side, whose writes the gather waits for. A SPLIT
+that names an earlier one waits in back for that one's SCATTER, the next command, which passes it. Every other command
+runs alone. Completions are written in ring order but for that; a SPLIT completes twice: when the popular micro-batch
+is in device memory, and when everything is.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -15,18 +17,24 @@ from amaranth.utils import ceil_log2
 
 from .config import BUFFER_ALIGNMENT, AcceleratorConfig
 from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
+from .rings import fetched_layout
 from .words import is_one_of
+
+#: SPLITs, the newest, that a later command may name.
+OPEN_SPLITS = 4
 
 
 class CommandProcessor(wiring.Component):
     """Members
     -------
-    i : In(stream of command_layout)
+    i : In(stream of fetched_layout)
     o : Out(stream of completion_layout)
     ready : In(1)
         Whatever a command clears has been cleared.
     busy : Out(1)
     model_valid : In(1)
+    scatter_timeout : In(32)
+        Cycles that a SPLIT waits in back for the next command to come; 0: for ever.
     next : Out(command_layout), fetch : Out(stream)
         A LEARN or SPLIT that comes next: asks for its records.
     front : Out(command_layout), active, run : Out(1)
@@ -37,59 +45,124 @@ class CommandProcessor(wiring.Component):
         The command goes from front to back: counts and ``front_*`` are taken in this cycle.
     front_status : In(Status); front_index, front_access, front_address : In
         What went wrong in front, and where.
-    popular, non_popular, working_rows, accesses, hot_accesses : In
-        Counts for the completion, from the front.
-    back_split : Out(1)
-        A SPLIT is in back.
+    popular, non_popular, working_rows, accesses, hot_accesses, overflow : In
+        Counts for the completion, from the front; whether a SPLIT's working set has overflowed.
+    back_split, back_names : Out(1)
+        A SPLIT that has been carried out is in back; one that waits for, or has had, the SCATTER of an earlier one.
+    scattered, missed : Out(1)
+        What it waits for has come: all rows of that SCATTER are in memory; or will not come.
     popular_done, back_done : In(1)
         The popular micro-batch is in memory; all of the SPLIT's data is. Levels.
     popular_status, popular_address, back_status, back_index, back_address : In
         What went wrong in either part of its output.
+    side : Out(command_layout), side_busy, side_run, side_passes : Out(1)
+        The SCATTER at the side; it passes the SPLIT in back.
+    side_done, side_probed : In(1)
+        Levels, from the second cycle after ``side_run``: all its rows are in memory; all its keys have been compared
+        with the working set of the SPLIT that it passes.
+    side_status, side_index, side_address : In
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         address = In(config.address_bits)
         super().__init__({
-            "i": In(stream.Signature(command_layout())), "o": Out(stream.Signature(completion_layout())),
-            "ready": In(1), "busy": Out(1), "model_valid": In(1),
+            "i": In(stream.Signature(fetched_layout(config))), "o": Out(stream.Signature(completion_layout())),
+            "ready": In(1), "busy": Out(1), "model_valid": In(1), "scatter_timeout": In(32),
             "next": Out(command_layout()), "fetch": Out(stream.Signature(0)),
             "front": Out(command_layout()), "active": Out(1), "run": Out(1), "front_done": In(1), "hand_over": Out(1),
             "front_status": In(8), "front_index": In(32), "front_access": In(32), "front_address": address,
             "popular": In(32), "non_popular": In(32), "working_rows": In(32), "accesses": In(32),
-            "hot_accesses": In(32),
-            "back_split": Out(1), "popular_done": In(1), "back_done": In(1),
+            "hot_accesses": In(32), "overflow": In(1),
+            "back_split": Out(1), "back_names": Out(1), "scattered": Out(1), "missed": Out(1),
+            "popular_done": In(1), "back_done": In(1),
             "popular_status": In(8), "popular_address": address,
             "back_status": In(8), "back_index": In(32), "back_address": address,
+            "side": Out(command_layout()), "side_busy": Out(1), "side_run": Out(1), "side_passes": Out(1),
+            "side_done": In(1), "side_probed": In(1), "side_status": In(8), "side_index": In(32), "side_address": address,
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
+        front_busy, back_busy, second = Signal(), Signal(), Signal()  # second: the popular completion has been given
+        back = Signal(command_layout())
+        back_refused = Signal()
 
-        # Next: a command is taken from the ring, checked, and waits for its turn.
-        next_valid, checked = Signal(), Signal()
+        # Next: a command is taken from the ring, checked, and waits for its turn. Names are looked up when every earlier
+        # SPLIT has left the front, and it is known whether the one in back gets what it waits for.
+        next_valid, checked, named = Signal(), Signal(), Signal()
         fetched = Signal()  # its records have been asked for
         check, check_address = self._check(m, self.next)
+        fetch_failed = Signal()
         refusal, refused_address = Signal(8), Signal(64)
         m.d.comb += self.i.ready.eq(~next_valid)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [self.next.eq(self.i.p), next_valid.eq(1), checked.eq(0), fetched.eq(0)]
+            m.d.sync += [
+                self.next.eq(self.i.p.command), next_valid.eq(1), checked.eq(0), named.eq(0), fetched.eq(0),
+                fetch_failed.eq(self.i.p.status != 0), refusal.eq(self.i.p.status), refused_address.eq(self.i.p.address),
+            ]  # fmt: skip
         with m.If(next_valid & ~checked):
-            m.d.sync += [checked.eq(1), refusal.eq(check), refused_address.eq(check_address)]
+            m.d.sync += checked.eq(1)
+            with m.If(~fetch_failed):
+                m.d.sync += [refusal.eq(check), refused_address.eq(check_address)]
+        next_scatter = one_of(self.next, Opcode.SCATTER) & (refusal == 0)
+        next_batch = one_of(self.next, Opcode.LEARN, Opcode.SPLIT)
+        names = self.next.flags[0] & one_of(self.next, Opcode.SPLIT, Opcode.SCATTER)
 
-        # Front.
-        front_busy, front_refusal, front_refused_address = Signal(), Signal(8), Signal(64)
-        front_alone = Signal()
+        # What the SPLIT in back waits for: the next command, if it is the right one.
+        waits, passing = Signal(), Signal()
+        patience = Signal(32)
+        rows = Signal(COUNT_BITS + 1)  # of the SPLIT that is named
+        is_it = next_scatter & self.next.flags[0] & (self.next.after == back.after) & (self.next.samples <= rows)
+        m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
+        abandon = waits & (
+            (next_valid & checked & ~is_it)
+            | (~next_valid & (self.scatter_timeout != 0) & (patience >= self.scatter_timeout))
+        )
+        m.d.sync += patience.eq(Mux(waits & ~next_valid, patience + 1, 0))
+        with m.If(abandon):
+            m.d.sync += self.missed.eq(1)
+
+        # SPLITs that may be named, the newest first: from the front on, until they are scattered or fail.
+        entries = [Signal(data.StructLayout({"valid": 1, "tag": 32, "rows": COUNT_BITS + 1}), name=f"open_{n}")
+                   for n in range(OPEN_SPLITS)]  # fmt: skip
+        # A SPLIT takes an entry of its own while it waits: so it may not name the oldest.
+        is_named = [entry.valid & (entry.tag == self.next.after) for entry in entries]
+        is_named[-1] = is_named[-1] & one_of(self.next, Opcode.SCATTER)
+        for entry, hit in reversed(list(zip(entries, is_named, strict=True))):
+            with m.If(hit):
+                m.d.comb += rows.eq(entry.rows)
+        look_up = next_valid & checked & ~named & ~front_busy & ~waits
+        with m.If(look_up):
+            m.d.sync += named.eq(1)
+            with m.If((refusal == 0) & names):
+                with m.If(~Cat(is_named).any()):
+                    m.d.sync += refusal.eq(Status.NO_SUCH_SPLIT)
+                with m.Elif(next_scatter & (self.next.samples > rows)):
+                    m.d.sync += refusal.eq(Status.BAD_COUNT)
+        ready_now = named | (checked & ~self.next.flags[0] & ~waits)
+
+        # To front, or to the side.
+        front_refusal, front_refused_address = Signal(8), Signal(64)
+        front_alone, back_alone = Signal(), Signal()
         settle = Signal(2)  # until `run` has had its effect
         front_cycles = Signal(64)
-        back_busy, back_alone = Signal(), Signal()
-        next_batch = one_of(self.next, Opcode.LEARN, Opcode.SPLIT)
+        side_settle = Signal(2)
         none_alone = ~(front_busy & front_alone) & ~(back_busy & back_alone)
-        m.d.comb += self.fetch.valid.eq(checked & next_valid & ~fetched & next_batch & (refusal == 0) & none_alone)
+        # The working set of the SPLIT in back is still being looked into.
+        probing = self.side_busy & self.side_passes & ~(side_settle[1] & self.side_probed)
+        m.d.comb += self.fetch.valid.eq(
+            next_valid & Mux(names, named, checked) & ~fetched & next_batch & (refusal == 0) & none_alone
+        )
         with m.If(self.fetch.valid & self.fetch.ready):
             m.d.sync += fetched.eq(1)
-        may_run = Mux(next_batch, none_alone & fetched & self.ready, ~back_busy & self.ready)
-        begin = next_valid & checked & ~front_busy & ((refusal != 0) | may_run)
+        may_run = self.ready & Mux(next_batch, none_alone & fetched & ~probing, ~back_busy & ~self.side_busy)
+        may_pass = waits & is_it
+        begin = next_valid & ready_now & ~front_busy & ~next_scatter & ((refusal != 0) | may_run)
+        begin_side = (
+            next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & self.ready
+            & (~back_busy | may_pass)
+        )  # fmt: skip
         m.d.comb += self.active.eq(front_busy)
         m.d.sync += [
             self.run.eq(begin & (refusal == 0)),
@@ -102,52 +175,80 @@ class CommandProcessor(wiring.Component):
                 self.front.eq(self.next), front_alone.eq(~next_batch),
                 front_refusal.eq(refusal), front_refused_address.eq(refused_address),
             ]  # fmt: skip
+        side_cycles = Signal(64)
+        m.d.sync += [
+            self.side_run.eq(begin_side), side_cycles.eq(side_cycles + 1), side_settle.eq(Cat(self.side_busy, side_settle)),
+        ]  # fmt: skip
+        side_done = self.side_busy & side_settle[1] & self.side_done
+        with m.If(side_done & self.side_passes):
+            m.d.sync += self.scattered.eq(1)
+        with m.If(begin_side):
+            m.d.sync += [
+                next_valid.eq(0), self.side_busy.eq(1), side_settle.eq(0), side_cycles.eq(0), self.side.eq(self.next),
+                self.side_passes.eq(may_pass),
+            ]  # fmt: skip
+            with m.If(may_pass):
+                m.d.sync += passing.eq(1)
 
         # From front to back.
-        back = Signal(command_layout())
         back_cycles = Signal(64)
         status, index, access, address = Signal(8), Signal(32), Signal(32), Signal(64)
         counts = {name: Signal(32, name=f"back_{name}") for name in
                   ("popular", "non_popular", "working_rows", "accesses", "hot_accesses")}  # fmt: skip
+        refused = front_refusal != 0
+        front_split = self.front.opcode == Opcode.SPLIT
+        well = ~refused & (self.front_status == 0) & ~self.overflow & front_split
         m.d.comb += [
-            self.hand_over.eq(front_busy & ~back_busy & ((front_refusal != 0) | (settle[1] & self.front_done))),
-            self.busy.eq(next_valid | front_busy | back_busy),
-            self.back_split.eq(back_busy & (back.opcode == Opcode.SPLIT)),
+            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[1] & self.front_done))),
+            self.busy.eq(next_valid | front_busy | back_busy | self.side_busy),
+            self.back_split.eq(back_busy & ~back_refused & (back.opcode == Opcode.SPLIT)),
         ]
         m.d.sync += back_cycles.eq(back_cycles + 1)
         with m.If(self.hand_over):
-            refused = front_refusal != 0
             m.d.sync += [
                 front_busy.eq(0), back_busy.eq(1), back.eq(self.front), back_alone.eq(front_alone),
                 back_cycles.eq(front_cycles + 1),
+                self.back_names.eq(well & self.front.flags[0]), passing.eq(0), self.scattered.eq(0), self.missed.eq(0),
                 status.eq(Mux(refused, front_refusal, self.front_status)),
                 index.eq(Mux(refused, 0, self.front_index)),
                 access.eq(Mux(refused, 0, self.front_access)),
                 address.eq(Mux(refused, front_refused_address, self.front_address)),
             ]  # fmt: skip
             m.d.sync += [count.eq(getattr(self, name)) for name, count in counts.items()]
+        with m.If(self.hand_over & well):
+            m.d.sync += [after.eq(before) for before, after in zip(entries, entries[1:], strict=False)]
+            m.d.sync += [entries[0].valid.eq(1), entries[0].tag.eq(self.front.tag), entries[0].rows.eq(self.working_rows)]
+        with m.Elif(abandon):  # the SPLIT in back has failed: it is the newest
+            m.d.sync += entries[0].valid.eq(0)
+        with m.Elif(begin_side & self.next.flags[0]):  # the newest of this name has been scattered
+            seen = Const(0, 1)
+            for entry, hit in zip(entries, is_named, strict=True):
+                with m.If(hit & ~seen):
+                    m.d.sync += entry.valid.eq(0)
+                seen = seen | hit
 
-        # Back. The completion; counts are given only when all went well.
+        # Completions, of the command at the side or in back; counts are given only when all went well.
         is_split = back.opcode == Opcode.SPLIT
-        second = Signal()  # the popular completion has been given
         popular_part = is_split & ~second
         final, final_index, final_address = Signal(8), Signal(32), Signal(64)
         m.d.comb += [final.eq(status), final_index.eq(index), final_address.eq(address)]
         with m.If((status == 0) & is_split):
             with m.If(self.popular_status != 0):
                 m.d.comb += [final.eq(self.popular_status), final_address.eq(self.popular_address)]
-            with m.Elif(second):
+            with m.Elif(second & (self.back_status != 0)):
                 m.d.comb += [
                     final.eq(self.back_status),
                     final_index.eq(self.back_index),
                     final_address.eq(self.back_address),
                 ]
+            with m.Elif(second & self.missed):
+                m.d.comb += final.eq(Status.SCATTER_MISSING)
         ok = final == Status.OK
 
         def count(name: str, shown=1):
             return Mux(ok & shown, counts[name], 0)
 
-        entry = {
+        of_back = {
             "tag": back.tag,
             "status": final,
             "kind": Mux(is_split, Mux(second, Kind.NON_POPULAR, Kind.POPULAR), Kind.WHOLE),
@@ -162,28 +263,40 @@ class CommandProcessor(wiring.Component):
             "access": access,
             "address": final_address,
         }
-        completion = pack(m, completion_layout(), entry)
-        back_refused = Signal()
+        of_side = {
+            "tag": self.side.tag, "status": self.side_status, "kind": Kind.WHOLE, "opcode": Opcode.SCATTER,
+            "working_rows": Mux(self.side_status == 0, self.side.samples, 0),
+            "cycles": side_cycles, "index": self.side_index, "address": self.side_address,
+        }  # fmt: skip
+        serving_side = Signal()
+        done = Mux(popular_part, self.popular_done, self.back_done) | ~is_split | back_refused
+        # A SCATTER at the side is older than what is in back, unless it passes that; then only the first completion is.
+        back_ready = back_busy & done & (~self.side_busy | (self.side_passes & popular_part))
+        side_ready = side_done & (~self.side_passes | second)
+        completion = Mux(side_ready, pack(m, completion_layout(), of_side, "side"), pack(m, completion_layout(), of_back, "back"))
         with m.FSM():
             with m.State("WAIT"):
-                m.d.sync += self.o.p.eq(completion)
-                done = Mux(popular_part, self.popular_done, self.back_done) | ~is_split | back_refused
-                with m.If(back_busy & done):
+                m.d.sync += [self.o.p.eq(completion), serving_side.eq(side_ready)]
+                with m.If(side_ready | back_ready):
                     m.next = "COMPLETE"
             with m.State("COMPLETE"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.d.sync += second.eq(popular_part)
                     m.next = "DRAIN"
-                    with m.If(popular_part):
-                        m.next = "WAIT"
+                    with m.If(~serving_side):
+                        m.d.sync += second.eq(popular_part)
+                        with m.If(popular_part):
+                            m.next = "WAIT"
             with m.State("DRAIN"):
                 # The completion is in memory before the next one's data counts as complete.
                 with m.If(self.o.ready):
-                    m.d.sync += back_busy.eq(0)
+                    with m.If(serving_side):
+                        m.d.sync += self.side_busy.eq(0)
+                    with m.Else():
+                        m.d.sync += [back_busy.eq(0), self.back_names.eq(0)]
                     m.next = "WAIT"
         with m.If(self.hand_over):
-            m.d.sync += back_refused.eq(front_refusal != 0)
+            m.d.sync += back_refused.eq(refused)
         return m
 
     def _check(self, m: Module, command) -> tuple[Signal, Signal]:
@@ -202,7 +315,7 @@ class CommandProcessor(wiring.Component):
         check_address = Signal(64)
         with m.If(~one_of(command, *Opcode)):
             m.d.comb += check.eq(Status.UNKNOWN_OPCODE)
-        with m.Elif((is_split & command.flags[0]) | (one_of(command, Opcode.SWAP) & (not self.config.shadow))):
+        with m.Elif(one_of(command, Opcode.SWAP) & (not self.config.shadow)):
             m.d.comb += check.eq(Status.UNSUPPORTED)
         for used, address in buffers:
             with m.Elif(used & address[:alignment_bits].any()):
@@ -219,11 +332,11 @@ def one_of(command, *opcodes: Opcode):
     return is_one_of(command.opcode, *opcodes)
 
 
-def pack(m: Module, layout: data.StructLayout, fields: dict):
-    """The value of a structure: ``fields`` in their places, 0 elsewhere."""
+def pack(m: Module, layout: data.StructLayout, fields: dict, of: str):
+    """The value of a structure: ``fields`` in their places, 0 elsewhere; ``of`` begins the names of its signals."""
     parts = []
     for name, field in layout:
-        part = Signal(field.width, name=f"entry_{name}") if name in fields else Const(0, field.width)
+        part = Signal(field.width, name=f"{of}_{name}") if name in fields else Const(0, field.width)
         if name in fields:
             m.d.comb += part.eq(fields[name])
         parts.append(part)

@@ -29,6 +29,8 @@ class Gather(wiring.Component):
     count : In
         How many keys there are for this working set so far; they may still be on their way here. Keys beyond them
         belong to the next working set, and wait.
+    hold : In(1)
+        Keys belong to a working set that has not begun: they wait.
     listing : In(1)
         Keys go to ``key_words``, too.
     keys_done : Out(1)
@@ -55,7 +57,7 @@ class Gather(wiring.Component):
         super().__init__({
             "start": In(1), "base": In(config.address_bits), "model": In(ModelSignature(config)),
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
-            "listing": In(1), "keys_done": Out(1), "key_words": Out(stream.Signature(words_layout(config))),
+            "hold": In(1), "listing": In(1), "keys_done": Out(1), "key_words": Out(stream.Signature(words_layout(config))),
             "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
             "read_error": Out(1), "write_error": Out(1), "timeout": Out(1),
             "error_address": Out(config.address_bits), "error_index": Out(COUNT_BITS),
@@ -76,7 +78,7 @@ class Gather(wiring.Component):
         keys_in = Signal(COUNT_BITS + 1)
         mine = stream.Signature(self.keys.p.shape()).create()
         listed = stream.Signature(0).create()
-        more = (keys_in != self.count) & ~self.start
+        more = (keys_in != self.count) & ~self.start & ~self.hold
         m.d.comb += [
             mine.valid.eq(self.keys.valid & more),
             self.keys.ready.eq(mine.ready & more),

@@ -47,6 +47,8 @@ class Status(enum.IntEnum):
     NO_MODEL = 9
     UNSUPPORTED = 10
     TIMEOUT = 11
+    NO_SUCH_SPLIT = 12
+    SCATTER_MISSING = 13
 
 
 class Kind(enum.IntEnum):

@@ -1,17 +1,25 @@
 """The command and completion rings: fetches commands, writes completions.
 
+A command that cannot be read ends with a status, like any other; a completion that cannot be written is lost, which
+``error`` tells. Both rings go on.
+
 Commands are fetched one at a time; a completion counts as written once memory has acknowledged it.
 """
 
-from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
-from .layouts import ENTRY_BYTES, ENTRY_WORDS, command_layout, completion_layout
+from .layouts import ENTRY_BYTES, ENTRY_WORDS, Status, command_layout, completion_layout
 from .read_master import ReadClientSignature
 from .write_master import WriteClientSignature
+
+
+def fetched_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A command; or, with a ``status``, zeros, and the address of the entry that could not be read."""
+    return data.StructLayout({"command": command_layout(), "status": 8, "address": config.address_bits})
 
 
 class CommandRing(wiring.Component):
@@ -21,9 +29,7 @@ class CommandRing(wiring.Component):
         From the registers.
     head : Out(32)
         Commands taken.
-    o : Out(stream of command_layout)
-    error : Out(1)
-        A command could not be read; the ring stands still. Stays until reset.
+    o : Out(stream of fetched_layout)
     read : Out(ReadClientSignature)
     """
 
@@ -31,7 +37,7 @@ class CommandRing(wiring.Component):
         self.config = config
         super().__init__({
             "enable": In(1), "base": In(config.address_bits), "log2_entries": In(4), "tail": In(32),
-            "head": Out(32), "o": Out(stream.Signature(command_layout())), "error": Out(1),
+            "head": Out(32), "o": Out(stream.Signature(fetched_layout(config))),
             "read": Out(ReadClientSignature(config)),
         })  # fmt: skip
 
@@ -40,20 +46,22 @@ class CommandRing(wiring.Component):
         beats = ENTRY_BYTES // self.config.bus_bytes
         words = Signal(32 * ENTRY_WORDS)
         beat = Signal(range(beats + 1))
-        failed = Signal()
+        failed, lost = Signal(), Signal()
         request = self.read.request
         m.d.comb += [
-            self.o.p.eq(words),
+            self.o.p.command.eq(Mux(failed, 0, words)),
+            self.o.p.status.eq(Mux(failed, Mux(lost, Status.TIMEOUT, Status.READ_ERROR), Status.OK)),
+            self.o.p.address.eq(Mux(failed, request.p.address, 0)),
             request.p.address.eq(self.base + entry_offset(self.head, self.log2_entries)),
             request.p.words.eq(ENTRY_WORDS),
         ]
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.enable & (self.head != self.tail) & ~self.error):
+                with m.If(self.enable & (self.head != self.tail)):
                     m.next = "ASK"
             with m.State("ASK"):
                 m.d.comb += request.valid.eq(1)
-                m.d.sync += [beat.eq(0), failed.eq(0)]
+                m.d.sync += [beat.eq(0), failed.eq(0), lost.eq(0)]
                 with m.If(request.ready):
                     m.next = "FETCH"
             with m.State("FETCH"):
@@ -62,18 +70,15 @@ class CommandRing(wiring.Component):
                         words.eq(Cat(words, self.read.beat_data)[-len(words) :]),
                         beat.eq(beat + 1),
                         failed.eq(failed | self.read.beat_error),
+                        lost.eq(lost | self.read.beat_timeout),
                     ]
                     with m.If(beat == beats - 1):
                         m.next = "GIVE"
             with m.State("GIVE"):
-                with m.If(failed):
-                    m.d.sync += self.error.eq(1)
+                m.d.comb += self.o.valid.eq(1)
+                with m.If(self.o.ready):
+                    m.d.sync += self.head.eq(self.head + 1)
                     m.next = "IDLE"
-                with m.Else():
-                    m.d.comb += self.o.valid.eq(1)
-                    with m.If(self.o.ready):
-                        m.d.sync += self.head.eq(self.head + 1)
-                        m.next = "IDLE"
         return m
 
 
@@ -89,7 +94,7 @@ class CompletionRing(wiring.Component):
     written : Out(1)
         In the cycle in which ``tail`` counts up.
     error : Out(1)
-        A completion could not be written. Stays until reset.
+        A completion could not be written; it counts all the same. Stays until reset.
     write : Out(WriteClientSignature)
     """
 

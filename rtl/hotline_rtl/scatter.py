@@ -28,6 +28,8 @@ class Scatter(wiring.Component):
         Where each row belongs; from a key list that is started together with this.
     stop : Out(1)
         No more keys are wanted.
+    all_given : Out(1)
+        All keys have been taken.
     idle : Out(1)
         Every row is in host memory, or the command has failed and nothing is on its way.
     bad_key, bad_index : Out
@@ -43,7 +45,7 @@ class Scatter(wiring.Component):
             "start": In(1), "count": In(COUNT_BITS + 1), "base": In(config.address_bits),
             "model": In(ModelSignature(config)),
             "keys": In(stream.Signature(listed_key_layout(config))), "keys_busy": In(1), "keys_error": In(1),
-            "stop": Out(1), "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
+            "stop": Out(1), "all_given": Out(1), "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
             "read_error": Out(1), "write_error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
             "read": Out(ReadClientSignature(config)), "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
@@ -91,6 +93,7 @@ class Scatter(wiring.Component):
             rows.o.ready.eq(writer.i.ready),
             # The rows already given to the writer still need their words.
             self.stop.eq(stop),
+            self.all_given.eq(given == self.count),
             rows.abort.eq(stop & writer.idle),
         ]
 

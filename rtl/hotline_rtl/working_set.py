@@ -43,6 +43,10 @@ class WorkingSet(wiring.Component):
     limit : In
         The most keys that the set may hold, at most ``working_rows``.
     probes : In(stream of probe_layout)
+    lookups : In(stream of key_layout)
+        Keys of which those in the set go to ``keys`` again, with their numbers. Only when no probe is inside or comes.
+    found : Out(1)
+        A lookup's key was in the set.
     numbers : Out(stream of range(working_rows))
         The number of each probe's key, in order.
     keys : Out(stream of numbered_key_layout)
@@ -61,6 +65,7 @@ class WorkingSet(wiring.Component):
         super().__init__({
             "clear": In(1), "ready": Out(1), "limit": In(range(config.working_rows + 1)),
             "probes": In(stream.Signature(probe_layout(config))),
+            "lookups": In(stream.Signature(key_layout(config))), "found": Out(1),
             "numbers": Out(stream.Signature(range(config.working_rows))),
             "keys": Out(stream.Signature(numbered_key_layout(config))),
             "count": Out(range(config.working_rows + 1)),
@@ -72,7 +77,7 @@ class WorkingSet(wiring.Component):
         config = self.config
         buckets = 2 * config.working_rows // BUCKET_ENTRIES
         bucket_bits = ceil_log2(buckets)
-        extra = data.StructLayout({"sample": 20, "key": config.key_bits})
+        extra = data.StructLayout({"sample": 20, "key": config.key_bits, "lookup": 1})
         m.submodules.hash = hash_ = Permutation(config, extra=extra.size)
         m.submodules.keys = keys = StreamFifo(numbered_key_layout(config), config.working_rows)
         wiring.connect(m, keys.o, wiring.flipped(self.keys))
@@ -84,11 +89,13 @@ class WorkingSet(wiring.Component):
         m.submodules.ram = ram = Ram(bucket.size, buckets)
         sweeping = Signal(init=1)
 
+        wanted = Mux(self.probes.valid, self.probes.p.key, self.lookups.p)
         m.d.comb += [
-            hash_.i.valid.eq(self.probes.valid & ~sweeping),
+            hash_.i.valid.eq((self.probes.valid | self.lookups.valid) & ~sweeping),
             self.probes.ready.eq(hash_.i.ready & ~sweeping),
-            hash_.i.p.keys[0].eq(self.probes.p.key),
-            hash_.i.p.extra.eq(Cat(self.probes.p.sample, self.probes.p.key)),
+            self.lookups.ready.eq(hash_.i.ready & ~sweeping & ~self.probes.valid),
+            hash_.i.p.keys[0].eq(wanted),
+            hash_.i.p.extra.eq(Cat(self.probes.p.sample, wanted, ~self.probes.valid)),
         ]
 
         # Stage 1: the bucket arrives.
@@ -119,9 +126,12 @@ class WorkingSet(wiring.Component):
         leave = Signal()
         insert = Signal()
         m.d.comb += [
-            go_on.eq(s1_valid & ~hit & full & ~no_room),
-            leave.eq(s1_valid & ~go_on & out_free & (hit | no_room | keys.i.ready)),
-            insert.eq(leave & ~hit & ~no_room),
+            go_on.eq(s1_valid & ~hit & full & (~no_room | s1_extra.lookup)),
+            leave.eq(
+                s1_valid & ~go_on
+                & Mux(s1_extra.lookup, ~hit | keys.i.ready, out_free & (hit | no_room | keys.i.ready))
+            ),
+            insert.eq(leave & ~hit & ~no_room & ~s1_extra.lookup),
         ]
         enter = Signal()
         m.d.comb += [
@@ -144,16 +154,22 @@ class WorkingSet(wiring.Component):
                 m.d.comb += [fresh.entries[n].key.eq(s1_extra.key), fresh.entries[n].number.eq(self.count)]
         with m.If(enter | go_on):
             m.d.sync += [written.eq(insert), written_bucket.eq(s1_bucket), written_content.eq(fresh)]
-        m.d.comb += [keys.i.valid.eq(insert), keys.i.p.key.eq(s1_extra.key), keys.i.p.number.eq(self.count)]
+        again = leave & hit & s1_extra.lookup
+        m.d.comb += [
+            keys.i.valid.eq(insert | again),
+            keys.i.p.key.eq(s1_extra.key),
+            keys.i.p.number.eq(Mux(hit, known, self.count)),
+        ]
+        m.d.comb += self.found.eq(again)
 
         # Stage 2: the number.
-        with m.If(leave):
+        with m.If(leave & ~s1_extra.lookup):
             m.d.sync += [self.numbers.valid.eq(1), self.numbers.p.eq(Mux(hit, known, self.count))]
         with m.Elif(self.numbers.ready):
             m.d.sync += self.numbers.valid.eq(0)
         with m.If(insert):
             m.d.sync += self.count.eq(self.count + 1)
-        with m.If(leave & ~hit & no_room & ~self.overflow):
+        with m.If(leave & ~hit & no_room & ~s1_extra.lookup & ~self.overflow):
             m.d.sync += [self.overflow.eq(1), self.overflow_sample.eq(s1_extra.sample)]
 
         # Emptying: a new epoch; a sweep when the epochs have run out.

@@ -64,7 +64,11 @@ class CommandError(RuntimeError):
             Status.TIMEOUT: f"memory did not answer at {c.address:#x} within the cycles of register `timeout`",
             Status.BAD_HOT_LIST: f"slot {c.index} holds a key that is not this set's, or holds it twice",
             Status.NO_MODEL: "load a model that fits this configuration's limits first",
-            Status.UNSUPPORTED: "this version has no prefetch (capability bit `prefetch` is 0)",
+            Status.UNSUPPORTED: "this configuration has no shadow: set shadow=1",
+            Status.NO_SUCH_SPLIT: "its `after` is the tag of no SPLIT, among the last few, that went well and has not been "
+            "scattered; name one of these, or clear bit 0 of `flags`",
+            Status.SCATTER_MISSING: "the next command was not the SCATTER of the SPLIT that it named (or none came within "
+            "register `scatter_timeout`): submit that SCATTER directly after it",
         }[status]
         name = Opcode(c.opcode).name if c.opcode in Opcode._value2member_map_ else f"opcode {c.opcode}"
         super().__init__(f"{name} (tag {c.tag}) ended with {status.name}: {advice}")
@@ -112,7 +116,7 @@ class Driver:
             raise DriverError(f"the accelerator is version {version:#x}, this driver {expected:#x}")
         c = self.config
         for register, value in {
-            "capability": c.lanes | c.bus_words << 8 | c.tracker_ways << 16 | c.shadow << 25,
+            "capability": c.lanes | c.bus_words << 8 | c.tracker_ways << 16 | 1 << 24 | c.shadow << 25,
             "tracker_sets": c.tracker_sets,
             "working_rows": c.working_rows,
             "limits": c.max_record_words | c.max_row_bytes << 16,
@@ -154,8 +158,6 @@ class Driver:
                 raise ValueError(f"{opcode.name}: load a model first")
             if not 1 <= command.samples <= MAX_COUNT:
                 raise ValueError(f"{opcode.name}: 1 to {MAX_COUNT} samples or rows, not {command.samples}")
-        if opcode is Opcode.SPLIT and command.flags & 1:
-            raise ValueError("SPLIT: this version has no prefetch")
         if opcode is Opcode.SWAP and not self.config.shadow:
             raise ValueError("SWAP: this configuration has no shadow; set shadow=1")
         spans: list[tuple[MemoryImage, str, int, int]] = []

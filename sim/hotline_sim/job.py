@@ -125,11 +125,10 @@ class Job:
         return Command(Opcode.SPLIT, tag, self.samples_of(batch), self.source(batch), popular, non_popular, keys, rows,
                        self.working_limit)  # fmt: skip
 
-    def scatter(self, rows: int, tag: int = 0) -> Command:
-        """SCATTER of the first ``rows`` working rows."""
-        d = self.device.buffers
-        return Command(Opcode.SCATTER, tag, rows, working_keys=d["working keys"].address,
-                       working_rows=d["working rows"].address)  # fmt: skip
+    def scatter(self, rows: int, tag: int = 0, into: int = 0) -> Command:
+        """SCATTER of the first ``rows`` working rows of a set of device buffers."""
+        _, _, keys, working = (self.device.buffers[name].address for name in output_buffers(into))
+        return Command(Opcode.SCATTER, tag, rows, working_keys=keys, working_rows=working)
 
     def hot_list(self, opcode: Opcode, tag: int = 0) -> Command:
         """DUMP or LOAD of the hot list buffer."""

@@ -89,7 +89,7 @@ def statuses(completions: list[Completion]) -> list[int]:
 def test_every_status(machine):
     m = machine
     assert statuses(m.execute(Command(99))) == [Status.UNKNOWN_OPCODE]
-    assert statuses(m.execute(split_command(m, flags=1))) == [Status.UNSUPPORTED] * 2
+    assert statuses(m.execute(split_command(m, flags=1, after=12345))) == [Status.NO_SUCH_SPLIT] * 2
     bad = m.execute(split_command(m, non_popular=68))
     assert statuses(bad) == [Status.MISALIGNED_ADDRESS] * 2 and bad[0].address == 68
     assert statuses(m.execute(split_command(m, samples=0))) == [Status.BAD_COUNT] * 2

@@ -45,7 +45,7 @@ def changed(command: Command, **changes) -> Command:
     "change, expected",
     [
         ({"opcode": 77}, [Status.UNKNOWN_OPCODE]),
-        ({"flags": 1}, [Status.UNSUPPORTED] * 2),
+        ({"flags": 1, "after": 12345}, [Status.NO_SUCH_SPLIT] * 2),
         ({"opcode": Opcode.SWAP}, [Status.UNSUPPORTED]),
         ({"source": 0x1004}, [Status.MISALIGNED_ADDRESS] * 2),
         ({"working_rows": 0x8000_0020}, [Status.MISALIGNED_ADDRESS] * 2),
@@ -182,7 +182,6 @@ def test_the_driver_refuses_what_it_can_see(session):
         ({"samples": 0}, "1 to 1048576 samples"),
         ({"samples": 100_000}, "is in no buffer"),
         ({"working_limit": 4096}, "working_limit must be 1 to 2048"),
-        ({"flags": 1}, "no prefetch"),
     ]:
         before = driver.submitted
         with pytest.raises(ValueError, match=message):
