@@ -4,7 +4,7 @@ Both AXI4 ports belong to one clock. Ports: ``s_axil_*``, ``m_axi_host_*``, ``m_
 ``clk`` and ``rst`` (synchronous, active high). The golden twin is ``hotline_golden.machine``.
 """
 
-from amaranth.hdl import Cat, ClockDomain, Module, Mux, Signal
+from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -35,6 +35,8 @@ from .working_set import WorkingSet
 from .write_master import WriteMaster
 
 IDENTIFICATION = 0x484F544C
+#: Cycles with nothing under way after which a soft reset ends.
+RESET_CYCLES = 8
 
 
 class Accelerator(wiring.Component):
@@ -55,18 +57,29 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
+        # A soft reset waits until nothing is under way at the memory ports, which it therefore leaves alone.
         m.domains.sync = sync = ClockDomain()
+        m.domains.port = port = ClockDomain()
         m.domains.boot = boot = ClockDomain(reset_less=True)
-        sync.clk = boot.clk = self.clk
-        sync.rst = reset = Signal(init=1)
-        m.d.boot += reset.eq(self.rst)
+        sync.clk = port.clk = boot.clk = self.clk
+        port.rst = Signal(init=1)
+        sync.rst = Signal(init=1)
+        resetting, armed = Signal(), Signal()
+        m.d.boot += [port.rst.eq(self.rst), sync.rst.eq(self.rst | resetting)]
 
         # The memory ports. Order of clients is order of priority.
         m.submodules.gather = gather = Gather(config)
-        m.submodules.host_read = host_read = ReadMaster(config, 2, gather.mover.slot_bits)
-        m.submodules.host_write = host_write = WriteMaster(config, 3)
-        m.submodules.device_read = device_read = ReadMaster(config, 2)
-        m.submodules.device_write = device_write = WriteMaster(config, 4)
+        host_read = ReadMaster(config, 2, gather.mover.slot_bits)
+        host_write = WriteMaster(config, 3)
+        device_read = ReadMaster(config, 2)
+        device_write = WriteMaster(config, 4)
+        registers = RegisterBlock()
+        at_the_port = {
+            "host_read": host_read, "host_write": host_write, "device_read": device_read, "device_write": device_write,
+            "registers": registers,
+        }  # fmt: skip
+        for name, block in at_the_port.items():
+            m.submodules[name] = DomainRenamer("port")(block)
         for port, bus in [
             (self.m_axi_host, host_read.bus), (self.m_axi_host, host_write.bus),
             (self.m_axi_dev, device_read.bus), (self.m_axi_dev, device_write.bus),
@@ -76,7 +89,6 @@ class Accelerator(wiring.Component):
                 m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
 
         # Control.
-        m.submodules.registers = registers = RegisterBlock()
         m.submodules.commands = commands = CommandRing(config)
         m.submodules.completions = completions = CompletionRing(config)
         m.submodules.processor = processor = CommandProcessor(config)
@@ -135,8 +147,19 @@ class Accelerator(wiring.Component):
         m.d.comb += host_read.limit.eq(
             Mux(limit == 0, 1, Mux(limit < config.outstanding_rows, limit, config.outstanding_rows))
         )
-        for master in (host_read, host_write, device_read, device_write):
-            m.d.comb += master.timeout.eq(registers.timeout_value)
+        masters = [host_read, host_write, device_read, device_write]
+        for master in masters:
+            m.d.comb += [master.timeout.eq(registers.timeout_value), master.drain.eq(resetting)]
+        held_reset = Signal(range(RESET_CYCLES))
+        with m.If(registers.soft_reset_written):
+            m.d.port += [resetting.eq(1), held_reset.eq(0), armed.eq(0)]
+        with m.Elif(resetting):
+            drained = Cat(master.drained for master in masters).all()
+            m.d.port += held_reset.eq(Mux(drained, held_reset + 1, 0))
+            with m.If(drained & (held_reset == RESET_CYCLES - 1)):
+                m.d.port += resetting.eq(0)
+        with m.Elif(registers.control_written):
+            m.d.port += armed.eq(1)
 
         # A command begins.
         def begins(*opcodes: Opcode):
@@ -388,7 +411,7 @@ class Accelerator(wiring.Component):
             m.d.sync += swept.eq(1)
         m.d.comb += [
             processor.model_valid.eq(model.valid),
-            commands.enable.eq(registers.control_enable & swept),
+            commands.enable.eq(registers.control_enable & swept & armed),
             processor.ready.eq(swept & ~hot_list.busy & working_set.ready),
             commands.base.eq(Cat(registers.command_base_lo_value, registers.command_base_hi_value)),
             commands.log2_entries.eq(registers.command_ring_log2_entries),
@@ -400,7 +423,8 @@ class Accelerator(wiring.Component):
             registers.completion_tail_value.eq(completions.tail),
             registers.irq_status_completion_set.eq(completions.written),
             registers.status_busy.eq(processor.busy | (commands.head != commands.tail)),
-            registers.status_ready.eq(swept),
+            registers.status_ready.eq(swept & ~resetting),
+            registers.status_resetting.eq(resetting | sync.rst),
             registers.status_ring_error.eq(completions.error),
             self.irq.eq(registers.irq_status_completion & registers.control_irq_enable),
         ]

@@ -17,4 +17,14 @@ void memory_edge(AxiMemory *m, const Inputs *in, Outputs *out, int reset) {
 void memory_statistics(AxiMemory *m, Statistics *s) { *s = m->statistics; }
 const char *memory_violation(AxiMemory *m) { return m->first_violation.c_str(); }
 int memory_idle(AxiMemory *m) { return m->idle(); }
+void memory_watch(AxiMemory *m, uint64_t window) { m->watch(window); }
+// Copies up to `room` counts, and returns how many there are. What: 0 reads on their way; 1 latencies of a group's
+// bursts; 2 its read beats in each window; 3 its written beats.
+uint64_t memory_counts(AxiMemory *m, int what, uint32_t group, uint64_t *counts, uint64_t room) {
+    const std::vector<uint64_t> &found = what == 0   ? m->read_occupancy()
+                                         : what == 1 ? m->latency(group)
+                                                     : m->activity(group, what == 3);
+    std::copy_n(found.begin(), std::min<uint64_t>(room, found.size()), counts);
+    return found.size();
+}
 }

@@ -1,6 +1,7 @@
 // An AXI4 memory for simulation: many reads outstanding, settable and jittered latency, reordering
-// across IDs, interleaved beats, random stalls, faults at chosen addresses, and a check of every
-// access against the rules of AXI and the buffers it may touch.
+// across IDs, interleaved beats, random stalls, faults at chosen addresses (errors, or answers held back), and a
+// check of every access against the rules of AXI and the buffers it may touch. It counts what a bench wants to
+// know: reads on their way, their latencies, and beats to each group of buffers over time.
 //
 // One model for both engines: the co-simulation calls it from its clock loop, cocotb through the C
 // interface in axi_memory.cpp.
@@ -14,6 +15,7 @@
 #include <queue>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 namespace hotline {
@@ -47,7 +49,11 @@ struct Outputs {  // what the memory drives
 struct Range {
     uint64_t address, size;
     uint32_t readable, writable;
+    uint32_t group;          // for counting, below GROUPS
+    uint32_t extra_latency;  // of reads, beside the settings'
 };
+constexpr uint32_t GROUPS = 32;
+constexpr uint32_t HELD = 4;  // a fault's response: none, until the fault is taken away
 
 struct Fault {
     uint64_t address, size;
@@ -74,12 +80,41 @@ public:
         std::sort(ranges_.begin(), ranges_.end(),
                   [](const Range &a, const Range &b) { return a.address < b.address; });
     }
-    void set_faults(const Fault *faults, uint32_t count) { faults_.assign(faults, faults + count); }
-    bool idle() const { return !outstanding_reads_ && pending_writes_.empty() && beats_.empty() && responses_.empty() && !out.bvalid; }
+    // Answers that faults held back come when there are no faults of that kind any more.
+    void set_faults(const Fault *faults, uint32_t count) {
+        faults_.assign(faults, faults + count);
+        for (const Fault &f : faults_)
+            if (f.response == HELD) return;
+        for (Read &r : held_reads_) {
+            r.ready = now_;
+            reads_.push(r);
+        }
+        for (Response &r : held_responses_) {
+            r.ready = now_;
+            responses_.push(r);
+        }
+        held_reads_.clear();
+        held_responses_.clear();
+        held_read_ids_.clear();
+        held_write_ids_.clear();
+    }
+    // From now on, beats of each group and direction are counted in windows of so many cycles; 0: no more.
+    void watch(uint64_t window) {
+        window_ = window;
+        watched_from_ = now_;
+        for (auto &counts : activity_) counts.clear();
+        read_occupancy_.assign(read_occupancy_.size(), 0);
+        for (auto &counts : latency_) counts.assign(counts.size(), 0);
+    }
+    const std::vector<uint64_t> &activity(uint32_t group, bool write) const { return activity_[2 * group + write]; }
+    const std::vector<uint64_t> &read_occupancy() const { return read_occupancy_; }        // [reads on their way]: cycles
+    const std::vector<uint64_t> &latency(uint32_t group) const { return latency_[group]; }  // [cycles, AR to last]: bursts
+    bool idle() const { return held_reads_.empty() && held_responses_.empty() && !outstanding_reads_ && pending_writes_.empty() && beats_.empty() && responses_.empty() && !out.bvalid; }
 
     // What happened at a clock edge, given what both sides drove before it; then drives anew.
     void edge(const Inputs &in, bool reset) {
         now_++;
+        if (window_) count(read_occupancy_, outstanding_reads_);
         if (reset) {
             out = Outputs{};
             last_ = Inputs{};
@@ -112,8 +147,8 @@ public:
 
 private:
     struct Read {
-        uint64_t ready, sequence, address;
-        uint32_t id, beats, done;
+        uint64_t ready, sequence, address, taken;
+        uint32_t id, beats, done, group;
         bool operator>(const Read &o) const {
             return ready != o.ready ? ready > o.ready : sequence > o.sequence;
         }
@@ -149,6 +184,11 @@ private:
     std::deque<Write> pending_writes_;
     std::deque<Beat> beats_;  // data whose turn has not come
     Soonest<Response> responses_;
+    std::vector<Read> held_reads_;
+    std::vector<Response> held_responses_;
+    std::unordered_set<uint32_t> held_read_ids_, held_write_ids_;
+    uint64_t window_ = 0, watched_from_ = 0;
+    std::vector<uint64_t> activity_[2 * GROUPS], read_occupancy_, latency_[GROUPS];
     std::unordered_map<uint32_t, uint64_t> read_order_, write_order_;  // latest time promised, per ID
     uint64_t read_order_all_ = 0, write_order_all_ = 0;
     Inputs last_{};
@@ -161,6 +201,16 @@ private:
         return random_ >> 11;
     }
     uint64_t between(uint32_t low, uint32_t high) { return high > low ? low + next_random() % (high - low + 1) : low; }
+    static void count(std::vector<uint64_t> &counts, uint64_t at) {
+        if (counts.size() <= at) counts.resize(at + 1, 0);
+        counts[at]++;
+    }
+    const Range *range_of(uint64_t address) const {
+        auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address + settings_.bus_bytes - 1,
+                                      [](uint64_t a, const Range &r) { return a < r.address; });
+        if (after == ranges_.begin() || (after - 1)->address + (after - 1)->size <= address) return nullptr;
+        return &*(after - 1);
+    }
     bool stalled(int channel) {
         return settings_.stall[channel] && (next_random() & 255) < settings_.stall[channel];
     }
@@ -233,11 +283,23 @@ private:
         // Every beat must hold something of a buffer: it may touch neighbours, but not only those.
         for (uint64_t at = in.araddr; at < in.araddr + bytes; at += settings_.bus_bytes)
             if (!touches(at)) violation("read outside the buffers", at);
+        const Range *range = range_of(in.araddr);
         uint64_t ready = now_ + between(settings_.read_latency_min, settings_.read_latency_max);
-        uint64_t &order = settings_.reorder ? read_order_[in.arid] : read_order_all_;
+        if (range) ready += range->extra_latency;
+        uint64_t &order = settings_.reorder || (range && range->extra_latency) ? read_order_[in.arid] : read_order_all_;
         order = ready = std::max(ready, order);
-        reads_.push({ready, sequence_++, in.araddr, in.arid, in.arlen + 1, 0});
+        Read read{ready, sequence_++, in.araddr, now_, in.arid, in.arlen + 1, 0, range ? range->group : 0};
         statistics.read_bursts++;
+        // What is held back also holds what comes after it with the same ID.
+        bool held = held_read_ids_.count(in.arid);
+        for (uint64_t at = in.araddr; at < in.araddr + bytes; at += settings_.bus_bytes) held |= response(at, false) == HELD;
+        if (held) {
+            held_read_ids_.insert(in.arid);
+            held_reads_.push_back(read);
+            outstanding_reads_++;
+            return;
+        }
+        reads_.push(read);
         statistics.most_outstanding_reads = std::max(statistics.most_outstanding_reads, ++outstanding_reads_);
     }
 
@@ -261,10 +323,12 @@ private:
             std::memset(out.rdata, 0xEE, settings_.bus_bytes);
         out.rvalid = 1;
         out.rid = r.id;
-        out.rresp = response(address, false);
+        out.rresp = response(address, false) & 3;
         out.rlast = ++r.done == r.beats;
         statistics.read_beats++;
+        if (window_) count(activity_[2 * r.group], (now_ - watched_from_) / window_);
         if (out.rlast) {
+            if (window_) count(latency_[r.group], now_ + 1 - r.taken);  // it is taken a cycle after it is offered
             open_.erase(open_.begin() + n);
             outstanding_reads_--;
         }
@@ -289,16 +353,26 @@ private:
                 violation("write outside the buffers", address + i);
                 continue;
             }
-            if (!fault) std::memcpy(data_ + (address + i - base_), in.data + i, 4);
+            if (!fault || fault == HELD) std::memcpy(data_ + (address + i - base_), in.data + i, 4);
         }
         statistics.write_beats++;
+        if (window_) {
+            const Range *range = range_of(address);
+            count(activity_[2 * (range ? range->group : 0) + 1], (now_ - watched_from_) / window_);
+        }
         bool last = ++w.done == w.beats;
         if (last != bool(in.last)) violation("WLAST in the wrong place", address);
         if (last) {
             uint64_t ready = now_ + between(settings_.write_latency_min, settings_.write_latency_max);
             uint64_t &order = settings_.reorder ? write_order_[w.id] : write_order_all_;
             order = ready = std::max(ready, order);
-            responses_.push({ready, sequence_++, w.id, w.response});
+            Response answer{ready, sequence_++, w.id, w.response == HELD ? 0 : w.response};
+            if (w.response == HELD || held_write_ids_.count(w.id)) {
+                held_write_ids_.insert(w.id);
+                held_responses_.push_back(answer);
+            } else {
+                responses_.push(answer);
+            }
             pending_writes_.pop_front();
         }
     }

@@ -26,6 +26,8 @@ from hotline_rtl.policies import POLICIES
 from hotline_rtl.register_map import registers
 
 IDENTIFICATION = 0x484F544C
+#: Bit of the status register.
+RESETTING = 1 << 3
 RING_LOG2 = 4
 RING_ENTRIES = 1 << RING_LOG2
 RING_BYTES = RING_ENTRIES * ENTRY_WORDS * 4
@@ -93,11 +95,37 @@ class Driver:
         self.completed = 0
         self.longest = 0  # cycles that the largest command so far may take
         self._identify()
+        self._set_up()
+
+    def _set_up(self) -> None:
         for name, ring in (("command", self.command_ring), ("completion", self.completion_ring)):
             self.write(f"{name}_base_lo", ring.address & 0xFFFF_FFFF)
             self.write(f"{name}_base_hi", ring.address >> 32)
             self.write(f"{name}_ring", RING_LOG2)
+        self.write("command_tail", self.submitted)
+        self.write("completion_head", self.completed)
+        self.write("irq_status", 1)
         self.write("control", 0b11)
+
+    def reset(self, patience: int = 1 << 25) -> None:
+        """A soft reset: commands under way are forgotten, whatever they were doing, and the tracker is empty.
+
+        The rings and the model, if there was one, are set up again; LOAD brings back a tracker that was dumped.
+        What is under way at the memory ports ends first. Raises DriverError when it does not within ``patience`` cycles:
+        a port takes no addresses or data, so only the memory behind it can help.
+        """
+        self.write("control", 0)
+        self.write("soft_reset", 1)
+        waited = 0
+        while self.read("status") & RESETTING:
+            if waited >= patience:
+                raise DriverError(f"no soft reset within {patience} cycles: a memory port is stuck")
+            self.transport.wait_interrupt(1024)
+            waited += 1024
+        self.submitted = self.completed = self.longest = 0
+        self._set_up()
+        if self.model:
+            self.load_model(self.model)
 
     def read(self, register: str) -> int:
         """A register by its name in the SystemRDL file."""

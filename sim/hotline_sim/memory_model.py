@@ -41,9 +41,15 @@ class MemoryTiming:
         return replace(self, seed=seed)
 
 
+#: A fault's response: no answer comes while the fault is there, nor to what follows with the same ID.
+HELD = 4
+#: Groups of buffers whose beats can be told apart.
+GROUPS = 32
+
+
 @dataclass(frozen=True)
 class Fault:
-    """Bytes that answer with ``response`` (2 SLVERR, 3 DECERR) on reads or writes."""
+    """Bytes that answer with ``response`` (2 SLVERR, 3 DECERR) on reads or writes; HELD: not, until the fault is gone."""
 
     address: int
     size: int = 4
@@ -82,7 +88,8 @@ class COutputs(ctypes.Structure):
 
 class CRange(ctypes.Structure):
     _fields_ = [("address", ctypes.c_uint64), ("size", ctypes.c_uint64),
-                ("readable", ctypes.c_uint32), ("writable", ctypes.c_uint32)]  # fmt: skip
+                ("readable", ctypes.c_uint32), ("writable", ctypes.c_uint32),
+                ("group", ctypes.c_uint32), ("extra_latency", ctypes.c_uint32)]  # fmt: skip
 
 
 class CFault(ctypes.Structure):
@@ -102,10 +109,12 @@ def c_settings(timing: MemoryTiming, bus_bytes: int, burst_beats: int) -> CSetti
                      timing.reorder, timing.interleave, stalls, timing.seed)  # fmt: skip
 
 
-def c_ranges(image: MemoryImage, writable: set[str]) -> ctypes.Array:
-    """All buffers of ``image``; those named in ``writable`` may be written."""
+def c_ranges(image: MemoryImage, writable: set[str], groups: dict[str, int], slow: dict[str, int]) -> ctypes.Array:
+    """All buffers of ``image``; those named in ``writable`` may be written. Groups and extra latencies by name."""
     buffers = [b for b in image.buffers.values() if b.size]
-    return (CRange * len(buffers))(*[CRange(b.address, b.size, 1, b.name in writable) for b in buffers])
+    return (CRange * len(buffers))(
+        *[CRange(b.address, b.size, 1, b.name in writable, groups.get(b.name, 0), slow.get(b.name, 0)) for b in buffers]
+    )
 
 
 def c_faults(faults: list[Fault]) -> ctypes.Array:
@@ -122,6 +131,9 @@ def declare_memory(library: ctypes.CDLL) -> None:
     library.memory_violation.argtypes = [pointer]
     library.memory_violation.restype = ctypes.c_char_p
     library.memory_idle.argtypes = [pointer]
+    library.memory_watch.argtypes = [pointer, ctypes.c_uint64]
+    library.memory_counts.argtypes = [pointer, ctypes.c_int, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint64]
+    library.memory_counts.restype = ctypes.c_uint64
 
 
 @cache
@@ -166,10 +178,47 @@ class ModelledMemory:
 
     def __init__(self, library: ctypes.CDLL, handle: int, image: MemoryImage):
         self.library, self.handle, self.image = library, handle, image
+        self.writable: set[str] = set()
+        self.groups: dict[str, int] = {}
+        self.slow: dict[str, int] = {}
 
     def allow(self, writable: set[str]) -> None:
         """From now on, writes may touch only these buffers of the image."""
-        ranges = c_ranges(self.image, writable)
+        self.writable = writable
+        self._set_ranges()
+
+    def slow_down(self, extra_latency: dict[str, int]) -> None:
+        """From now on, reads of these buffers take so many cycles more."""
+        self.slow = extra_latency
+        self._set_ranges()
+
+    def watch(self, window: int, groups: dict[str, int] | None = None) -> None:
+        """Begins to count, beats in windows of so many cycles; buffers by group, 1 to GROUPS - 1 (others: 0)."""
+        if groups is not None:
+            self.groups = groups
+            self._set_ranges()
+        self.library.memory_watch(self.handle, window)
+
+    def _counts(self, what: int, group: int = 0) -> np.ndarray:
+        size = self.library.memory_counts(self.handle, what, group, None, 0)
+        found = np.zeros(size, np.uint64)
+        self.library.memory_counts(self.handle, what, group, found.ctypes.data, size)
+        return found.astype(np.int64)
+
+    def occupancy(self) -> np.ndarray:
+        """int64 [n]: cycles, since ``watch``, with so many reads on their way."""
+        return self._counts(0)
+
+    def latencies(self, group: int = 0) -> np.ndarray:
+        """int64 [n]: a group's read bursts that took so many cycles from address to last beat."""
+        return self._counts(1, group)
+
+    def beats(self, group: int, *, written: bool) -> np.ndarray:
+        """int64 [windows]: a group's beats, read or written."""
+        return self._counts(3 if written else 2, group)
+
+    def _set_ranges(self) -> None:
+        ranges = c_ranges(self.image, self.writable, self.groups, self.slow)
         self.library.memory_set_ranges(self.handle, ranges, len(ranges))
 
     def inject(self, faults: list[Fault]) -> None:

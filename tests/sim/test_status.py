@@ -1,11 +1,13 @@
 """Bad input and faulty memory: every status, from the RTL, against golden where golden can say."""
 
+import random
+
 import pytest
 
 from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.driver import CommandError, Driver, DriverError
-from hotline_sim.memory_model import Fault
+from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.session import Session
 
 from .conftest import HOSTILE, IDEAL, small_job, tiny
@@ -121,57 +123,182 @@ def test_without_a_model_nothing_is_read():
         assert transport.host_memory.statistics()["read_beats"] <= 64 // job.config.bus_bytes
 
 
-@pytest.mark.parametrize("response", [2, 3])
+TIMEOUT_CYCLES = 3000
+
+
+@pytest.mark.parametrize("response", [2, 3, HELD], ids=["SLVERR", "DECERR", "no answer"])
 @pytest.mark.parametrize(
     "what",
-    ["samples", "rows", "popular", "non-popular", "working keys", "working rows", "scatter rows", "table"],
-)
-def test_an_error_response_ends_the_command_with_its_address(session, what, response):
-    job, transport = session.job, session.transport
+    ["samples", "rows", "popular", "non-popular", "working keys", "working rows", "scatter keys", "scatter rows",
+     "table", "gather keys", "gather rows", "gather writes", "load", "dump"],
+)  # fmt: skip
+def test_an_error_or_no_answer_ends_the_command_with_its_address(session, what, response):
+    job, transport, driver = session.job, session.transport, session.driver
+    driver.write("timeout", TIMEOUT_CYCLES)
     _, done = both(session, job.split(0))
     split = session.golden.last_split
-    row = int(split.working_keys[3, 1])
-    row_address = job.model.row_address(int(split.working_keys[3, 0]), row)
-    device = job.device.buffers
-    bus = job.config.bus_bytes
-
-    def base(name):
-        return device[name].address
-
-    place, memory, on_write = {
-        "samples": (job.source(0) + 16 * bus, transport.host_memory, False),
-        "rows": (row_address, transport.host_memory, False),
-        "popular": (base("popular"), transport.device_memory, True),
-        "non-popular": (base("non-popular"), transport.device_memory, True),
-        "working keys": (base("working keys"), transport.device_memory, True),
-        "working rows": (base("working rows"), transport.device_memory, True),
-        "scatter rows": (base("working rows"), transport.device_memory, False),
-        "table": (row_address, transport.host_memory, True),
+    row_address = job.model.row_address(*split.working_keys[3].tolist())
+    device, bus = {name: buffer.address for name, buffer in job.device.buffers.items()}, job.config.bus_bytes
+    hot_list = job.host.buffers["hot list"].address
+    host_memory, device_memory = transport.host_memory, transport.device_memory
+    scatter = job.scatter(done.working_rows)
+    gather = changed(scatter, opcode=Opcode.GATHER)
+    place, memory, on_write, command = {
+        "samples": (job.source(0) + 16 * bus, host_memory, False, job.split(0)),
+        "rows": (row_address, host_memory, False, job.split(0)),
+        "popular": (device["popular"], device_memory, True, job.split(0)),
+        "non-popular": (device["non-popular"], device_memory, True, job.split(0)),
+        "working keys": (device["working keys"], device_memory, True, job.split(0)),
+        "working rows": (device["working rows"], device_memory, True, job.split(0)),
+        "scatter keys": (device["working keys"], device_memory, False, scatter),
+        "scatter rows": (device["working rows"], device_memory, False, scatter),
+        "table": (row_address, host_memory, True, scatter),
+        "gather keys": (device["working keys"], device_memory, False, gather),
+        "gather rows": (row_address, host_memory, False, gather),
+        "gather writes": (device["working rows"], device_memory, True, gather),
+        "load": (hot_list, host_memory, False, job.hot_list(Opcode.LOAD)),
+        "dump": (hot_list, host_memory, True, job.hot_list(Opcode.DUMP)),
     }[what]
-    memory.inject([Fault(place, 4, on_read=not on_write, on_write=on_write, response=response)])
-    is_scatter = what in ("scatter rows", "table")
-    command = job.scatter(done.working_rows) if is_scatter else job.split(0)
-    completions = session.driver.execute(command, checked=False)
-    expected = Status.WRITE_ERROR if on_write else Status.READ_ERROR
-    if what == "popular" and not len(split.popular):
-        pytest.fail("this test needs popular samples")
+    assert len(split.popular), "this test needs popular samples"
+    faults = [Fault(place, 4, on_read=not on_write, on_write=on_write, response=response)]
+    memory.inject(faults)
+    completions = driver.execute(command, checked=False)
+    expected = Status.TIMEOUT if response == HELD else Status.WRITE_ERROR if on_write else Status.READ_ERROR
     assert completions[-1].status == expected
-    if not is_scatter:
+    if command.opcode == Opcode.SPLIT:
         early = what in ("samples", "popular")
         assert completions[0].status == (expected if early else Status.OK)
     assert abs(completions[-1].address - place) < max(16 * bus, job.model.row_bytes)
+    if what in ("rows", "gather rows"):
+        assert completions[-1].index == 3
+    memory.inject([])  # an answer that was held back comes now, when nobody waits for it
+    message = "did not answer" if response == HELD else "answered a"
+    with pytest.raises(CommandError, match=f"{expected.name}: memory {message}"):
+        memory.inject(faults)
+        driver.execute(command)
     memory.inject([])
-    with pytest.raises(CommandError, match=f"{expected.name}: memory answered a"):
-        memory.inject([Fault(place, 4, on_read=not on_write, on_write=on_write, response=response)])
-        session.driver.execute(command)
-    memory.inject([])
-    # The accelerator is unharmed: the same commands work, and the tracker is as it was.
+    transport.run_cycles(2000)
+    assert host_memory.idle and device_memory.idle
+    # The accelerator is unharmed: the same commands work, and the tracker is as it was, unless half a LOAD emptied it.
     session.golden.host.data[:] = transport.host.data
     session.golden.device.data[:] = transport.device.data
-    session.golden.sequence = session.driver.completed
+    session.golden.sequence = driver.completed
+    if what == "load":
+        session.golden.tracker.load(session.golden.host.words(hot_list, 2 * session.golden.tracker.slots))
+        assert [c.status for c in driver.execute(command)] == [Status.OK]
+        session.golden.sequence += 1
     session._both(job.hot_list(Opcode.DUMP))
     session._compare_buffer(transport.host, session.golden.host, "hot list", "after a fault")
     still_works(session)
+
+
+def test_a_command_that_cannot_be_read_ends_like_any_other(session):
+    driver, memory = session.driver, session.transport.host_memory
+    driver.write("timeout", TIMEOUT_CYCLES)
+    entry = driver.command_ring.address + driver.submitted % 16 * 64
+    for response, status in ((2, Status.READ_ERROR), (HELD, Status.TIMEOUT)):
+        memory.inject([Fault(entry, 64, response=response, on_write=False)])
+        (completion,) = driver.execute(session.job.learn(0), checked=False)
+        assert (completion.status, completion.opcode, completion.tag, completion.address) == (status, 0, 0, entry)
+        memory.inject([])
+        entry += 64
+    session.golden.sequence = driver.completed
+    still_works(session)
+
+
+def test_a_completion_that_cannot_be_written_is_told_by_the_status_register(session):
+    driver, memory = session.driver, session.transport.host_memory
+    entry = driver.completion_ring.address + driver.completed % 16 * 64
+    memory.inject([Fault(entry, 64, on_read=False)])
+    driver.execute(session.job.learn(0), checked=False)
+    memory.inject([])
+    assert driver.read("status") & 4
+    driver.reset()
+    assert not driver.read("status") & 4
+
+
+def test_a_table_without_a_descriptor(session):
+    driver, job = session.driver, session.job
+    driver.write("model_reset", 1)
+    completions = driver.execute(job.split(0), checked=False)
+    assert [(c.status, c.index, c.access) for c in completions] == [(Status.ROW_OUTSIDE_TABLE, 0, 0)] * 2
+    driver.load_model(job.model)
+    session.golden.sequence = driver.completed
+    still_works(session)
+
+
+def test_a_full_completion_ring_holds_up_and_loses_nothing(session):
+    """The host takes no completion until more commands than the ring has places have ended."""
+    driver, job = session.driver, session.job
+    first = driver.completed
+    for n in range(28):
+        while driver.submitted - driver.read("command_head") >= 16:
+            driver.next_completion()
+        driver.submit(changed(job.learn(n % job.batches), tag=500 + n))
+        session.transport.run_cycles(3000)
+    assert driver.read("completion_tail") - driver.completed <= 16
+    while driver.completed - first < 28:
+        last = driver.next_completion()
+    assert last.tag == 527
+
+
+def test_a_full_command_ring_is_refused_by_the_driver(session):
+    driver, job = session.driver, session.job
+    driver.write("control", 0)
+    for _ in range(16):
+        driver.submit(job.learn(0))
+    with pytest.raises(DriverError, match="the command ring is full: 16 commands wait"):
+        driver.submit(job.learn(0))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_soft_reset_at_any_time_leaves_axi_legal_and_the_accelerator_usable(session, seed):
+    job, transport, driver = session.job, session.transport, session.driver
+    _, done = both(session, job.split(0))
+    for memory in (transport.host_memory, transport.device_memory):
+        memory.allow(set(memory.image.buffers))
+    r = random.Random(seed)
+    for n in range(12):
+        commands = [job.split(1), job.scatter(done.working_rows), job.learn(1), job.hot_list(Opcode.DUMP),
+                    changed(job.scatter(done.working_rows), opcode=Opcode.GATHER)]  # fmt: skip
+        driver.submit(r.choice(commands))
+        driver.submit(r.choice(commands))
+        transport.run_cycles(r.choice([20, 200, 1000, 3000]) + r.randrange(200))
+        if n % 4 == 3:
+            # Nor does it matter that answers are missing: they are given up first.
+            driver.write("timeout", TIMEOUT_CYCLES)
+            samples = job.host.buffers["samples"]
+            transport.host_memory.inject([Fault(samples.address, samples.size, on_write=False, response=HELD)])
+        driver.reset()
+        transport.host_memory.inject([])
+        transport.run_cycles(1000)
+        assert transport.host_memory.idle and transport.device_memory.idle
+        assert not transport.host_memory.violation and not transport.device_memory.violation
+    fresh = Session.__new__(Session)
+    fresh.__dict__.update(session.__dict__)
+    fresh.golden = job.golden()
+    fresh.golden.host.data[:], fresh.golden.device.data[:] = transport.host.data, transport.device.data
+    fresh._both(Command(Opcode.CLEAR))
+    fresh._both(job.learn(0))
+    still_works(fresh)
+
+
+def test_the_popular_completion_does_not_wait_for_gathered_rows():
+    """The same mini-batch, rows of the tables 10 and 2,000 cycles away."""
+    cycles = {}
+    for extra in (0, 1990):
+        job = small_job(tiny(), "synthetic:samples=600", batch_size=200)
+        timing = MemoryTiming((10, 10), (10, 10))
+        with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
+            session = Session(job, transport)
+            session._learn()
+            transport.host_memory.slow_down({f"table {n}": extra for n in range(len(job.model.tables))})
+            transport.device_memory.allow(set(job.device.buffers))
+            popular, whole = session.driver.execute(job.split(1))
+            assert popular.popular > 0 and whole.working_rows > 100
+            cycles[extra] = popular.cycles, whole.cycles
+    assert abs(cycles[0][0] / cycles[1990][0] - 1) < 0.02
+    assert cycles[1990][1] > cycles[0][1] + 1900
 
 
 def test_the_driver_refuses_what_it_can_see(session):
