@@ -293,11 +293,17 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             gather.start.eq((gather_waits & ~processor.back_split & ~scatters) | begins(Opcode.GATHER)),
             gather.hold.eq(gather_waits & ~processor.back_split),
+            # Records of the same mini-batch go before its rows: its popular part must not wait for them.
+            gather.pause.eq(~processor.back_split & ~gathers_list & reader.hungry),
             gather.base.eq(rows_base),
             gather.listing.eq(~gathers_list & ~again),
             gather.active.eq(
                 gathers_list
-                | Mux(processor.back_split, ~gather.idle, processor.active & (command.opcode == Opcode.SPLIT) & ~gather_waits)
+                | Mux(
+                    processor.back_split,
+                    ~gather.idle,
+                    processor.active & (command.opcode == Opcode.SPLIT) & ~gather_waits,
+                )
             ),
             gather.complete.eq(gathers_list | processor.back_split),
             gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(again, again_count, 0))),
@@ -466,6 +472,7 @@ class Accelerator(wiring.Component):
             "gather_asks": gather.asks,
             "gather_waits": gather.waits,
             "gather_stall_keys": gather.stall_keys,
+            "gather_stall_records": gather.stall_records,
             "gather_stall_slots": gather.stall_slots,
             "gather_stall_port": gather.stall_port,
             "outstanding_rows": host_read.unanswered,

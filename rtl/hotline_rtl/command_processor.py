@@ -217,7 +217,11 @@ class CommandProcessor(wiring.Component):
             m.d.sync += [count.eq(getattr(self, name)) for name, count in counts.items()]
         with m.If(self.hand_over & well):
             m.d.sync += [after.eq(before) for before, after in zip(entries, entries[1:], strict=False)]
-            m.d.sync += [entries[0].valid.eq(1), entries[0].tag.eq(self.front.tag), entries[0].rows.eq(self.working_rows)]
+            m.d.sync += [
+                entries[0].valid.eq(1),
+                entries[0].tag.eq(self.front.tag),
+                entries[0].rows.eq(self.working_rows),
+            ]
         with m.Elif(abandon):  # the SPLIT in back has failed: it is the newest
             m.d.sync += entries[0].valid.eq(0)
         with m.Elif(begin_side & self.next.flags[0]):  # the newest of this name has been scattered
@@ -273,7 +277,9 @@ class CommandProcessor(wiring.Component):
         # A SCATTER at the side is older than what is in back, unless it passes that; then only the first completion is.
         back_ready = back_busy & done & (~self.side_busy | (self.side_passes & popular_part))
         side_ready = side_done & (~self.side_passes | second)
-        completion = Mux(side_ready, pack(m, completion_layout(), of_side, "side"), pack(m, completion_layout(), of_back, "back"))
+        completion = Mux(
+            side_ready, pack(m, completion_layout(), of_side, "side"), pack(m, completion_layout(), of_back, "back")
+        )
         with m.FSM():
             with m.State("WAIT"):
                 m.d.sync += [self.o.p.eq(completion), serving_side.eq(side_ready)]

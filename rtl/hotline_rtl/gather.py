@@ -31,6 +31,8 @@ class Gather(wiring.Component):
         belong to the next working set, and wait.
     hold : In(1)
         Keys belong to a working set that has not begun: they wait.
+    pause : In(1)
+        No row is asked for.
     listing : In(1)
         Keys go to ``key_words``, too.
     keys_done : Out(1)
@@ -45,9 +47,10 @@ class Gather(wiring.Component):
         As of ``RowMover``, since ``start``.
     active, complete : In(1)
         A working set is being gathered; all of its keys are counted.
-    asks, waits, stall_keys, stall_slots, stall_port : Out(1)
+    asks, waits, stall_keys, stall_records, stall_slots, stall_port : Out(1)
         For the performance counters: what happens in a cycle while ``active``. A row is asked for, or none is because
-        all have been, or no key is at hand, or no landing slot is free, or the read port does not take it.
+        all have been, or no key is at hand, or it must ``pause``, or no landing slot is free, or the read port does not
+        take it.
     read : Out(ReadClientSignature), write : Out(WriteClientSignature)
     """
 
@@ -57,11 +60,12 @@ class Gather(wiring.Component):
         super().__init__({
             "start": In(1), "base": In(config.address_bits), "model": In(ModelSignature(config)),
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
-            "hold": In(1), "listing": In(1), "keys_done": Out(1), "key_words": Out(stream.Signature(words_layout(config))),
+            "hold": In(1), "pause": In(1), "listing": In(1), "keys_done": Out(1), "key_words": Out(stream.Signature(words_layout(config))),
             "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
             "read_error": Out(1), "write_error": Out(1), "timeout": Out(1),
             "error_address": Out(config.address_bits), "error_index": Out(COUNT_BITS),
-            "active": In(1), "complete": In(1), "asks": Out(1), "waits": Out(1), "stall_keys": Out(1), "stall_slots": Out(1), "stall_port": Out(1),
+            "active": In(1), "complete": In(1), "asks": Out(1), "waits": Out(1), "stall_keys": Out(1),
+            "stall_records": Out(1), "stall_slots": Out(1), "stall_port": Out(1),
             "read": Out(ReadClientSignature(config, mover.slot_bits)), "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
@@ -102,11 +106,11 @@ class Gather(wiring.Component):
         # The address of a row in its table, and its place among the working rows.
         move_valid = Signal()
         move = Signal(move_layout(config))
-        step = ~move_valid | mover.i.ready
+        step = ~move_valid | (mover.i.ready & ~self.pause)
         good = address.o.valid & ~address.o.p.bad & ~self.bad_key
         m.d.comb += [
             address.o.ready.eq(step),
-            mover.i.valid.eq(move_valid),
+            mover.i.valid.eq(move_valid & ~self.pause),
             mover.i.p.eq(move),
             mover.clear.eq(self.start),
             mover.row_bytes.eq(self.model.row_bytes),
@@ -131,8 +135,9 @@ class Gather(wiring.Component):
             self.timeout.eq(mover.timeout), self.error_address.eq(mover.error_address),
             self.error_index.eq(mover.error_tag),
             self.asks.eq(self.active & mover.i.valid & mover.i.ready),
-            self.waits.eq(self.active & ~mover.i.valid & self.complete & self.keys_done),
-            self.stall_keys.eq(self.active & ~mover.i.valid & ~self.waits),
+            self.waits.eq(self.active & ~move_valid & self.complete & self.keys_done),
+            self.stall_keys.eq(self.active & ~move_valid & ~self.waits),
+            self.stall_records.eq(self.active & move_valid & self.pause),
             self.stall_slots.eq(self.active & mover.stall_slots),
             self.stall_port.eq(self.active & mover.i.valid & ~mover.i.ready & ~mover.stall_slots),
         ]  # fmt: skip

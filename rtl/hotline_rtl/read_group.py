@@ -92,10 +92,11 @@ class ReadGroup(wiring.Component):
         enter, send = Signal(), Signal()
         fresh, forward, forward_tail = Signal(), Signal(), Signal(pointer_bits)
         tail, held_tail = Signal(pointer_bits), Signal(pointer_bits)
-        head_id, head_stale = Signal(id_bits), Signal()
+        head_id, head_written, written_head = Signal(id_bits), Signal(), Signal(pointer_bits)
+        head = Mux(head_written, written_head, heads.r_data)
         lost = Signal(id_bits)
         new_entry = Signal(entry_layout)
-        full = (tail - heads.r_data)[:pointer_bits] == bursts
+        full = (tail - head)[:pointer_bits] == bursts
         m.d.comb += [
             cutter.drop.eq(self.drop),
             cutter.i.valid.eq(self.i.valid & ~self.drop),
@@ -109,7 +110,7 @@ class ReadGroup(wiring.Component):
             tails.r_en.eq(enter | feigning),
             tails.r_addr.eq(Mux(feigning, lost, turn)),
             tail.eq(Mux(fresh, Mux(forward, forward_tail, tails.r_data), held_tail)),
-            send.eq(s2_valid & ~full & ~head_stale & out.i.ready & ~giving_up & ~self.drop),
+            send.eq(s2_valid & ~full & out.i.ready & ~giving_up & ~self.drop),
             out.i.valid.eq(send),
             out.i.p.address.eq(s2_burst.address),
             out.i.p.length.eq(s2_burst.length),
@@ -192,7 +193,7 @@ class ReadGroup(wiring.Component):
                 Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a2_id))
             ),
         ]  # fmt: skip
-        m.d.sync += head_stale.eq(state_write & (state_id == head_id))
+        m.d.sync += [head_written.eq(state_write & (state_id == head_id)), written_head.eq(new_state.head)]
         with m.FSM():
             with m.State("RUN"):
                 with m.If((self.timeout != 0) & (patience >= self.timeout)):

@@ -104,7 +104,9 @@ class ReadMaster(wiring.Component):
                     ]
         if self.tag_bits:
             in_flight = max(2, -(-2 * config.outstanding_rows // self.tagged_ids))
-            tagged = ReadGroup(config, self.stream_ids, self.tagged_ids, self.tag_bits, 1 << ceil_log2(max(4, in_flight)))
+            tagged = ReadGroup(
+                config, self.stream_ids, self.tagged_ids, self.tag_bits, 1 << ceil_log2(max(4, in_flight))
+            )
             m.submodules.tagged = tagged
             groups.append(tagged)
             wiring.connect(m, wiring.flipped(self.tagged.request), tagged.i)

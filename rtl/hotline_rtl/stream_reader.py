@@ -31,6 +31,8 @@ class StreamReader(wiring.Component):
         There is a current transfer: not all of its words have been delivered, or thrown away.
     waiting : Out(1)
         A transfer waits for ``go``.
+    hungry : Out(1)
+        The current transfer has not been asked for to its end, and less than half of the read-ahead is at hand.
     error, timeout, error_address : Out
         A word of the current transfer came with an error response, or not at all; the address of the first such beat.
         In time for whoever looks a cycle after its beat was taken; stays until the next transfer begins.
@@ -44,7 +46,7 @@ class StreamReader(wiring.Component):
                 "address": config.address_bits, "words": WORDS_BITS,
             }))),
             "o": Out(stream.Signature(words_layout(config))),
-            "go": In(1), "abort": In(1), "busy": Out(1), "waiting": Out(1),
+            "go": In(1), "abort": In(1), "busy": Out(1), "waiting": Out(1), "hungry": Out(1),
             "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
             "client": Out(ReadClientSignature(config)),
         })  # fmt: skip
@@ -88,6 +90,7 @@ class StreamReader(wiring.Component):
         aborting = Signal()
         m.d.comb += [
             self.busy.eq(to_deliver != 0),
+            self.hungry.eq(self.busy & ~self.waiting & (to_request != 0) & (fifo.level < depth // 2)),
             self.o.p.data.eq(fifo.o.p.data),
             self.o.p.count.eq(Mux(to_deliver < config.bus_words, to_deliver, config.bus_words)),
             self.o.valid.eq(fifo.o.valid & self.busy & ~aborting),

@@ -128,7 +128,8 @@ class WorkingSet(wiring.Component):
         m.d.comb += [
             go_on.eq(s1_valid & ~hit & full & (~no_room | s1_extra.lookup)),
             leave.eq(
-                s1_valid & ~go_on
+                s1_valid
+                & ~go_on
                 & Mux(s1_extra.lookup, ~hit | keys.i.ready, out_free & (hit | no_room | keys.i.ready))
             ),
             insert.eq(leave & ~hit & ~no_room & ~s1_extra.lookup),

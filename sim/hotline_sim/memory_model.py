@@ -113,7 +113,10 @@ def c_ranges(image: MemoryImage, writable: set[str], groups: dict[str, int], slo
     """All buffers of ``image``; those named in ``writable`` may be written. Groups and extra latencies by name."""
     buffers = [b for b in image.buffers.values() if b.size]
     return (CRange * len(buffers))(
-        *[CRange(b.address, b.size, 1, b.name in writable, groups.get(b.name, 0), slow.get(b.name, 0)) for b in buffers]
+        *[
+            CRange(b.address, b.size, 1, b.name in writable, groups.get(b.name, 0), slow.get(b.name, 0))
+            for b in buffers
+        ]
     )
 
 

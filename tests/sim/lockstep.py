@@ -25,7 +25,10 @@ class Lockstep:
     @property
     def room(self) -> bool:
         """There is room in both rings for what one more command may bring."""
-        return len(self.expected) < RING_ENTRIES - 3 and self.driver.submitted - self.driver.read("command_head") < RING_ENTRIES
+        return (
+            len(self.expected) < RING_ENTRIES - 3
+            and self.driver.submitted - self.driver.read("command_head") < RING_ENTRIES
+        )
 
     def submit(self, command: Command, **changes) -> Command:
         """Puts the command, with a tag of its own, into the ring; golden carries it out."""

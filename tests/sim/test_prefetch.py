@@ -48,7 +48,9 @@ def test_the_training_loop_gives_the_bytes_of_strict_order(timing):
             for name in output_buffers(n % 2):
                 buffer = job.device.buffers[name]
                 got = transport.device.words(buffer.address, buffer.size // 4)
-                assert np.array_equal(got, strict.device.words(buffer.address, buffer.size // 4)), f"{name}, mini-batch {n}"
+                assert np.array_equal(got, strict.device.words(buffer.address, buffer.size // 4)), (
+                    f"{name}, mini-batch {n}"
+                )
             assert done.working_rows == expected.working_rows
             keys = {tuple(k) for k in strict.last_split.working_keys.tolist()}
             shared += len(keys & keys_before)

@@ -134,7 +134,8 @@ async def each_row_lands_in_its_place(dut):
             source = StreamSource(dut, "keys", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
             words = StreamSink(dut, "key_words", LAYOUT, "half", n)
             dut.start.value = dut.count.value = 0
-            dut.hold.value, dut.listing.value, dut.active.value, dut.complete.value = 0, 1, 1, 1
+            dut.pause.value = dut.hold.value = 0
+            dut.listing.value, dut.active.value, dut.complete.value = 1, 1, 1
             await start(dut)
             await drive_model(dut, model)
             for _ in range(CONFIG.landing_slots + 4):

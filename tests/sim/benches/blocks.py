@@ -46,7 +46,9 @@ class WithMasters(wiring.Component):
 
     TIMEOUT = 3000
 
-    def __init__(self, config: AcceleratorConfig, inner, reads: dict[str, str], writes: dict[str, str], tagged: str = ""):
+    def __init__(
+        self, config: AcceleratorConfig, inner, reads: dict[str, str], writes: dict[str, str], tagged: str = ""
+    ):
         self.config, self.inner, self.reads, self.writes, self.tagged = config, inner, reads, writes, tagged
         sizes = (config.address_bits, config.bus_bits, config.id_bits)
         members = _expose(inner, set(reads) | set(writes))
@@ -118,7 +120,11 @@ class ListedScatter(wiring.Component):
         m.submodules.key_list, m.submodules.scatter = key_list, scatter = self.key_list, self.scatter
         wiring.connect(m, key_list.o, scatter.keys)
         wiring.connect(m, wiring.flipped(self.model), scatter.model)
-        for inner, outer in ((key_list.read, self.read_keys), (scatter.read, self.read_rows), (scatter.write, self.write)):
+        for inner, outer in (
+            (key_list.read, self.read_keys),
+            (scatter.read, self.read_rows),
+            (scatter.write, self.write),
+        ):
             wiring.connect(m, inner, wiring.flipped(outer))
         m.d.comb += [
             key_list.start.eq(self.start), key_list.base.eq(self.keys_base), key_list.count.eq(self.count),
