@@ -18,7 +18,6 @@ from .model import Model
 from .split import SplitResult, first_row_outside, learn, split
 from .tracker import HotListError, Tracker
 
-
 #: SPLITs that may be named: this many of the newest, one less by a SPLIT.
 OPEN_SPLITS = 4
 

@@ -74,11 +74,10 @@ class Accelerator(wiring.Component):
         device_read = ReadMaster(config, 2)
         device_write = WriteMaster(config, 4)
         registers = RegisterBlock()
-        at_the_port = {
+        masters: dict = {
             "host_read": host_read, "host_write": host_write, "device_read": device_read, "device_write": device_write,
-            "registers": registers,
         }  # fmt: skip
-        for name, block in at_the_port.items():
+        for name, block in {**masters, "registers": registers}.items():
             m.submodules[name] = DomainRenamer("port")(block)
         for port, bus in [
             (self.m_axi_host, host_read.bus), (self.m_axi_host, host_write.bus),
@@ -147,14 +146,13 @@ class Accelerator(wiring.Component):
         m.d.comb += host_read.limit.eq(
             Mux(limit == 0, 1, Mux(limit < config.outstanding_rows, limit, config.outstanding_rows))
         )
-        masters = [host_read, host_write, device_read, device_write]
-        for master in masters:
+        for master in masters.values():
             m.d.comb += [master.timeout.eq(registers.timeout_value), master.drain.eq(resetting)]
         held_reset = Signal(range(RESET_CYCLES))
         with m.If(registers.soft_reset_written):
             m.d.port += [resetting.eq(1), held_reset.eq(0), armed.eq(0)]
         with m.Elif(resetting):
-            drained = Cat(master.drained for master in masters).all()
+            drained = Cat(master.drained for master in masters.values()).all()
             m.d.port += held_reset.eq(Mux(drained, held_reset + 1, 0))
             with m.If(drained & (held_reset == RESET_CYCLES - 1)):
                 m.d.port += resetting.eq(0)

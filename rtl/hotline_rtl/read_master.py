@@ -9,7 +9,7 @@ Beats of a stream come in the order of its transfers, those of different tags in
 Latency: 4 cycles from a request to ``arvalid``; 3 from a data beat to the client.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -167,7 +167,7 @@ class ReadMaster(wiring.Component):
                 group.timeout.eq(self.timeout),
                 group.drop.eq(self.drain),
             ]
-        parts = [(self.clients[c], groups[c if per_id else 0], c) for c in range(self.streams)]
+        parts: list = [(self.clients[c], groups[c if per_id else 0], c) for c in range(self.streams)]
         if self.tag_bits:
             parts.append((self.tagged, groups[-1], None))
             m.d.comb += self.tagged.beat_tag.eq(groups[-1].beat_owner)

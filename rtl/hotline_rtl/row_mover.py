@@ -7,7 +7,7 @@ answers may come in any order and interleaved; a row leaves when it is complete.
 leaves in b cycles.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2

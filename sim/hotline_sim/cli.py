@@ -47,6 +47,7 @@ JsonOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--json", help="Also write the numbers of the table to this file."),
 ]
+PICTURES = (".png", ".svg", ".pdf")
 PlotOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
@@ -56,6 +57,21 @@ PlotOption = Annotated[
 def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
     """The configuration of ``--preset`` and ``--set``."""
     return preset(name).with_settings(settings or [])
+
+
+def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
+    """Raises, before anything is run, for a file that cannot be written in the end."""
+    from importlib.util import find_spec
+
+    from .toolchain import ToolError
+
+    for path in (json_file, picture):
+        if path and not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}")
+    if picture and picture.suffix not in PICTURES:
+        raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
+    if picture and not find_spec("matplotlib"):
+        raise ToolError("pictures need matplotlib: pip install 'hotline-accelerator[study]'")
 
 
 @app.command()
@@ -144,8 +160,7 @@ def run(
     plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
-    if json_file and not json_file.parent.is_dir():
-        raise ValueError(f"--json {json_file}: there is no folder {json_file.parent}")
+    check_outputs(json_file)
     if resident not in ("auto", "none") and not resident.isdigit():
         raise ValueError(f"--resident {resident}: use a number of rows, none or auto")
     bound = {"auto": -1, "none": None}.get(resident, int(resident) if resident.isdigit() else None)
@@ -317,6 +332,40 @@ def bench_split(
     if different:
         raise typer.Exit(DIFFER)
     out.print("[bold green]RTL == golden[/] in every case")
+
+
+@bench_app.command("gather")
+def bench_gather(
+    quick: Annotated[bool, typer.Option("--quick", help="A few measurements of each kind.")] = False,
+    json_file: JsonOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """Measure the gather and scatter engines against the limit of the bus, every byte compared.
+
+    Rows of 36 to 512 bytes at random addresses, memory 10 to 800 cycles away, 16 to 1024 reads in flight; unaligned
+    rows, jittered and reordered answers, gather and scatter at once, and the corners of the configuration.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from . import transfer_study as study
+
+    check_outputs(json_file, plot)
+    chosen = study.transfers(quick)
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                  console=err, transient=True) as bar:  # fmt: skip
+        task = bar.add_task("building", total=len(chosen))
+        try:
+            results = study.run_study(chosen, lambda what, n, total: bar.update(task, description=what, completed=n))
+        except study.Mismatch as e:
+            out.print(f"[bold red]wrong[/]: {e}", soft_wrap=True)
+            raise typer.Exit(DIFFER) from e
+    for table in study.report(results):
+        out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(study.numbers(results), indent=2) + "\n")
+    if plot:
+        study.draw(results, plot)
+    out.print("[bold green]every row where it belongs[/] in every case")
 
 
 @bench_app.command("tracker")
