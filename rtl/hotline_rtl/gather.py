@@ -60,7 +60,8 @@ class Gather(wiring.Component):
         super().__init__({
             "start": In(1), "base": In(config.address_bits), "model": In(ModelSignature(config)),
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
-            "hold": In(1), "pause": In(1), "listing": In(1), "keys_done": Out(1), "key_words": Out(stream.Signature(words_layout(config))),
+            "hold": In(1), "pause": In(1), "listing": In(1), "keys_done": Out(1),
+            "key_words": Out(stream.Signature(words_layout(config))),
             "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
             "read_error": Out(1), "write_error": Out(1), "timeout": Out(1),
             "error_address": Out(config.address_bits), "error_index": Out(COUNT_BITS),

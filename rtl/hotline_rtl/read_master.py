@@ -158,7 +158,7 @@ class ReadMaster(wiring.Component):
         ]  # fmt: skip
         m.d.sync += [after.eq(before) for before, after in zip(beat_data, beat_data[1:], strict=False)]
         for group in groups:
-            mine = (r_id >= group.base) & (r_id < group.base + group.ids)
+            mine = (r_id < group.base + group.ids) & (r_id >= group.base if group.base else 1)
             m.d.comb += [
                 group.r_valid.eq(r_valid & mine),
                 group.r_id.eq(r_id),

@@ -3,8 +3,9 @@
     transfers ─► landing slot ─► read request      beats ─► slot ... row complete ─► row writer
 
 A transfer is (source, destination, tag), its length the model's row. Each row on its way has a landing slot, so
-answers may come in any order and interleaved; a row leaves when it is complete. There are more slots than reads in flight, so that a slot's way back is hidden. One request per cycle while slots are free; a row of b beats
-leaves in b cycles.
+answers may come in any order and interleaved; a row leaves when it is complete. There are more slots than reads in
+flight, so that a slot's way back is hidden. One request per cycle while slots are free; a row of b beats leaves in b
+cycles.
 """
 
 from amaranth.hdl import Module, Mux, Signal

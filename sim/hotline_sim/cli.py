@@ -144,6 +144,17 @@ def run(
     halve_every: Annotated[
         int, typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none.")
     ] = 8,
+    prefetch: Annotated[
+        bool,
+        typer.Option("--prefetch", help="Submit the next mini-batch's SPLIT before a step's SCATTER; the bytes are the same."),
+    ] = False,
+    step_cycles: Annotated[
+        int, typer.Option("--step-cycles", min=0, help="Cycles that the GPU takes between a SPLIT and its SCATTER.")
+    ] = 0,
+    timeline: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--timeline", metavar="FILE", dir_okay=False, help="Draw what overlaps with what into FILE."),
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:  # fmt: skip
     """Run a click log through the emitted Verilog, and compare every byte with the golden model.
@@ -160,7 +171,9 @@ def run(
     plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
-    check_outputs(json_file)
+    check_outputs(json_file, timeline)
+    if timeline and engine is not Engine.cosim:
+        raise ValueError("--timeline needs the co-simulation: leave --engine away")
     if resident not in ("auto", "none") and not resident.isdigit():
         raise ValueError(f"--resident {resident}: use a number of rows, none or auto")
     bound = {"auto": -1, "none": None}.get(resident, int(resident) if resident.isdigit() else None)
@@ -174,7 +187,7 @@ def run(
     job, results = run_job(
         trace, config, batch_size=batch_size, learn=learn, resident=bound, dim=dim, engine=engine.value,
         timings=(timing(host_latency, 0), timing(device_latency, 1000)), directory=directory, waves=waves,
-        console=err, relearn=plan,
+        console=err, timeline=timeline, relearn=plan, prefetch=prefetch, step_cycles=step_cycles,
     )  # fmt: skip
     out.print(results_table(job, results))
     numbers = summary(job, results)

@@ -146,6 +146,15 @@ class CocotbTransport:
                 return True
         return False
 
+    async def _pass(self, cycles: int) -> None:
+        for _ in range(cycles):
+            await RisingEdge(self.dut.clk)
+
+    def run_cycles(self, cycles: int) -> None:
+        """Lets the clock run."""
+        if cycles:
+            resume(self._pass)(cycles)
+
     def write32(self, address: int, value: int) -> None:
         """Writes a register."""
         resume(self.write)(address, value)

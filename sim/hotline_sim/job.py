@@ -92,6 +92,10 @@ class Job:
     device: MemoryImage
     whole_tables: bool
     relearn: Relearn | None = None
+    #: The next mini-batch's SPLIT is submitted before this one's SCATTER, and names its SPLIT.
+    prefetch: bool = False
+    #: Cycles that the GPU takes for a step.
+    step_cycles: int = 0
 
     @property
     def dim(self) -> int:
@@ -193,8 +197,8 @@ def choose_learn_batches(batches: int, fraction: float) -> list[int]:
 
 def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
             resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1,
-            relearn: Relearn | None = None) -> Job:  # fmt: skip
-    """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT.
+            relearn: Relearn | None = None, prefetch: bool = False, step_cycles: int = 0) -> Job:  # fmt: skip
+    """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT, two with ``prefetch``.
 
     ``resident`` is a bound in rows, None for no resident tables, or -1 for the
     largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows.
@@ -235,13 +239,13 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
     device_plan = MemoryPlan(base=DEVICE_BASE)
     most_working = min(config.working_rows, batch_size * trace.accesses)
     records = batch_size * model.record_words * 4
-    for number in range(output_sets):
+    for number in range(max(output_sets, 1 + prefetch)):
         for name, size in zip(
             output_buffers(number), (records, records, most_working * 8, most_working * row_bytes), strict=True
         ):
             device_plan.add(name, size)
     job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
-              device_plan.image(), whole, relearn)  # fmt: skip
+              device_plan.image(), whole, relearn, prefetch, step_cycles)  # fmt: skip
     samples = np.concatenate([trace.payload, trace.rows], axis=1)
     for batch in range(batches):
         part = samples[batch * batch_size : (batch + 1) * batch_size]

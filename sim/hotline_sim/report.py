@@ -42,6 +42,9 @@ def summary(job: Job, results: Results) -> dict:
         "swaps": [asdict(swap) for swap in results.swaps],
         "popular_shares": results.popular_shares,
         "cycles": results.cycles,
+        "cycles_per_step": results.loop_cycles / max(1, results.batches),
+        "step_cycles": job.step_cycles,
+        "prefetch": job.prefetch,
         "split_cycles": results.split_cycles,
         "split_bound_cycles": results.split_bound,
         "cycles_over_bound": results.cycles_over_bound,
@@ -72,6 +75,7 @@ def results_table(job: Job, results: Results) -> Table:
                 f"{len(results.swaps)}, {changed:,} slots changed, {sum(s.bytes for s in results.swaps):,} bytes",
             )
         )
+    step = f", {job.step_cycles:,} of them the GPU's" if job.step_cycles else ""
     rows = [
         ("samples", f"{n['samples']:,}"),
         ("mini-batches", f"{n['mini_batches']:,} of {job.batch_size:,}; learnt from {n['learn_mini_batches']:,}"),
@@ -80,8 +84,8 @@ def results_table(job: Job, results: Results) -> Table:
         ("popular share", f"{n['popular_share']:.1%} of samples"),
         ("working rows", f"{n['working_rows']:,} gathered and scattered"),
         *swaps,
-        ("cycles", f"{n['cycles']:,}, of them {n['split_cycles']:,} in SPLIT"),
-        ("cycles / bound", f"{n['cycles_over_bound']:.2f} (SPLIT; {binding} binds)"),
+        ("cycles", f"{n['cycles']:,}; {n['cycles_per_step']:,.0f} a step" + step),
+        *([] if job.prefetch else [("cycles / bound", f"{n['cycles_over_bound']:.2f} (SPLIT; {binding} binds)")]),
         ("engine", f"{results.engine}: {n['cycles_per_second']:,.0f} cycles/s, {n['samples_per_second']:,.0f} samples/s"),
     ]  # fmt: skip
     for name, value in rows:

@@ -10,10 +10,11 @@ from hotline_rtl.config import AcceleratorConfig
 
 from .cosim import CosimTransport
 from .emission import emitted_verilog
-from .job import Job, Relearn, prepare
+from .job import Job, prepare
 from .memory_model import MemoryTiming
 from .outputs import OutputWriter
 from .session import Results, Session
+from .timeline import Timeline
 from .toolchain import build_root, find_verilator
 from .traces import open_trace
 
@@ -34,12 +35,15 @@ def run_session(job: Job, transport, *, directory: Path | None = None, progress=
 
 def run_job(spec: str, config: AcceleratorConfig, *, batch_size: int, learn: float, resident: int | None,
             dim: int, engine: str, timings: tuple[MemoryTiming, MemoryTiming], directory: Path | None,
-            waves: bool, console: Console, relearn: Relearn | None = None) -> tuple[Job, Results]:  # fmt: skip
-    """Opens the trace, builds the engine, runs. Raises what the parts raise, before anything is written."""
+            waves: bool, console: Console, timeline: Path | None = None,
+            **options) -> tuple[Job, Results]:  # fmt: skip
+    """Opens the trace, builds the engine, runs; ``options`` are more of ``prepare``'s, ``timeline`` a picture to draw.
+
+    Raises what the parts raise, before anything is written.
+    """
     with console.status(f"Reading {spec}..."):
         trace = open_trace(spec)
-        job = prepare(trace, config, batch_size=batch_size, learn=learn, resident=resident, dim=dim,
-                      relearn=relearn)  # fmt: skip
+        job = prepare(trace, config, batch_size=batch_size, learn=learn, resident=resident, dim=dim, **options)
     console.print(f"Verilog simulated by {find_verilator().description}", highlight=False)
     waves_file = None
     if waves:
@@ -68,4 +72,8 @@ def run_job(spec: str, config: AcceleratorConfig, *, batch_size: int, learn: flo
         def progress(what: str, done: int, total: int) -> None:
             bar.update(tasks[what], completed=done, total=total)
 
-        return job, run_session(job, transport, directory=directory, progress=progress)
+        watched = Timeline(job, transport) if timeline else None
+        results = run_session(job, transport, directory=directory, progress=progress)
+        if watched and timeline:
+            watched.draw(results, timeline)
+        return job, results

@@ -7,7 +7,7 @@ whole at the end.
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from hotline_golden.memory import MemoryImage
 from hotline_golden.split import SplitResult
 
 from .driver import CommandError, Driver, DriverError
-from .job import Job, Relearn, updated_rows
+from .job import Job, Relearn, output_buffers, updated_rows
 
 #: Called with (what, done, of how many).
 Progress = Callable[[str, int, int], None]
@@ -40,6 +40,9 @@ class Results:
     split_bound: float = 0.0
     popular_cycles: int = 0
     binding: dict[str, int] = field(default_factory=dict)
+    #: Cycles of all steps: SPLITs, what the GPU takes, SCATTERs.
+    loop_cycles: int = 0
+    events: list["Event"] = field(default_factory=list)
     swaps: list["Swap"] = field(default_factory=list)
     popular_shares: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -58,6 +61,16 @@ class Results:
     @property
     def cycles_over_bound(self) -> float:
         return self.split_cycles / self.split_bound if self.split_bound else 0.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """At ``cycle`` a command of a mini-batch was submitted, its popular part had been completed, or it was done."""
+
+    cycle: int
+    command: str
+    batch: int
+    what: str
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,8 @@ class Session:
         buffers = transport.host.buffers
         self.rings = (buffers["command ring"], buffers["completion ring"])
         self.driver = Driver(transport, job.config, self.rings)
-        self.tag = 0
+        self.tag = self.tag_of_split = 0
+        self.tables = {f"table {number}" for number in range(len(job.model.tables))}
         self.delta = NO_DELTA
 
     def run(self) -> Iterator[SplitOutput]:
@@ -129,11 +143,17 @@ class Session:
         first_cycle = self.transport.cycles
         try:
             self._learn()
-            for batch in range(job.batches):
+            self.started = self.transport.cycles
+            if job.prefetch:
+                if job.relearn:
+                    self._relearn(0, job.relearn)
+                yield from self._prefetched(0)
+            for batch in range(0 if not job.prefetch else job.batches, job.batches):
                 self.progress("split", batch, job.batches)
                 if job.relearn:
                     self._relearn(batch, job.relearn)
                 yield self._split(batch)
+            results.loop_cycles = self.transport.cycles - self.started
             self.progress("split", job.batches, job.batches)
             self._compare_everything()
         except Mismatch as e:
@@ -184,14 +204,68 @@ class Session:
         return Swap(batch, done.working_rows, done.accesses, 2 * done.working_rows * self.job.model.row_bytes)
 
     def _split(self, batch: int) -> SplitOutput:
-        job, results = self.job, self.results
-        device_buffers = {"popular", "non-popular", "working keys", "working rows"}
-        self._allow({"completion ring"}, device_buffers)
-        popular_done, done = self._both(job.split(batch))
-        for name in device_buffers:
-            self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
-        split = self.golden.last_split
+        """One step in strict order: SPLIT, the GPU's step, SCATTER."""
+        self._allow({"completion ring"}, set(output_buffers()))
+        self._log("SPLIT", batch, "submitted")
+        popular_done, done = self._both(self.job.split(batch))
+        output = self._account(batch, popular_done, done, self.golden.last_split, 0)
+        self._step(batch, done.working_rows, 0, self.transport.cycles)
+        if done.working_rows:
+            self._allow({"completion ring"} | self.tables, set())
+            self._log("SCATTER", batch, "submitted")
+            (scattered,) = self._both(self.job.scatter(done.working_rows))
+            self._log("SCATTER", batch, "done", scattered)
+        return output
+
+    def _prefetched(self, first: int) -> Iterator[SplitOutput]:
+        """Steps whose next SPLIT is under way before their SCATTER: it names the SPLIT before it, and waits."""
+        job = self.job
+        self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
+        self._log("SPLIT", first, "submitted")
+        popular_done, done = self._both(job.split(first))
+        found = self.golden.last_split
+        for batch in range(first, job.batches):
+            self.progress("split", batch, job.batches)
+            into, following = (batch - first) % 2, batch + 1
+            tag = self.tag_of_split
+            yield self._account(batch, popular_done, done, found, into)
+            began = self.transport.cycles
+            if following < job.batches:
+                if job.relearn:
+                    self._relearn(following, job.relearn)
+                    self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
+                self._log("SPLIT", following, "submitted")
+                # With no rows there is no SCATTER to wait for.
+                names = {"flags": 1, "after": tag} if done.working_rows else {}
+                next_done = self._both(replace(job.split(following, into=1 - into), **names), 1 if names else 2)
+                found = self.golden.last_split
+                self._log("SPLIT", following, "popular", next_done[0])
+            self._step(batch, done.working_rows, into, began)
+            if done.working_rows:
+                self._log("SCATTER", batch, "submitted")
+                scatter = replace(job.scatter(done.working_rows, into=into), flags=1, after=tag)
+                scattered, *rest = self._both(scatter, 2 if following < job.batches else 1)
+                self._log("SCATTER", batch, "done", scattered)
+                if following < job.batches:
+                    next_done += rest
+            if following < job.batches:
+                popular_done, done = next_done
+
+    def _step(self, batch: int, rows: int, into: int, began: int) -> None:
+        """What the GPU does: takes its cycles, since it ``began``, and updates the working rows."""
+        self.transport.run_cycles(max(0, began + self.job.step_cycles - self.transport.cycles))
+        for image in (self.transport.device, self.golden.device) if rows else ():
+            address = image.buffers[output_buffers(into)[3]].address
+            values = image.words(address, rows * self.job.dim).view(np.float32)
+            values[:] = updated_rows(values, batch)
+
+    def _account(self, batch: int, popular_done: Completion, done: Completion, split: SplitResult | None, into: int):
+        """Compares a mini-batch's output, adds it to the results, and returns it."""
         assert split is not None
+        job, results = self.job, self.results
+        self._log("SPLIT", batch, "done", done)
+        for name in output_buffers(into):
+            self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
         bound = split_bound(job.model, split, job.config.lanes, job.config.bus_bits)
         results.samples += done.popular + done.non_popular
         results.batches += 1
@@ -204,31 +278,25 @@ class Session:
         results.popular_cycles += popular_done.cycles
         results.split_bound += bound.cycles
         results.binding[bound.binding] = results.binding.get(bound.binding, 0) + 1
-        output = self._output(batch, split)
+        return self._output(batch, split, into)
 
-        if done.working_rows:
-            for image in (self.transport.device, self.golden.device):
-                address = image.buffers["working rows"].address
-                rows = image.words(address, done.working_rows * job.dim).view(np.float32)
-                rows[:] = updated_rows(rows, batch)
-            tables = {f"table {number}" for number in range(len(job.model.tables))}
-            self._allow({"completion ring"} | tables, set())
-            self._both(job.scatter(done.working_rows))
-        return output
+    def _log(self, command: str, batch: int, what: str, completion: Completion | None = None) -> None:
+        self.results.events.append(Event(self.transport.cycles, command, batch, what))
 
-    def _output(self, batch: int, split: SplitResult) -> SplitOutput:
+    def _output(self, batch: int, split: SplitResult, into: int) -> SplitOutput:
         device, model = self.transport.device, self.job.model
         n = len(split.working_keys)
+        popular, non_popular, keys, working = output_buffers(into)
 
         def take(name: str, rows: int, words: int) -> np.ndarray:
             return device.words(device.buffers[name].address, rows * words).reshape(rows, words).copy()
 
         return SplitOutput(
             batch,
-            take("popular", len(split.popular), model.record_words),
-            take("non-popular", len(split.non_popular), model.record_words),
-            take("working keys", n, 2),
-            take("working rows", n, self.job.dim).view(np.float32),
+            take(popular, len(split.popular), model.record_words),
+            take(non_popular, len(split.non_popular), model.record_words),
+            take(keys, n, 2),
+            take(working, n, self.job.dim).view(np.float32),
             self._taken_delta(),
         )
 
@@ -236,13 +304,17 @@ class Session:
         delta, self.delta = self.delta, NO_DELTA
         return delta
 
-    def _both(self, command: Command) -> list[Completion]:
+    def _both(self, command: Command, count: int | None = None) -> list[Completion]:
         """The command on both; their completions must agree in all but the cycles.
 
-        Raises Mismatch when they do not, or the RTL gives none, and CommandError when both refuse.
+        It brings ``count`` completions: as many as are its own, if not given. Raises Mismatch when they do not agree, or
+        the RTL gives none, and CommandError when both refuse.
         """
         self.tag += 1
-        command = Command(**{**command.__dict__, "tag": self.tag})
+        command = replace(command, tag=self.tag)
+        if command.opcode == Opcode.SPLIT:
+            self.tag_of_split = self.tag
+        count = count or (2 if command.opcode == Opcode.SPLIT else 1)
         self.driver.check(command)
         # The clock runs in C++: golden works meanwhile, on memories of its own.
         with ThreadPoolExecutor(1) as beside:
@@ -250,10 +322,13 @@ class Session:
             if getattr(self.transport, "concurrent", False):
                 golden_work = beside.submit(self.golden.execute, command)
             try:
-                rtl = self.driver.execute(command, checked=False)
+                self.driver.submit(command)
+                rtl = [self.driver.next_completion() for _ in range(count)]
             except DriverError as e:
                 raise Mismatch(f"{Opcode(command.opcode).name}, tag {command.tag}: {e}") from e
             golden = golden_work.result() if golden_work else self.golden.execute(command)
+        if len(golden) != count:
+            raise CommandError(golden[-1], self.golden.host, self.golden.device)
         for mine, expected in zip(rtl, golden, strict=True):
             if mine.untimed() != expected.untimed():
                 different = [k for k, v in mine.untimed().items() if v != expected.untimed()[k]]

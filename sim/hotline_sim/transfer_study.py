@@ -52,7 +52,9 @@ class Transfer:
     def timing(self) -> MemoryTiming:
         """Of host memory: ``latency`` to 3 times as much with ``jitter``, and stalls in a tenth of all cycles."""
         if self.jitter:
-            return MemoryTiming((self.latency, 3 * self.latency), (self.latency // 2, self.latency), True, True, (0.1,) * 5)
+            return MemoryTiming(
+                (self.latency, 3 * self.latency), (self.latency // 2, self.latency), True, True, (0.1,) * 5
+            )
         return MemoryTiming((self.latency, self.latency), (self.latency // 2, self.latency // 2), True)
 
     def model(self, beats: float) -> float:
@@ -217,7 +219,9 @@ def _measure_apart(transfer: Transfer) -> TransferResult:
         rig.check(np.array_equal(rig.working_rows(count, 0), rig.table_rows(keys)), "SCATTER")
         offered = 0.9 if transfer.jitter else 1.0
         model = {READ: transfer.model(rig.needed_beats(keys)), WRITE: offered}
-        return TransferResult(transfer, rig.config.bus_bits, {READ: read, WRITE: write}, model, occupancy, latencies, stalls)
+        return TransferResult(
+            transfer, rig.config.bus_bits, {READ: read, WRITE: write}, model, occupancy, latencies, stalls
+        )
 
 
 #: What happens in the cycles of a gather; they add up to all of them.
@@ -231,7 +235,9 @@ def _measure_both(transfer: Transfer) -> TransferResult:
         count = rig.samples * ACCESSES
         source = rig.host.buffers["samples"].address
         # Rows without repetition within a table's columns: every access is a row of its own.
-        chosen = [rig.random.choice(rig.model.tables[0].rows, (rig.samples, ACCESSES), replace=False) for _ in range(2)]
+        chosen = [
+            rig.random.choice(rig.model.tables[0].rows, (rig.samples, ACCESSES), replace=False) for _ in range(2)
+        ]
         strides = -(-rig.samples * ACCESSES * 4 // 64) * 64
         splits = []
         for n, some in enumerate(chosen):
@@ -262,14 +268,20 @@ def _measure_both(transfer: Transfer) -> TransferResult:
 def transfers(quick: bool = False) -> list[Transfer]:
     """All measurements of the bench; ``quick``: a few of each kind."""
     latencies, in_flight = (LATENCIES, READS_IN_FLIGHT) if not quick else ((10, 100), (16, 256))
-    found = [Transfer("aligned", WIDE, row, latency, n)
-             for row in ((64, 128, 256, 512) if not quick else (64, 512)) for n in in_flight for latency in latencies]  # fmt: skip
+    rows = (64, 512) if quick else (64, 128, 256, 512)
+    found = [Transfer("aligned", WIDE, row, latency, n) for row in rows for n in in_flight for latency in latencies]
     found += [Transfer("aligned", NARROW, 128, latency, n) for n in in_flight for latency in latencies]
     far = 100 if quick else 400
-    found += [Transfer("unaligned", WIDE, row, far, 1024, stride=stride) for row, stride in ((100, 100), (200, 212), (36, 36))]
+    found += [
+        Transfer("unaligned", WIDE, row, far, 1024, stride=stride)
+        for row, stride in ((100, 100), (200, 212), (36, 36))
+    ]
     found += [Transfer("jittered", WIDE, row, 100, 1024, jitter=True) for row in (64, 256)]
     found += [Transfer("jittered", NARROW, 128, 100, 1024, jitter=True)]
-    found += [Transfer("together", WIDE, 512, 200, 1024, both=True), Transfer("together", NARROW, 128, 200, 1024, both=True)]
+    found += [
+        Transfer("together", WIDE, 512, 200, 1024, both=True),
+        Transfer("together", NARROW, 128, 200, 1024, both=True),
+    ]
     corners = [("bus_bits=512", "id_bits=1", "outstanding_rows=1024", "burst_beats=16"),
                ("bus_bits=128", "id_bits=1", "outstanding_rows=16", "burst_beats=256"),
                ("bus_bits=128", "id_bits=10", "outstanding_rows=1024", "burst_beats=256"),
@@ -281,7 +293,9 @@ def transfers(quick: bool = False) -> list[Transfer]:
     return found
 
 
-def run_study(chosen: list[Transfer], progress: Callable[[str, int, int], None] = lambda *_: None) -> list[TransferResult]:
+def run_study(
+    chosen: list[Transfer], progress: Callable[[str, int, int], None] = lambda *_: None
+) -> list[TransferResult]:
     """Measures all of ``chosen``; ``progress`` is told what comes next, how many are done, and of how many."""
     found = []
     for n, transfer in enumerate(chosen):

@@ -17,7 +17,7 @@ def test_presets_are_what_the_design_asks_for():
         ({"lanes": 3}, "lanes must be 1, 2, 4, 8 or 16, not 3"),
         ({"bus_bits": 96}, "bus_bits must be 64, 128, 256 or 512, not 96"),
         ({"tracker_sets": 100}, "tracker_sets must be a power of two"),
-        ({"outstanding_rows": 15}, "outstanding_rows must be 1 to 14"),
+        ({"outstanding_rows": 1025}, "outstanding_rows must be 1 to 1024, not 1025"),
         ({"max_row_bytes": 1028}, "max_row_bytes"),
         ({"policy": "lru"}, "policy must be one of srrip, frequency, sample_aware"),
         ({"working_rows": 48}, "working_rows must be a power of two"),

@@ -32,7 +32,12 @@ WIDE = {
         "sample-aware-arrays1": "tracker_arrays=1",
         "shadow": "shadow=1",
         "shadow-srrip": "shadow=1,policy=srrip,tracker_ways=2",
-    }
+    },
+    "read_master": {
+        "one-id-each": "id_bits=1,outstanding_rows=16",
+        "few-ids": "id_bits=2,outstanding_rows=30,burst_beats=8",
+    },
+    "gather": {"one-id": "id_bits=1,outstanding_rows=16", "many": "id_bits=6,outstanding_rows=200,burst_beats=256"},
 }
 #: A tracker so small, and so many samples, that blocks end, weights differ and counters age.
 AGING = {

@@ -14,11 +14,15 @@ from bench_common import (
     small_model,
     words_of,
 )
+from blocks import READ_TAG_BITS
 from cocotb.triggers import RisingEdge
 
+from hotline_rtl.burst_cutter import transfer_layout
 from hotline_rtl.key_list import listed_key_layout
 from hotline_rtl.layouts import words_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+from hotline_rtl.row_mover import move_layout
+from hotline_sim.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until
+from hotline_sim.memory_model import HELD, Fault
 
 LAYOUT = words_layout(CONFIG)
 
@@ -197,3 +201,156 @@ async def each_row_goes_back_to_its_table(dut):
                     assert int(dut.bad_index.value) == bad
             host.check()
             device.check()
+
+
+class Transfers:
+    """Keeps a tagged read client busy with random transfers, and checks what comes under each tag."""
+
+    def __init__(self, dut, memory: Memory, pattern: str, seed: int):
+        self.dut, self.memory, self.random = dut, memory, rng(seed)
+        self.layout = transfer_layout(CONFIG, READ_TAG_BITS)
+        self.source = StreamSource(dut, "tagged_request", self.layout, pattern, seed)
+        self.under_way: dict[int, tuple[int, list]] = {}  # by tag: the first beat's address, and the beats that came
+        self.whole = self.lost = self.failed = 0
+        background(self._watch())
+
+    def ask(self, words: int) -> None:
+        """A transfer of up to ``words`` words, if there is a free tag."""
+        free = set(range(1 << READ_TAG_BITS)) - set(self.under_way)
+        if not free:
+            return
+        tag = self.random.choice(sorted(free))
+        size = self.memory.image.buffers["buffer"].size // 4
+        count = self.random.randint(1, words)
+        address = self.memory.address("buffer") + 4 * self.random.randrange(size - count)
+        beats = (address + 4 * count - 1) // CONFIG.bus_bytes - address // CONFIG.bus_bytes + 1
+        self.under_way[tag] = (address // CONFIG.bus_bytes * CONFIG.bus_bytes, [beats])
+        self.source.put([{"address": address, "words": count, "tag": tag}])
+
+    async def _watch(self):
+        edge, dut = RisingEdge(self.dut.clk), self.dut
+        while True:
+            await edge
+            if dut.rst.value == 1:
+                continue
+            assert int(dut.unanswered.value) <= int(dut.limit.value)
+            if dut.tagged_beat_valid.value != 1:
+                continue
+            tag = int(dut.tagged_beat_tag.value)
+            first, beats = self.under_way[tag]
+            at = first + (len(beats) - 1) * CONFIG.bus_bytes
+            if dut.tagged_beat_error.value == 1:
+                beats.append("lost" if dut.tagged_beat_timeout.value == 1 else "failed")
+            else:
+                data = int(dut.tagged_beat_data.value).to_bytes(CONFIG.bus_bytes, "little")
+                assert data == self.memory.image.words(at, WORDS).tobytes(), f"tag {tag}, {at:#x}"
+                beats.append("good")
+            assert int(dut.tagged_beat_last.value) == (len(beats) - 1 == beats[0]), f"tag {tag}: last"
+            if len(beats) - 1 == beats[0]:
+                self.whole += 1
+                self.lost += "lost" in beats
+                del self.under_way[tag]
+
+
+def quiet(dut, limit: int, timeout: int) -> None:
+    dut.limit.value, dut.timeout.value, dut.drain.value = limit, timeout, 0
+    dut.clients_0_request_valid.value = 0
+    dut.clients_0_request_payload.value = 0
+
+
+@cocotb.test()
+async def every_transfer_comes_whole_under_its_tag(dut):
+    for n, timing in enumerate(TIMINGS):
+        memory = Memory(dut, "bus", {"gap": 64 * 61, "buffer": 20_000}, timing)
+        transfers = Transfers(dut, memory, STALLS[n % len(STALLS)][0], n)
+        quiet(dut, 1 + 3 * n, 0)
+        await start(dut)
+        while transfers.whole + len(transfers.under_way) < 60:
+            transfers.ask(CONFIG.max_row_bytes // 4)
+            await RisingEdge(dut.clk)
+        await until(dut, lambda t=transfers: not t.under_way, "transfers")
+        assert not transfers.lost
+        assert int(dut.drained.value) == 1
+        memory.check()
+
+
+@cocotb.test()
+async def lost_answers_are_given_up_and_late_ones_dropped(dut):
+    for n, timing in enumerate(TIMINGS):
+        memory = Memory(dut, "bus", {"gap": 64 * 61, "buffer": 20_000}, timing)
+        transfers = Transfers(dut, memory, "always", n)
+        quiet(dut, CONFIG.outstanding_rows, 1200)
+        await start(dut)
+        for round_ in range(4):
+            lost = transfers.lost
+            memory.model.inject([Fault(memory.address("buffer") + 4000 * round_, 4000, response=HELD)])
+            for _ in range(12):
+                transfers.ask(CONFIG.max_row_bytes // 4)
+            await until(dut, lambda t=transfers: not t.under_way, "giving up")
+            memory.model.inject([])  # the answers come now
+            for _ in range(12):
+                transfers.ask(CONFIG.max_row_bytes // 4)
+            before = transfers.lost
+            await until(dut, lambda t=transfers: not t.under_way, "transfers")
+            assert transfers.lost == before, "the memory answers again"
+            assert round_ or before > lost
+        await until(dut, lambda: int(dut.drained.value) == 1, "late answers")
+        for _ in range(1200):
+            await RisingEdge(dut.clk)
+        memory.check()
+
+
+@cocotb.test()
+async def rows_are_moved_to_where_they_belong(dut):
+    for n, timing in enumerate(TIMINGS):
+        for row_bytes in (16, 52, CONFIG.max_row_bytes):
+            host = Memory(dut, "host", {"table": 100 * row_bytes + 4}, timing)
+            device = Memory(dut, "device", {"rows": 100 * row_bytes}, timing.with_seed(9))
+            device.model.allow({"rows"})
+            source = StreamSource(dut, "i", move_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
+            dut.clear.value, dut.row_bytes.value = 0, row_bytes
+            await start(dut)
+            await pulse(dut, clear=1)
+            order = rng(n).sample(range(100), 60)
+            expected = device.image.data.copy()
+            for k, row in enumerate(order):
+                at = device.address("rows") - device.image.base + k * row_bytes
+                words = host.image.words(host.address("table") + 4 + row * row_bytes, row_bytes // 4)
+                expected[at : at + row_bytes] = words.view(np.uint8)
+            source.put(
+                {"source": host.address("table") + 4 + row * row_bytes, "destination": device.address("rows") + k * row_bytes,
+                 "tag": k} for k, row in enumerate(order)
+            )  # fmt: skip
+            await until(dut, lambda s=source: s.empty, "moves")
+            await RisingEdge(dut.clk)
+            await RisingEdge(dut.clk)
+            await until(dut, lambda: int(dut.idle.value) == 1, "rows")
+            assert np.array_equal(device.image.data, expected), f"{row_bytes} bytes"
+            assert int(dut.read_error.value) == int(dut.write_error.value) == 0
+            host.check()
+            device.check()
+
+
+@cocotb.test()
+async def keys_come_with_their_numbers(dut):
+    for n, timing in enumerate(TIMINGS):
+        memory = Memory(dut, "bus", {"keys": 8 * 300}, timing)
+        sink = StreamSink(dut, "o", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][1], n)
+        dut.start.value = dut.abort.value = 0
+        await start(dut)
+        for count in (1, 2, 123):
+            sink.got.clear()
+            r = rng(count)
+            keys = [(r.randrange(1 << CONFIG.table_bits), r.randrange(1 << CONFIG.row_bits)) for _ in range(count)]
+            if count > 2:
+                keys[40], keys[50] = (1 << CONFIG.table_bits, 5), (3, 1 << CONFIG.row_bits)
+            memory.words("keys", 2 * count)[:] = np.array(keys, np.uint32).reshape(-1)
+            dut.base.value, dut.count.value = memory.address("keys"), count
+            await pulse(dut, start=1)
+            await until(dut, lambda c=count, s=sink: len(s.got) >= c, "keys")
+            assert [g.number for g in sink.got] == list(range(count))
+            for g, (table, row) in zip(sink.got, keys, strict=True):
+                inside = table < 1 << CONFIG.table_bits and row < 1 << CONFIG.row_bits
+                assert g.outside != inside and (not inside or (g.key.table, g.key.row) == (table, row))
+            await until(dut, lambda: int(dut.busy.value) == 0, "end")
+        memory.check()

@@ -25,6 +25,7 @@ from hotline_rtl.record_reader import RecordReader
 from hotline_rtl.register_slice import RegisterSlice
 from hotline_rtl.registers import RegisterBlock
 from hotline_rtl.rings import CommandRing, CompletionRing
+from hotline_rtl.row_mover import RowMover
 from hotline_rtl.scatter import Scatter
 from hotline_rtl.stream_reader import StreamReader
 from hotline_rtl.stream_writer import StreamWriter
@@ -35,6 +36,10 @@ from hotline_rtl.write_master import WriteMaster
 
 def _expose(inner: wiring.Component, hidden: set[str]) -> dict:
     return {name: member for name, member in inner.signature.members.items() if name not in hidden}
+
+
+#: Of the tagged client of the read manager under test.
+READ_TAG_BITS = 4
 
 
 class WithMasters(wiring.Component):
@@ -236,6 +241,19 @@ BLOCKS = {
     "stream_writer": (
         lambda c: WithMasters(c, StreamWriter(c), {}, {"client": "bus"}),
         "bench_memory", "writer_fills_the_buffer_and_nothing_else",
+    ),
+    "read_master": (
+        lambda c: ReadMaster(c, 1, READ_TAG_BITS), "bench_memory", "every_transfer_comes_whole_under_its_tag",
+    ),
+    "read_master_timeout": (
+        lambda c: ReadMaster(c, 1, READ_TAG_BITS), "bench_memory", "lost_answers_are_given_up_and_late_ones_dropped",
+    ),
+    "row_mover": (
+        lambda c: WithMasters(c, RowMover(c), {"read": "host"}, {"write": "device"}, "read"),
+        "bench_memory", "rows_are_moved_to_where_they_belong",
+    ),
+    "key_list": (
+        lambda c: WithMasters(c, KeyList(c), {"read": "bus"}, {}), "bench_memory", "keys_come_with_their_numbers",
     ),
     "gather": (
         lambda c: WithMasters(c, Gather(c), {"read": "host"}, {"write": "device"}, "read"),
