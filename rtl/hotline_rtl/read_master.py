@@ -61,6 +61,10 @@ class ReadMaster(wiring.Component):
         #: With too few IDs for all, the streams share one.
         self.stream_ids = streams if streams + bool(tag_bits) <= ids else 1
         self.tagged_ids = ids - self.stream_ids if tag_bits else 0
+        #: Bursts on an ID's list. A stream's holds its whole read-ahead twice over: a chunk may be cut at 4 KiB.
+        chunk = min(config.burst_limit, config.read_ahead_beats // 2)
+        self.stream_list = 1 << ceil_log2(max(4, 2 * config.read_ahead_beats // chunk))
+        self.tagged_list = 1 << ceil_log2(max(4, -(-2 * config.outstanding_rows // max(1, self.tagged_ids))))
         members: dict = {
             "bus": Out(Axi4ReadSignature(config.address_bits, config.bus_bits, config.id_bits)),
             "clients": In(ReadClientSignature(config)).array(streams),
@@ -80,13 +84,11 @@ class ReadMaster(wiring.Component):
         # Streams: the first that asks. With an ID for each, the owner is its number; a stream keeps to one ID.
         stream_bits = max(1, ceil_log2(self.streams))
         per_id = self.stream_ids == self.streams
-        stream_bursts = 2 * config.read_ahead_beats // min(config.burst_limit, config.read_ahead_beats // 2)
-        lists = 1 << ceil_log2(max(4, stream_bursts))
         lanes = self.streams if per_id else 1
         groups = []
         chosen = [range(n, n + 1) if per_id else range(self.streams) for n in range(lanes)]
         for n, members in enumerate(chosen):
-            group = ReadGroup(config, n, 1, stream_bits, lists)
+            group = ReadGroup(config, n, 1, stream_bits, self.stream_list)
             m.submodules[f"stream_{n}"] = group
             groups.append(group)
             taken = 0
@@ -103,10 +105,7 @@ class ReadMaster(wiring.Component):
                         group.i.p.tag.eq(c),
                     ]
         if self.tag_bits:
-            in_flight = max(2, -(-2 * config.outstanding_rows // self.tagged_ids))
-            tagged = ReadGroup(
-                config, self.stream_ids, self.tagged_ids, self.tag_bits, 1 << ceil_log2(max(4, in_flight))
-            )
+            tagged = ReadGroup(config, self.stream_ids, self.tagged_ids, self.tag_bits, self.tagged_list)
             m.submodules.tagged = tagged
             groups.append(tagged)
             wiring.connect(m, wiring.flipped(self.tagged.request), tagged.i)

@@ -3,11 +3,16 @@
 from dataclasses import asdict
 
 import numpy as np
+from amaranth.utils import ceil_log2
 from rich.table import Table
 
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import NO_ACCESS
 from hotline_golden.oracle import most_frequent, popular_share
+from hotline_rtl.config import PRESETS, AcceleratorConfig
+from hotline_rtl.read_group import OWED_BITS
+from hotline_rtl.read_master import ReadMaster
+from hotline_rtl.row_mover import RowMover, move_layout
 
 from .job import Job
 from .session import Results
@@ -108,6 +113,31 @@ def engines_table(measured: list[tuple[Job, Results]], clock_alone: float | None
         table.add_row("the clock alone", "", "", f"{clock_alone:,.0f}", "", "")
         numbers["cycles_per_second"]["clock alone"] = clock_alone
     return table, numbers
+
+
+def engine_memory(config: AcceleratorConfig) -> dict[str, int]:
+    """Bits of on-chip memory of the gather engine and its read port, by what they are for."""
+    mover = RowMover(config)
+    master = ReadMaster(config, 2, mover.slot_bits)
+    slots, slot_bits = config.landing_slots, mover.slot_bits
+    pointer = ceil_log2(master.tagged_list) + 1
+    return {
+        "rows that land": slots * config.row_beats * config.bus_bits,
+        "where they come from and go to": slots * move_layout(config).size,
+        "beats landed of each": slots * ceil_log2(config.row_beats + 1) + slots,
+        "free slots, complete rows": 2 * slot_bits << slot_bits,
+        "bursts of each ID, in order": (master.tagged_list << ceil_log2(master.tagged_ids)) * (slot_bits + 9),
+        "state of each ID": master.tagged_ids * (3 * pointer + 8 + OWED_BITS),
+    }
+
+
+def engine_memory_table() -> Table:
+    """The same for each preset, in Kibit."""
+    table = Table("gather engine, Kibit", *PRESETS, title="On-chip memory of the landing buffers")
+    found = [engine_memory(config) for config in PRESETS.values()]
+    for name in found[0]:
+        table.add_row(name, *(f"{bits[name] / 1024:,.1f}" for bits in found))
+    return table
 
 
 def describe_trace(trace: Trace) -> tuple[list[Table], dict]:

@@ -18,6 +18,7 @@ from .cosim import CosimTransport
 from .driver import RING_BYTES, Driver
 from .job import DEVICE_BASE
 from .memory_model import MemoryTiming
+from .report import engine_memory_table
 
 #: An accelerator with the widest engine and hardly anything else; the number of reads in flight is set by a register.
 ENGINE = ("lanes=1", "policy=srrip", "tracker_arrays=1", "tracker_sets=16", "read_ahead_beats=1024", "max_row_bytes=512",
@@ -360,7 +361,7 @@ def report(results: list[TransferResult]) -> list:
             mean = float((np.arange(len(r.occupancy)) * r.occupancy).sum() / max(1, r.occupancy.sum()))
             where.add_row(str(t.row_bytes), str(t.outstanding), str(t.latency), str(r.percentile(0.5)),
                           str(r.percentile(0.99)), f"{mean:.0f}", *(f"{r.stalls[name]:.0%}" for name in STALLS))  # fmt: skip
-    return [grid, other, where]
+    return [grid, other, where, engine_memory_table()]
 
 
 def draw(results: list[TransferResult], path) -> None:

@@ -37,6 +37,30 @@ def test_run_prints_the_table_and_agrees():
     assert "Verilator" in done.stderr
 
 
+def test_a_run_with_prefetch_ends_with_the_same_tables(run_directory, tmp_path):
+    hotline("run", *TINY, "--trace", "synthetic:samples=200", "--batch-size", 48, "--prefetch", "--step-cycles", 2000,
+            "--relearn", 2, "--swap-every", 3, "--timeline", tmp_path / "timeline.png")  # fmt: skip
+    assert (tmp_path / "timeline.png").read_bytes()[:4] == b"\x89PNG"
+    hotline("run", *TINY, "--trace", "synthetic:samples=200", "--batch-size", 48, "--prefetch", "--out", tmp_path / "out",
+            "--json", tmp_path / "numbers.json")  # fmt: skip
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert numbers["prefetch"] and numbers["golden_match"]
+    with (
+        np.load(tmp_path / "out" / "tables_after.npz") as mine,
+        np.load(run_directory / "tables_after.npz") as strict,
+    ):
+        assert mine.files == strict.files
+        assert all(np.array_equal(mine[name], strict[name]) for name in strict.files)
+
+
+def test_pictures_are_refused_before_anything_runs(tmp_path):
+    for name, message in (
+        ("missing/x.png", "there is no folder"),
+        ("x.doc", "pictures are written as .png, .svg, .pdf"),
+    ):
+        assert message in hotline("run", "--timeline", tmp_path / name, check=2).stderr
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real sample is not beside this checkout")
 @pytest.mark.parametrize(
     "settings", [["lanes=1", "bus_bits=64"], ["lanes=2", "bus_bits=128"], ["lanes=4", "bus_bits=512"]]

@@ -1,0 +1,79 @@
+"""The gather and scatter engines against the limit of the bus, and what `bench gather` makes of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hotline_golden.layouts import Opcode
+from hotline_sim import transfer_study as study
+from hotline_sim.transfer_study import READ, WRITE, Transfer, measure, utilisation
+
+ENGINE = ("lanes=1", "policy=srrip", "tracker_arrays=1", "tracker_sets=16", "bus_bits=128", "max_row_bytes=256",
+          "outstanding_writes=256", "working_rows=2048", "read_ahead_beats=256")  # fmt: skip
+MANY = (*ENGINE, "id_bits=6", "outstanding_rows=256", "burst_beats=64")
+FEW = (*ENGINE, "id_bits=1", "outstanding_rows=40", "burst_beats=8")
+
+
+@pytest.mark.parametrize(
+    "transfer",
+    [
+        Transfer("aligned", MANY, 16, 50, 16, rows=1500),
+        Transfer("aligned", MANY, 64, 200, 64, rows=1500),
+        Transfer("aligned", MANY, 128, 100, 200, rows=1500),
+        Transfer("unaligned", MANY, 100, 100, 200, stride=100, rows=1500),
+        Transfer("unaligned", MANY, 28, 100, 200, stride=44, rows=1500),
+        Transfer("jittered", MANY, 64, 60, 200, jitter=True, rows=1500),
+        Transfer("corner", FEW, 64, 100, 40, rows=1500),
+    ],
+    ids=lambda t: f"{t.case}-{t.row_bytes}-{t.outstanding}",
+)
+def test_reads_and_writes_reach_the_limit(transfer):
+    result = measure(transfer)
+    assert result.ratio(READ) > 0.96 and result.ratio(WRITE) > 0.94
+    # Never more on their way than asked for; the cycles of a gather are all accounted for.
+    assert len(result.occupancy) - 1 <= transfer.outstanding + 64  # beside the keys' reader: none on this port
+    assert sum(result.stalls.values()) == pytest.approx(1.0)
+
+
+def test_exactly_as_many_reads_as_the_register_says():
+    for n in (1, 5, 16):
+        result = measure(Transfer("aligned", MANY, 64, 100, n, rows=200))
+        assert len(result.occupancy) - 1 == n
+
+
+def test_gather_and_scatter_share_the_port():
+    result = measure(Transfer("together", MANY, 256, 100, 200, both=True, rows=1040))
+    assert result.utilisation[READ] > 0.93 and result.utilisation[WRITE] > 0.93
+
+
+def test_a_wrong_row_is_told():
+    transfer = Transfer("aligned", MANY, 64, 20, 16, rows=64)
+    with study.Rig(transfer, 64) as rig:
+        keys = rig.random_keys(64)
+        rig.put_keys(keys, 0)
+        rig.run(rig.command(Opcode.GATHER, 64, 0))
+        assert np.array_equal(rig.working_rows(64, 0), rig.table_rows(keys))
+        rig.working_rows(64, 0)[3, 1] ^= 1
+        with pytest.raises(study.Mismatch, match="GATHER: the rows are not what they should be"):
+            rig.check(np.array_equal(rig.working_rows(64, 0), rig.table_rows(keys)), "GATHER")
+
+
+def test_the_model_and_the_data_phase():
+    t = Transfer("aligned", MANY, 64, 100, 16)
+    assert t.model(4) == pytest.approx(16 * 4 / 104)
+    assert replace(t, outstanding=200).model(4) == 1.0
+    assert replace(t, jitter=True, outstanding=200).model(4) == pytest.approx(0.9)
+    assert utilisation(np.array([0, 0, 1, 1, 0, 1, 0])) == pytest.approx(3 / 4)
+
+
+def test_reports(tmp_path):
+    results = [measure(Transfer("aligned", MANY, 64, latency, 16, rows=200)) for latency in (20, 100)]
+    assert len(study.report(results)) == 4
+    numbers = json.loads(json.dumps(study.numbers(results)))
+    first = numbers["read_utilisation"][0]
+    assert {"bus_bits", "row_bytes", "latency", "outstanding", "case", "utilisation", "model"} <= set(first)
+    assert first["latency_p50"] in range(20, 40)
+    study.draw(results, tmp_path / "gather.png")
+    assert (tmp_path / "gather.png").read_bytes()[:4] == b"\x89PNG"
