@@ -18,7 +18,7 @@ from .config import AcceleratorConfig
 from .counters import Counters
 from .fork import fork
 from .fragmenter import Fragmenter
-from .gather import Gather
+from .gather import Gather, GatherError
 from .hot_list import HotList
 from .key_list import KeyList
 from .layouts import Opcode, Status
@@ -274,43 +274,51 @@ class Accelerator(wiring.Component):
                 m.d.comb += processor.front_done.eq(~hot_list.busy & hot_list_writer.idle)
 
         # The gather, and the list of working keys, serve one SPLIT from its begin in front to its end in
-        # back; the next one's keys wait in the working set meanwhile. It begins when the SCATTER before it has ended.
+        # back; the next one's keys wait in the working set meanwhile, until all of its own have been taken. It begins
+        # when the SCATTER before it has ended.
         # When a SCATTER has passed, the rows found in both working sets follow, `again`.
         back_count = Signal.like(working_set.count)
         overflow, overflow_sample = Signal(), Signal.like(working_set.overflow_sample)
-        rows_base = Signal(config.address_bits)
+        moved_on = Signal()  # the gather has gone on to the SPLIT in front, while rows of the one in back still come
+        in_back = processor.back_split & ~moved_on
         split_hands_over = processor.hand_over & (command.opcode == Opcode.SPLIT)
         again, again_count = Signal(), Signal.like(working_set.count)
-        first_count = Mux(processor.back_split, back_count, working_set.count)
+        first_count = Mux(in_back, back_count, working_set.count)
+        none_again = ~processor.back_names | processor.missed | again
+        refetches = again & in_back
+        gather_free = ~processor.back_split | (
+            in_back & gather.keys_done & none_again & keys_writer.flushed & keys_writer.settled
+        )
         with m.If(working_set.found):
             m.d.sync += again_count.eq(again_count + 1)
-        with m.If(processor.scattered & gather.idle & gather.keys_done & keys_writer.idle):
+        with m.If(processor.scattered & in_back & gather.idle & gather.keys_done & keys_writer.idle):
             m.d.sync += again.eq(1)
         with m.If(~processor.back_split):
-            m.d.sync += [again.eq(0), again_count.eq(0)]
+            m.d.sync += [again.eq(0), again_count.eq(0), moved_on.eq(0)]
         m.d.comb += [
-            gather.start.eq((gather_waits & ~processor.back_split & ~scatters) | begins(Opcode.GATHER)),
+            gather.start.eq((gather_waits & gather_free & ~scatters) | begins(Opcode.GATHER)),
             gather.hold.eq(gather_waits & ~processor.back_split),
+            keys_writer.hand_over.eq(gather.start & ~gathers_list),
             # Records of the same mini-batch go before its rows: its popular part must not wait for them.
-            gather.pause.eq(~processor.back_split & ~gathers_list & reader.hungry),
-            gather.base.eq(rows_base),
-            gather.listing.eq(~gathers_list & ~again),
+            gather.pause.eq(~in_back & ~gathers_list & reader.hungry),
+            gather.base.eq(command.working_rows),
+            gather.listing.eq(~gathers_list & ~refetches),
             gather.active.eq(
                 gathers_list
                 | Mux(
-                    processor.back_split,
+                    in_back,
                     ~gather.idle,
                     processor.active & (command.opcode == Opcode.SPLIT) & ~gather_waits,
                 )
             ),
-            gather.complete.eq(gathers_list | processor.back_split),
-            gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(again, again_count, 0))),
+            gather.complete.eq(gathers_list | in_back),
+            gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(refetches, again_count, 0))),
             popular_writer.hand_over.eq(split_hands_over),
             non_popular_writer.hand_over.eq(split_hands_over),
-            keys_writer.flush.eq(processor.back_split & gather.keys_done),
+            keys_writer.flush.eq(in_back & gather.keys_done),
         ]
         with m.If(gather.start):
-            m.d.sync += [gather_waits.eq(0), rows_base.eq(command.working_rows)]
+            m.d.sync += [gather_waits.eq(0), moved_on.eq(processor.back_split)]
         with m.If(split_begins):
             m.d.sync += gather_waits.eq(1)
         with m.If(split_hands_over):
@@ -327,7 +335,8 @@ class Accelerator(wiring.Component):
             processor.popular_done.eq(popular_writer.settled),
             processor.back_done.eq(
                 popular_writer.settled & non_popular_writer.settled
-                & gather.keys_done & keys_writer.idle & gather.idle & (~processor.back_names | processor.missed | again)
+                & Mux(moved_on, keys_writer.settled & gather.before_idle,
+                      gather.keys_done & keys_writer.idle & gather.idle & none_again)
             ),
         ]  # fmt: skip
 
@@ -343,6 +352,12 @@ class Accelerator(wiring.Component):
         def write_failed(timeout):
             return Mux(timeout, Status.TIMEOUT, Status.WRITE_ERROR)
 
+        def gather_failed(when, error):
+            return [
+                (when & (error.kind == GatherError.READ), read_failed(error.timeout), error.index, 0, error.address),
+                (when & (error.kind == GatherError.WRITE), write_failed(error.timeout), 0, 0, error.address),
+            ]
+
         causes = {
             "front": [
                 (reads & reader.error, read_failed(reader.timeout), 0, 0, reader.error_address),
@@ -352,9 +367,7 @@ class Accelerator(wiring.Component):
                  hot_list_writer.error_address),
                 (is_gather & key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
                 (is_gather & gather.bad_key, Status.ROW_OUTSIDE_TABLE, gather.bad_index, 0, 0),
-                (is_gather & gather.read_error, read_failed(gather.timeout), gather.error_index, 0,
-                 gather.error_address),
-                (is_gather & gather.write_error, write_failed(gather.timeout), 0, 0, gather.error_address),
+                *gather_failed(is_gather, gather.error),
             ],
             "side": [
                 (key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
@@ -370,9 +383,11 @@ class Accelerator(wiring.Component):
                 (overflow, Status.WORKING_SET_OVERFLOW, overflow_sample, 0, 0),
                 (non_popular_writer.settled_error, write_failed(non_popular_writer.settled_timeout), 0, 0,
                  non_popular_writer.settled_address),
-                (keys_writer.error, write_failed(keys_writer.timeout), 0, 0, keys_writer.error_address),
-                (gather.read_error, read_failed(gather.timeout), gather.error_index, 0, gather.error_address),
-                (gather.write_error, write_failed(gather.timeout), 0, 0, gather.error_address),
+                (~moved_on & keys_writer.error, write_failed(keys_writer.timeout), 0, 0, keys_writer.error_address),
+                (moved_on & keys_writer.settled_error, write_failed(keys_writer.settled_timeout), 0, 0,
+                 keys_writer.settled_address),
+                *gather_failed(~moved_on, gather.error),
+                *gather_failed(moved_on, gather.before),
             ],
         }  # fmt: skip
         for part, some in causes.items():

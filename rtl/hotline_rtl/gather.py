@@ -3,8 +3,10 @@
 One key per cycle; 4 cycles from a key to its transfer.
 """
 
-from amaranth.hdl import Cat, Const, Module, Signal
-from amaranth.lib import stream, wiring
+import enum
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
@@ -18,11 +20,25 @@ from .row_mover import RowMover, move_layout
 from .write_master import WriteClientSignature
 
 
+class GatherError(enum.IntEnum):
+    """What could not be done with a row."""
+
+    READ = 1
+    WRITE = 2
+
+
+def gather_error_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """``kind``: a GatherError, or 0. ``timeout``: no answer came. ``address``: of the row that could not be read, whose
+    number is ``index``, or of the burst that could not be written."""
+    return data.StructLayout({"kind": 2, "timeout": 1, "address": config.address_bits, "index": COUNT_BITS})
+
+
 class Gather(wiring.Component):
     """Members
     -------
     start : In(1), base : In
-        Begins a working set, whose row ``k`` goes to ``base + k * row_bytes``; only when ``idle``.
+        Begins a working set, whose row ``k`` goes to ``base + k * row_bytes``; only when ``keys_done``, and all rows of
+        the set before this one are in memory. So rows of two sets may be on their way.
     model : In(ModelSignature)
     keys : In(stream of listed_key_layout)
         Keys of the rows to gather, and the numbers of the rows.
@@ -39,12 +55,12 @@ class Gather(wiring.Component):
         All ``count`` keys have been taken.
     key_words : Out(stream of words_layout)
         The keys as (table, row) words, for the list of working keys.
-    idle : Out(1)
-        The rows of all ``count`` keys are in device memory, or the list has ended at a bad key.
+    idle, before_idle : Out(1)
+        The rows of all ``count`` keys are in device memory, or the list has ended at a bad key; those of the set before.
     bad_key, bad_index : Out
         A key named no row, and its number; no key after it is gathered.
-    read_error, write_error, timeout, error_address, error_index : Out
-        As of ``RowMover``, since ``start``.
+    error, before : Out(gather_error_layout)
+        What went wrong first in this working set; in the one before.
     active, complete : In(1)
         A working set is being gathered; all of its keys are counted.
     asks, waits, stall_keys, stall_records, stall_slots, stall_port : Out(1)
@@ -62,9 +78,8 @@ class Gather(wiring.Component):
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
             "hold": In(1), "pause": In(1), "listing": In(1), "keys_done": Out(1),
             "key_words": Out(stream.Signature(words_layout(config))),
-            "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
-            "read_error": Out(1), "write_error": Out(1), "timeout": Out(1),
-            "error_address": Out(config.address_bits), "error_index": Out(COUNT_BITS),
+            "idle": Out(1), "before_idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
+            "error": Out(gather_error_layout(config)), "before": Out(gather_error_layout(config)),
             "active": In(1), "complete": In(1), "asks": Out(1), "waits": Out(1), "stall_keys": Out(1),
             "stall_records": Out(1), "stall_slots": Out(1), "stall_port": Out(1),
             "read": Out(ReadClientSignature(config, mover.slot_bits)), "write": Out(WriteClientSignature(config)),
@@ -74,10 +89,14 @@ class Gather(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.mover = mover = self.mover
-        m.submodules.address = address = RowAddress(config, COUNT_BITS)
+        m.submodules.address = address = RowAddress(config, COUNT_BITS + 1)
         wiring.connect(m, wiring.flipped(self.model), address.model)
         wiring.connect(m, mover.read, wiring.flipped(self.read))
         wiring.connect(m, mover.write, wiring.flipped(self.write))
+
+        # Two sets take turns.
+        current = Signal()
+        bases = [Signal(config.address_bits, name=f"base_{s}") for s in range(2)]
 
         # Each key goes two ways: into the list of working keys, and to its address.
         keys_in = Signal(COUNT_BITS + 1)
@@ -99,7 +118,7 @@ class Gather(wiring.Component):
             self.key_words.p.count.eq(2),
             address.i.p.key.eq(key),
             address.i.p.outside.eq(self.keys.p.outside),
-            address.i.p.extra.eq(self.keys.p.number),
+            address.i.p.extra.eq(Cat(self.keys.p.number, current)),
         ]
         with m.If(self.keys.valid & self.keys.ready):
             m.d.sync += keys_in.eq(keys_in + 1)
@@ -113,28 +132,49 @@ class Gather(wiring.Component):
             address.o.ready.eq(step),
             mover.i.valid.eq(move_valid & ~self.pause),
             mover.i.p.eq(move),
-            mover.clear.eq(self.start),
             mover.row_bytes.eq(self.model.row_bytes),
         ]
+        number, of_set = address.o.p.extra[:COUNT_BITS], address.o.p.extra[COUNT_BITS]
+        dropped = address.o.valid & address.o.ready & (address.o.p.bad | self.bad_key)
         with m.If(step):
             m.d.sync += [
                 move_valid.eq(good),
                 move.source.eq(address.o.p.address),
-                move.destination.eq(self.base + address.o.p.extra * self.model.row_bytes),
-                move.tag.eq(address.o.p.extra),
+                move.destination.eq(Mux(of_set, bases[1], bases[0]) + number * self.model.row_bytes),
+                move.tag.eq(number),
+                move.set.eq(of_set),
             ]
             with m.If(address.o.valid & address.o.p.bad & ~self.bad_key):
-                m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(address.o.p.extra)]
+                m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(number)]
 
-        sent = Signal(COUNT_BITS + 1)
-        m.d.sync += sent.eq(sent + mover.moved)
-        ended = self.bad_key & ~move_valid
+        # Rows of each set that are on their way, and what went wrong with them.
+        under_way, errors = [], []
+        for s in range(2):
+            count = Signal(COUNT_BITS + 1, name=f"under_way_{s}")
+            taken = self.keys.valid & self.keys.ready & (current == s)
+            m.d.sync += count.eq(count + taken - (mover.done & (mover.done_set == s)) - (dropped & (of_set == s)))
+            error = Signal(gather_error_layout(config), name=f"error_{s}")
+            begins = self.start & (current != s)
+            with m.If(mover.read_failed & (mover.failed.set == s) & (error.kind == 0)):
+                m.d.sync += [
+                    error.kind.eq(GatherError.READ), error.timeout.eq(mover.read_timeout),
+                    error.address.eq(mover.failed.source), error.index.eq(mover.failed.tag),
+                ]  # fmt: skip
+            with m.Elif(mover.write_failed & (mover.done_set == s) & (error.kind == 0)):
+                m.d.sync += [
+                    error.kind.eq(GatherError.WRITE), error.timeout.eq(mover.write_timeout),
+                    error.address.eq(mover.write_address), error.index.eq(0),
+                ]  # fmt: skip
+            with m.If(begins):
+                m.d.sync += [error.kind.eq(0), bases[s].eq(self.base)]
+            under_way.append(count)
+            errors.append(error)
         m.d.comb += [
             self.keys_done.eq(keys_in == self.count),
-            self.idle.eq(((sent == self.count) | ended) & mover.idle),
-            self.read_error.eq(mover.read_error), self.write_error.eq(mover.write_error),
-            self.timeout.eq(mover.timeout), self.error_address.eq(mover.error_address),
-            self.error_index.eq(mover.error_tag),
+            self.idle.eq((self.keys_done | self.bad_key) & (Mux(current, under_way[1], under_way[0]) == 0)),
+            self.before_idle.eq(Mux(current, under_way[0], under_way[1]) == 0),
+            self.error.eq(Mux(current, errors[1], errors[0])),
+            self.before.eq(Mux(current, errors[0], errors[1])),
             self.asks.eq(self.active & mover.i.valid & mover.i.ready),
             self.waits.eq(self.active & ~move_valid & self.complete & self.keys_done),
             self.stall_keys.eq(self.active & ~move_valid & ~self.waits),
@@ -143,5 +183,5 @@ class Gather(wiring.Component):
             self.stall_port.eq(self.active & mover.i.valid & ~mover.i.ready & ~mover.stall_slots),
         ]  # fmt: skip
         with m.If(self.start):
-            m.d.sync += [sent.eq(0), keys_in.eq(0), self.bad_key.eq(0)]
+            m.d.sync += [current.eq(~current), keys_in.eq(0), self.bad_key.eq(0)]
         return m

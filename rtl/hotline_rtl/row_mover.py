@@ -26,26 +26,26 @@ DEPARTURES = 8
 
 
 def move_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A row to be moved between byte addresses (multiples of 4); ``tag`` names it in an error."""
+    """A row to be moved between byte addresses (multiples of 4); ``tag`` names it in an error.
+
+    Rows belong to one of two sets, whose ends are told apart.
+    """
     return data.StructLayout({
-        "source": config.address_bits, "destination": config.address_bits, "tag": COUNT_BITS,
+        "source": config.address_bits, "destination": config.address_bits, "tag": COUNT_BITS, "set": 1,
     })  # fmt: skip
 
 
 class RowMover(wiring.Component):
     """Members
     -------
-    clear : In(1)
-        Forgets errors; only when ``idle``.
     row_bytes : In
     i : In(stream of move_layout)
-    moved : Out(1)
-        A row has gone to the row writer.
-    idle : Out(1)
-        All rows taken are in memory, or have failed.
-    read_error, write_error, timeout, error_address, error_tag : Out
-        A row could not be read, or written, since ``clear``; whether no answer came; where the first such row was to be
-        read, and its tag, or the address of the first such burst.
+    done, done_set : Out(1)
+        A row is in memory, or has failed; and its set.
+    read_failed : Out(1), failed : Out(move_layout), read_timeout : Out(1)
+        A row could not be read; which; no answer came. Before its ``done``.
+    write_failed, write_timeout : Out(1), write_address : Out
+        A burst of a row of ``done_set`` could not be written; no answer came; its address. No later than its ``done``.
     stall_slots : Out(1)
         A row waits for a landing slot.
     read : Out(ReadClientSignature), write : Out(WriteClientSignature)
@@ -55,10 +55,10 @@ class RowMover(wiring.Component):
         self.config = config
         self.slot_bits = max(1, ceil_log2(config.landing_slots))
         super().__init__({
-            "clear": In(1), "row_bytes": In(range(config.max_row_bytes + 1)),
-            "i": In(stream.Signature(move_layout(config))), "moved": Out(1), "idle": Out(1),
-            "read_error": Out(1), "write_error": Out(1), "timeout": Out(1),
-            "error_address": Out(config.address_bits), "error_tag": Out(COUNT_BITS),
+            "row_bytes": In(range(config.max_row_bytes + 1)),
+            "i": In(stream.Signature(move_layout(config))), "done": Out(1), "done_set": Out(1),
+            "read_failed": Out(1), "failed": Out(move_layout(config)), "read_timeout": Out(1),
+            "write_failed": Out(1), "write_timeout": Out(1), "write_address": Out(config.address_bits),
             "stall_slots": Out(1),
             "read": Out(ReadClientSignature(config, self.slot_bits)), "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
@@ -137,7 +137,6 @@ class RowMover(wiring.Component):
         d1_valid, d1_slot = Signal(), Signal(slot_bits)
         look = Signal()
         m.d.comb += [
-            writer.clear.eq(self.clear),
             writer.row_bytes.eq(self.row_bytes),
             look.eq(complete.o.valid & (departures.level + d1_valid < DEPARTURES)),
             complete.o.ready.eq(look),
@@ -190,31 +189,30 @@ class RowMover(wiring.Component):
             with m.If(last):
                 m.d.sync += placed.eq(0)
 
-        under_way = Signal(range(slots + 1))
-        m.d.sync += under_way.eq(under_way + ask - released)
+        # Rows given to the writer are answered in that order: whose set each is.
+        m.submodules.sets = sets = StreamFifo(1, max(32, 2 * config.outstanding_writes))
         m.d.comb += [
-            self.moved.eq(released),
-            self.idle.eq((under_way == 0) & ~s2_valid & (feed.level == 0) & (rows.level == 0) & writer.idle),
+            sets.i.valid.eq(rows.i.valid & rows.i.ready),
+            sets.i.p.eq(leaving.move.set),
+            sets.o.ready.eq(self.write.answered),
+            self.done.eq(self.write.answered),
+            self.done_set.eq(sets.o.p),
+            self.write_failed.eq(self.write.error),
+            self.write_timeout.eq(self.write.timeout),
+            self.write_address.eq(self.write.error_address),
         ]
 
         # A read error is told when its row leaves, which then is written all the same.
-        slot_error = Signal(slots)
-        lost = Signal()
+        slot_error, slot_lost = Signal(slots), Signal(slots)
         with m.If(ask):
-            m.d.sync += slot_error.bit_select(free.o.p, 1).eq(0)
+            m.d.sync += [slot_error.bit_select(free.o.p, 1).eq(0), slot_lost.bit_select(free.o.p, 1).eq(0)]
         with m.If(self.read.beat_valid & self.read.beat_error):
-            m.d.sync += [slot_error.bit_select(self.read.beat_tag, 1).eq(1), lost.eq(lost | self.read.beat_timeout)]
-        none_yet = ~self.read_error & ~self.write_error
-        with m.If(send & slot_error.bit_select(leaving.slot, 1) & none_yet):
-            m.d.sync += [
-                self.read_error.eq(1), self.timeout.eq(lost),
-                self.error_address.eq(leaving.move.source), self.error_tag.eq(leaving.move.tag),
-            ]  # fmt: skip
-        with m.If(writer.error & none_yet):
-            m.d.sync += [
-                self.write_error.eq(1), self.timeout.eq(writer.timeout),
-                self.error_address.eq(writer.error_address), self.error_tag.eq(0),
-            ]  # fmt: skip
-        with m.If(self.clear):
-            m.d.sync += [self.read_error.eq(0), self.write_error.eq(0), self.timeout.eq(0), lost.eq(0)]
+            m.d.sync += slot_error.bit_select(self.read.beat_tag, 1).eq(1)
+            with m.If(self.read.beat_timeout):
+                m.d.sync += slot_lost.bit_select(self.read.beat_tag, 1).eq(1)
+        m.d.comb += [
+            self.read_failed.eq(send & last & slot_error.bit_select(leaving.slot, 1)),
+            self.read_timeout.eq(slot_lost.bit_select(leaving.slot, 1)),
+            self.failed.eq(leaving.move),
+        ]
         return m

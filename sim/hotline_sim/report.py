@@ -124,7 +124,7 @@ def engine_memory(config: AcceleratorConfig) -> dict[str, int]:
     return {
         "rows that land": slots * config.row_beats * config.bus_bits,
         "where they come from and go to": slots * move_layout(config).size,
-        "beats landed of each": slots * ceil_log2(config.row_beats + 1) + slots,
+        "beats landed of each": slots * ceil_log2(config.row_beats + 1) + 2 * slots,
         "free slots, complete rows": 2 * slot_bits << slot_bits,
         "bursts of each ID, in order": (master.tagged_list << ceil_log2(master.tagged_ids)) * (slot_bits + 9),
         "state of each ID": master.tagged_ids * (3 * pointer + 8 + OWED_BITS),

@@ -43,6 +43,8 @@ class Transfer:
     stride: int = 0
     jitter: bool = False
     both: bool = False
+    #: SPLITs one behind another; 0: GATHER and SCATTER.
+    queued: int = 0
     rows: int = 0
 
     @property
@@ -101,7 +103,7 @@ class Rig:
         plan = MemoryPlan(0x1000)
         rings = plan.add("command ring", RING_BYTES), plan.add("completion ring", RING_BYTES)
         self.samples = -(-rows // ACCESSES)
-        plan.add("samples", 2 * self.samples * ACCESSES * 4 + 64)
+        plan.add("samples", max(2, transfer.queued) * (self.samples * ACCESSES * 4 + 64))
         table_rows = max(4 * rows, 20_000)
         bases = [plan.add(f"table {t}", table_rows * stride, alignment=4096).address for t in range(TABLES)]
         self.model = Model(tuple(Table(base, table_rows, stride) for base in bases),
@@ -195,6 +197,8 @@ def utilisation(beats: np.ndarray, first: int | None = None, last: int | None = 
 
 def measure(transfer: Transfer) -> TransferResult:
     """Raises Mismatch when a byte is wrong."""
+    if transfer.queued:
+        return _measure_queued(transfer)
     return _measure_both(transfer) if transfer.both else _measure_apart(transfer)
 
 
@@ -229,25 +233,45 @@ def _measure_apart(transfer: Transfer) -> TransferResult:
 STALLS = ("asks", "stall_keys", "stall_records", "stall_slots", "stall_port", "waits")
 
 
+def _splits(rig: Rig, rows: int, count: int = 2) -> list[Command]:
+    """SPLITs of mini-batches all of whose rows are cold, and no row twice in one; into the two sets of buffers in turn."""
+    source = rig.host.buffers["samples"].address
+    stride = -(-rig.samples * ACCESSES * 4 // 64) * 64
+    splits = []
+    for n in range(count):
+        some = rig.random.choice(rig.model.tables[0].rows, (rig.samples, ACCESSES), replace=False)
+        rig.host.words(source + n * stride, some.size)[:] = some.reshape(-1)
+        at = source + n * stride
+        splits.append(rig.command(Opcode.SPLIT, rig.samples, n % 2, source=at, working_limit=rows, tag=n + 1))
+    return splits
+
+
+def _measure_queued(transfer: Transfer) -> TransferResult:
+    """SPLITs one behind another: all beats that are read, records too, from the first row to the last."""
+    rows = transfer.rows or 5200
+    with Rig(transfer, rows) as rig:
+        splits = _splits(rig, rows, transfer.queued)
+        rig.host_memory.watch(1, {"samples": 2, **{f"table {t}": 1 for t in range(TABLES)}})
+        for command in splits:
+            rig.driver.submit(command)
+        done = [rig.driver.next_completion() for _ in range(2 * len(splits))]
+        busy = np.nonzero(of_rows := rig.beats(READ))[0]
+        found = rig.host_memory.beats(2, written=False)[: len(of_rows)]
+        records = np.zeros_like(of_rows)
+        records[: len(found)] = found
+        last = rig.working_rows(done[-1].working_rows, (len(splits) - 1) % 2)
+        keys = rig.device.words(splits[-1].working_keys, 2 * done[-1].working_rows).reshape(-1, 2)
+        rig.check(all(c.status == 0 for c in done) and np.array_equal(last, rig.table_rows(keys)), "SPLITs")
+        used = {READ: utilisation(of_rows + records, busy[0], busy[-1])}
+        return TransferResult(transfer, rig.config.bus_bits, used, {READ: 1.0})
+
+
 def _measure_both(transfer: Transfer) -> TransferResult:
     """A SPLIT that names an earlier one gathers while that one's SCATTER passes it: reads and writes at once."""
     rows = transfer.rows or 5200
     with Rig(transfer, rows) as rig:
-        count = rig.samples * ACCESSES
-        source = rig.host.buffers["samples"].address
-        # Rows without repetition within a table's columns: every access is a row of its own.
-        chosen = [
-            rig.random.choice(rig.model.tables[0].rows, (rig.samples, ACCESSES), replace=False) for _ in range(2)
-        ]
-        strides = -(-rig.samples * ACCESSES * 4 // 64) * 64
-        splits = []
-        for n, some in enumerate(chosen):
-            rig.host.words(source + n * strides, some.size)[:] = some.reshape(-1)
-            splits.append(
-                rig.command(Opcode.SPLIT, rig.samples, n, source=source + n * strides, working_limit=rows, tag=n + 1)
-            )
+        splits = _splits(rig, rows)
         first = rig.driver.execute(splits[0])[-1]
-        assert first.working_rows <= rows <= count
         rig.working_rows(first.working_rows, 0)[:] = 7
         rig.host_memory.watch(1, {f"table {t}": 1 for t in range(TABLES)})
         rig.driver.submit(replace(splits[1], flags=1, after=1))
@@ -283,6 +307,8 @@ def transfers(quick: bool = False) -> list[Transfer]:
         Transfer("together", WIDE, 512, 200, 1024, both=True),
         Transfer("together", NARROW, 128, 200, 1024, both=True),
     ]
+    found += [Transfer("queued", WIDE, 512, 300, 1024, queued=5, rows=1040),
+              Transfer("queued", NARROW, 128, 300, 1024, queued=5, rows=1040)]  # fmt: skip
     corners = [("bus_bits=512", "id_bits=1", "outstanding_rows=1024", "burst_beats=16"),
                ("bus_bits=128", "id_bits=1", "outstanding_rows=16", "burst_beats=256"),
                ("bus_bits=128", "id_bits=10", "outstanding_rows=1024", "burst_beats=256"),
@@ -324,7 +350,10 @@ def numbers(results: list[TransferResult]) -> dict:
             "occupancy": r.occupancy.tolist()} if r.stalls else {})
         for r in results
     ]  # fmt: skip
-    return {"read_utilisation": reads, "write_utilisation": [entry(r, WRITE) for r in results]}
+    return {
+        "read_utilisation": reads,
+        "write_utilisation": [entry(r, WRITE) for r in results if WRITE in r.utilisation],
+    }
 
 
 def report(results: list[TransferResult]) -> list:
@@ -342,14 +371,15 @@ def report(results: list[TransferResult]) -> list:
                      *(f"{c.utilisation[READ]:.2f} {c.ratio(READ):.2f}" if c else "" for c in cells))  # fmt: skip
     other = Rich("case", "bus", "row/stride", "IDs", "burst", "N", "read", "write", title="Other cases",
                  caption="utilisation (/ model); L = 100 to 400; jittered: L to 3 L, reordered, interleaved, stalls in a "
-                 "tenth of all cycles; corner: of ID width, burst length and reads in flight")  # fmt: skip
+                 "tenth of all cycles; queued: SPLITs one behind another; corner: of ID width, burst length and N")  # fmt: skip
     worst_write = min(aligned, key=lambda r: r.utilisation[WRITE]) if aligned else None
     for r in ([worst_write] if worst_write else []) + [r for r in results if r.transfer.case != "aligned"]:
         t = r.transfer
         name = "worst write" if r is worst_write else t.case + (" j." if t.jitter and t.case == "corner" else "")
         other.add_row(name, str(r.bus_bits), f"{t.row_bytes}/{t.stride or t.row_bytes}", str(1 << t.config.id_bits),
                       str(t.config.burst_limit), str(t.outstanding),
-                      *(f"{r.utilisation[channel]:.3f} ({r.ratio(channel):.2f})" for channel in (READ, WRITE)))  # fmt: skip
+                      *(f"{r.utilisation[channel]:.3f} ({r.ratio(channel):.2f})" if channel in r.model else ""
+                        for channel in (READ, WRITE)))  # fmt: skip
     where = Rich("row", "N", "L", "p50", "p99", "flight", "asks", "keys", "recs", "slots", "port", "end",
                  title="Where the cycles of a gather go (512 bits)",
                  caption="p50, p99: cycles from a burst's address to its last beat; flight: mean reads on their way; then "

@@ -31,7 +31,9 @@ FEW = (*ENGINE, "id_bits=1", "outstanding_rows=40", "burst_beats=8")
 )
 def test_reads_and_writes_reach_the_limit(transfer):
     result = measure(transfer)
-    assert result.ratio(READ) > 0.96 and result.ratio(WRITE) > 0.94
+    # A scatter reads its keys, 8 bytes a row, through the port that its rows come through.
+    keys = transfer.row_bytes / (transfer.row_bytes + 8) if not transfer.stride else 1.0
+    assert result.ratio(READ) > 0.96 and result.ratio(WRITE) > 0.96 * keys
     # Never more on their way than asked for; the cycles of a gather are all accounted for.
     assert len(result.occupancy) - 1 <= transfer.outstanding + 64  # beside the keys' reader: none on this port
     assert sum(result.stalls.values()) == pytest.approx(1.0)
@@ -46,6 +48,11 @@ def test_exactly_as_many_reads_as_the_register_says():
 def test_gather_and_scatter_share_the_port():
     result = measure(Transfer("together", MANY, 256, 100, 200, both=True, rows=1040))
     assert result.utilisation[READ] > 0.93 and result.utilisation[WRITE] > 0.93
+
+
+def test_one_mini_batch_s_rows_follow_another_s_without_a_gap():
+    result = measure(Transfer("queued", MANY, 256, 300, 200, queued=4, rows=260))
+    assert result.utilisation[READ] > 0.97
 
 
 def test_a_wrong_row_is_told():
@@ -74,6 +81,6 @@ def test_reports(tmp_path):
     numbers = json.loads(json.dumps(study.numbers(results)))
     first = numbers["read_utilisation"][0]
     assert {"bus_bits", "row_bytes", "latency", "outstanding", "case", "utilisation", "model"} <= set(first)
-    assert first["latency_p50"] in range(20, 40)
+    assert numbers["read_utilisation"][1]["latency_p50"] in range(100, 110)
     study.draw(results, tmp_path / "gather.png")
     assert (tmp_path / "gather.png").read_bytes()[:4] == b"\x89PNG"
