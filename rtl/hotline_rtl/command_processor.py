@@ -17,11 +17,9 @@ from amaranth.utils import ceil_log2
 
 from .config import BUFFER_ALIGNMENT, AcceleratorConfig
 from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
+from .open_splits import OpenSplits
 from .rings import fetched_layout
 from .words import is_one_of
-
-#: SPLITs, the newest, that a later command may name.
-OPEN_SPLITS = 4
 
 
 class CommandProcessor(wiring.Component):
@@ -112,8 +110,10 @@ class CommandProcessor(wiring.Component):
         # What the SPLIT in back waits for: the next command, if it is the right one.
         waits, passing = Signal(), Signal()
         patience = Signal(32)
-        rows = Signal(COUNT_BITS + 1)  # of the SPLIT that is named
-        is_it = next_scatter & self.next.flags[0] & (self.next.after == back.after) & (self.next.samples <= rows)
+        m.submodules.named_splits = splits = OpenSplits()
+        is_it = (
+            next_scatter & self.next.flags[0] & (self.next.after == back.after) & (self.next.samples <= splits.rows)
+        )
         m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
         abandon = waits & (
             (next_valid & checked & ~is_it)
@@ -123,22 +123,13 @@ class CommandProcessor(wiring.Component):
         with m.If(abandon):
             m.d.sync += self.missed.eq(1)
 
-        # SPLITs that may be named, the newest first: from the front on, until they are scattered or fail.
-        entries = [Signal(data.StructLayout({"valid": 1, "tag": 32, "rows": COUNT_BITS + 1}), name=f"open_{n}")
-                   for n in range(OPEN_SPLITS)]  # fmt: skip
-        # A SPLIT takes an entry of its own while it waits: so it may not name the oldest.
-        is_named = [entry.valid & (entry.tag == self.next.after) for entry in entries]
-        is_named[-1] = is_named[-1] & one_of(self.next, Opcode.SCATTER)
-        for entry, hit in reversed(list(zip(entries, is_named, strict=True))):
-            with m.If(hit):
-                m.d.comb += rows.eq(entry.rows)
         look_up = next_valid & checked & ~named & ~front_busy & ~waits
         with m.If(look_up):
             m.d.sync += named.eq(1)
             with m.If((refusal == 0) & names):
-                with m.If(~Cat(is_named).any()):
+                with m.If(~splits.known):
                     m.d.sync += refusal.eq(Status.NO_SUCH_SPLIT)
-                with m.Elif(next_scatter & (self.next.samples > rows)):
+                with m.Elif(next_scatter & (self.next.samples > splits.rows)):
                     m.d.sync += refusal.eq(Status.BAD_COUNT)
         ready_now = named | (checked & ~self.next.flags[0] & ~waits)
 
@@ -215,21 +206,15 @@ class CommandProcessor(wiring.Component):
                 address.eq(Mux(refused, front_refused_address, self.front_address)),
             ]  # fmt: skip
             m.d.sync += [count.eq(getattr(self, name)) for name, count in counts.items()]
-        with m.If(self.hand_over & well):
-            m.d.sync += [after.eq(before) for before, after in zip(entries, entries[1:], strict=False)]
-            m.d.sync += [
-                entries[0].valid.eq(1),
-                entries[0].tag.eq(self.front.tag),
-                entries[0].rows.eq(self.working_rows),
-            ]
-        with m.Elif(abandon):  # the SPLIT in back has failed: it is the newest
-            m.d.sync += entries[0].valid.eq(0)
-        with m.Elif(begin_side & self.next.flags[0]):  # the newest of this name has been scattered
-            seen = Const(0, 1)
-            for entry, hit in zip(entries, is_named, strict=True):
-                with m.If(hit & ~seen):
-                    m.d.sync += entry.valid.eq(0)
-                seen = seen | hit
+        m.d.comb += [
+            splits.add.eq(self.hand_over & well),
+            splits.new_tag.eq(self.front.tag),
+            splits.new_rows.eq(self.working_rows),
+            splits.drop_newest.eq(abandon),  # it is the SPLIT in back
+            splits.name.eq(self.next.after),
+            splits.by_scatter.eq(one_of(self.next, Opcode.SCATTER)),
+            splits.close.eq(begin_side & self.next.flags[0]),
+        ]
 
         # Completions, of the command at the side or in back; counts are given only when all went well.
         is_split = back.opcode == Opcode.SPLIT

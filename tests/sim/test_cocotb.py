@@ -22,6 +22,12 @@ def test_rtl_equals_golden_in_cocotb(settings, timing, resident):
     assert not results.difference and results.samples == 60
 
 
+def test_prefetch_equals_golden_in_cocotb():
+    job = small_job(tiny(), SPEC, resident=None, batch_size=20, prefetch=True, step_cycles=500)
+    results = run_in_cocotb(job, timings=(HOSTILE, HOSTILE.with_seed(5)))
+    assert not results.difference and results.samples == 60
+
+
 def test_both_engines_leave_the_same_memory_after_the_same_cycles():
     """One memory model: the engines agree in every byte, and take the same time to the cycle."""
     ours, theirs = (small_job(tiny(), SPEC, batch_size=30) for _ in range(2))

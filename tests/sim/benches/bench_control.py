@@ -6,10 +6,11 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
 from hotline_golden.layouts import ENTRY_WORDS, Command, Completion
+from hotline_golden.machine import OPEN_SPLITS
 from hotline_rtl.layouts import completion_layout
 from hotline_rtl.register_map import registers
 from hotline_rtl.rings import fetched_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, start, until
+from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 
 
 @cocotb.test()
@@ -72,6 +73,33 @@ async def counters_add_up(dut):
     for _ in range(3):
         await RisingEdge(dut.clk)
     assert (int(dut.a.value), int(dut.b.value)) == (a, b)
+
+
+@cocotb.test()
+async def the_newest_splits_can_be_named(dut):
+    """Against the list that golden keeps; few tags, so that names repeat."""
+    for name in ("add", "drop_newest", "close", "new_tag", "new_rows", "name", "by_scatter"):
+        getattr(dut, name).value = 0
+    await start(dut)
+    r, kept = rng(), []
+    for _ in range(600):
+        tag, scatter = r.randrange(6), r.random() < 0.5
+        dut.name.value, dut.by_scatter.value = tag, int(scatter)
+        await RisingEdge(dut.clk)
+        await RisingEdge(dut.clk)
+        named = next((k for k in kept[: OPEN_SPLITS - (not scatter)] if k and k[0] == tag), None)
+        assert int(dut.known.value) == (named is not None)
+        assert named is None or int(dut.rows.value) == named[1]
+        what = r.choice(["add", "add", "drop_newest", "close"])
+        new = (r.randrange(6), r.randrange(1 << 21))
+        dut.new_tag.value, dut.new_rows.value = new
+        await pulse(dut, **{what: 1})
+        if what == "add":
+            kept = [new, *kept][:OPEN_SPLITS]
+        elif what == "drop_newest" and kept:
+            kept[0] = None
+        elif what == "close" and named:
+            kept[kept.index(named)] = None
 
 
 @cocotb.test()

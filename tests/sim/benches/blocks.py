@@ -19,6 +19,7 @@ from hotline_rtl.key_list import KeyList
 from hotline_rtl.keys import Permutation
 from hotline_rtl.layouts import beat_layout, group_layout, words_layout
 from hotline_rtl.merger import Merger
+from hotline_rtl.open_splits import OpenSplits
 from hotline_rtl.packer import Packer
 from hotline_rtl.read_master import ReadMaster
 from hotline_rtl.record_reader import RecordReader
@@ -226,6 +227,7 @@ BLOCKS = {
     "burst_cutter": (lambda c: BurstCutter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
     "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
     "counters": (lambda c: Counters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
+    "open_splits": (lambda c: OpenSplits(), "bench_control", "the_newest_splits_can_be_named"),
     "command_ring": (
         lambda c: WithMasters(c, CommandRing(c), {"read": "bus"}, {}),
         "bench_control", "commands_come_in_ring_order",
