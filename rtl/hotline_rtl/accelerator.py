@@ -335,7 +335,7 @@ class Accelerator(wiring.Component):
             processor.popular_done.eq(popular_writer.settled),
             processor.back_done.eq(
                 popular_writer.settled & non_popular_writer.settled
-                & Mux(moved_on, keys_writer.settled & gather.before_idle,
+                & Mux(moved_on, keys_writer.settled & gather.earlier_idle,
                       gather.keys_done & keys_writer.idle & gather.idle & none_again)
             ),
         ]  # fmt: skip
@@ -387,7 +387,7 @@ class Accelerator(wiring.Component):
                 (moved_on & keys_writer.settled_error, write_failed(keys_writer.settled_timeout), 0, 0,
                  keys_writer.settled_address),
                 *gather_failed(~moved_on, gather.error),
-                *gather_failed(moved_on, gather.before),
+                *gather_failed(moved_on, gather.earlier),
             ],
         }  # fmt: skip
         for part, some in causes.items():

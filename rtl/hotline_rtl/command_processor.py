@@ -211,7 +211,7 @@ class CommandProcessor(wiring.Component):
             splits.new_tag.eq(self.front.tag),
             splits.new_rows.eq(self.working_rows),
             splits.drop_newest.eq(abandon),  # it is the SPLIT in back
-            splits.name.eq(self.next.after),
+            splits.after.eq(self.next.after),
             splits.by_scatter.eq(one_of(self.next, Opcode.SCATTER)),
             splits.close.eq(begin_side & self.next.flags[0]),
         ]

@@ -55,11 +55,11 @@ class Gather(wiring.Component):
         All ``count`` keys have been taken.
     key_words : Out(stream of words_layout)
         The keys as (table, row) words, for the list of working keys.
-    idle, before_idle : Out(1)
+    idle, earlier_idle : Out(1)
         The rows of all ``count`` keys are in device memory, or the list has ended at a bad key; those of the set before.
     bad_key, bad_index : Out
         A key named no row, and its number; no key after it is gathered.
-    error, before : Out(gather_error_layout)
+    error, earlier : Out(gather_error_layout)
         What went wrong first in this working set; in the one before.
     active, complete : In(1)
         A working set is being gathered; all of its keys are counted.
@@ -78,8 +78,8 @@ class Gather(wiring.Component):
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
             "hold": In(1), "pause": In(1), "listing": In(1), "keys_done": Out(1),
             "key_words": Out(stream.Signature(words_layout(config))),
-            "idle": Out(1), "before_idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
-            "error": Out(gather_error_layout(config)), "before": Out(gather_error_layout(config)),
+            "idle": Out(1), "earlier_idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
+            "error": Out(gather_error_layout(config)), "earlier": Out(gather_error_layout(config)),
             "active": In(1), "complete": In(1), "asks": Out(1), "waits": Out(1), "stall_keys": Out(1),
             "stall_records": Out(1), "stall_slots": Out(1), "stall_port": Out(1),
             "read": Out(ReadClientSignature(config, mover.slot_bits)), "write": Out(WriteClientSignature(config)),
@@ -172,9 +172,9 @@ class Gather(wiring.Component):
         m.d.comb += [
             self.keys_done.eq(keys_in == self.count),
             self.idle.eq((self.keys_done | self.bad_key) & (Mux(current, under_way[1], under_way[0]) == 0)),
-            self.before_idle.eq(Mux(current, under_way[0], under_way[1]) == 0),
+            self.earlier_idle.eq(Mux(current, under_way[0], under_way[1]) == 0),
             self.error.eq(Mux(current, errors[1], errors[0])),
-            self.before.eq(Mux(current, errors[0], errors[1])),
+            self.earlier.eq(Mux(current, errors[0], errors[1])),
             self.asks.eq(self.active & mover.i.valid & mover.i.ready),
             self.waits.eq(self.active & ~move_valid & self.complete & self.keys_done),
             self.stall_keys.eq(self.active & ~move_valid & ~self.waits),

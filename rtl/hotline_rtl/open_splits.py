@@ -20,7 +20,7 @@ class OpenSplits(wiring.Component):
         A SPLIT has gone well: its tag and the number of its working rows.
     drop_newest : In(1)
         It has failed after all.
-    name : In(32), by_scatter : In(1)
+    after : In(32), by_scatter : In(1)
         A tag that is looked up, and whether by a SCATTER.
     known : Out(1), rows : Out
         There is a SPLIT of that name, and how many rows the newest such one has.
@@ -31,14 +31,14 @@ class OpenSplits(wiring.Component):
     def __init__(self):
         super().__init__({
             "add": In(1), "new_tag": In(32), "new_rows": In(COUNT_BITS + 1), "drop_newest": In(1),
-            "name": In(32), "by_scatter": In(1), "known": Out(1), "rows": Out(COUNT_BITS + 1), "close": In(1),
+            "after": In(32), "by_scatter": In(1), "known": Out(1), "rows": Out(COUNT_BITS + 1), "close": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         layout = data.StructLayout({"valid": 1, "tag": 32, "rows": COUNT_BITS + 1})
         entries = [Signal(layout, name=f"open_{n}") for n in range(OPEN_SPLITS)]  # the newest first
-        named = [entry.valid & (entry.tag == self.name) for entry in entries]
+        named = [entry.valid & (entry.tag == self.after) for entry in entries]
         named[-1] = named[-1] & self.by_scatter
         m.d.comb += self.known.eq(Cat(named).any())
         for entry, hit in reversed(list(zip(entries, named, strict=True))):
@@ -46,7 +46,7 @@ class OpenSplits(wiring.Component):
                 m.d.comb += self.rows.eq(entry.rows)
 
         with m.If(self.add):
-            m.d.sync += [after.eq(before) for before, after in zip(entries, entries[1:], strict=False)]
+            m.d.sync += [older.eq(newer) for newer, older in zip(entries, entries[1:], strict=False)]
             m.d.sync += [entries[0].valid.eq(1), entries[0].tag.eq(self.new_tag), entries[0].rows.eq(self.new_rows)]
         with m.Elif(self.drop_newest):
             m.d.sync += entries[0].valid.eq(0)

@@ -78,13 +78,13 @@ async def counters_add_up(dut):
 @cocotb.test()
 async def the_newest_splits_can_be_named(dut):
     """Against the list that golden keeps; few tags, so that names repeat."""
-    for name in ("add", "drop_newest", "close", "new_tag", "new_rows", "name", "by_scatter"):
+    for name in ("add", "drop_newest", "close", "new_tag", "new_rows", "after", "by_scatter"):
         getattr(dut, name).value = 0
     await start(dut)
     r, kept = rng(), []
     for _ in range(600):
         tag, scatter = r.randrange(6), r.random() < 0.5
-        dut.name.value, dut.by_scatter.value = tag, int(scatter)
+        dut.after.value, dut.by_scatter.value = tag, int(scatter)
         await RisingEdge(dut.clk)
         await RisingEdge(dut.clk)
         named = next((k for k in kept[: OPEN_SPLITS - (not scatter)] if k and k[0] == tag), None)

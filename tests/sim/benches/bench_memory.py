@@ -265,7 +265,7 @@ async def every_transfer_comes_whole_under_its_tag(dut):
         transfers = Transfers(dut, memory, STALLS[n % len(STALLS)][0], n)
         quiet(dut, 1 + 3 * n, 0)
         await start(dut)
-        while transfers.whole + len(transfers.under_way) < 60:
+        while transfers.whole + len(transfers.under_way) < 40:
             transfers.ask(CONFIG.max_row_bytes // 4)
             await RisingEdge(dut.clk)
         await until(dut, lambda t=transfers: not t.under_way, "transfers")
@@ -276,12 +276,12 @@ async def every_transfer_comes_whole_under_its_tag(dut):
 
 @cocotb.test()
 async def lost_answers_are_given_up_and_late_ones_dropped(dut):
-    for n, timing in enumerate(TIMINGS):
+    for n, timing in enumerate(TIMINGS[::2]):
         memory = Memory(dut, "bus", {"gap": 64 * 61, "buffer": 20_000}, timing)
         transfers = Transfers(dut, memory, "always", n)
-        quiet(dut, CONFIG.outstanding_rows, 1200)
+        quiet(dut, CONFIG.outstanding_rows, 800)
         await start(dut)
-        for round_ in range(4):
+        for round_ in range(3):
             lost = transfers.lost
             memory.model.inject([Fault(memory.address("buffer") + 4000 * round_, 4000, response=HELD)])
             for _ in range(12):
@@ -295,7 +295,7 @@ async def lost_answers_are_given_up_and_late_ones_dropped(dut):
             assert transfers.lost == before, "the memory answers again"
             assert round_ or before > lost
         await until(dut, lambda: int(dut.drained.value) == 1, "late answers")
-        for _ in range(1200):
+        for _ in range(800):
             await RisingEdge(dut.clk)
         memory.check()
 
@@ -309,18 +309,20 @@ async def rows_are_moved_to_where_they_belong(dut):
             device.model.allow({"rows"})
             source = StreamSource(dut, "i", move_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
             dut.row_bytes.value = row_bytes
-            await start(dut)
             done = {0: 0, 1: 0}
 
             async def count_rows(done=done):
                 edge = RisingEdge(dut.clk)
                 while True:
                     await edge
-                    assert int(dut.read_failed.value) == int(dut.write_failed.value) == 0 or dut.rst.value == 1
+                    if dut.rst.value == 1:
+                        continue
+                    assert int(dut.read_failed.value) == int(dut.write_failed.value) == 0
                     if dut.done.value == 1:
                         done[int(dut.done_set.value)] += 1
 
             background(count_rows())
+            await start(dut)
             order = rng(n).sample(range(100), 60)
             expected = device.image.data.copy()
             for k, row in enumerate(order):
