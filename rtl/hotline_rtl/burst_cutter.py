@@ -24,7 +24,8 @@ def burst_layout(config: AcceleratorConfig, tag_bits: int) -> data.StructLayout:
 
 
 class BurstCutter(wiring.Component):
-    """Members: ``i``, a stream of transfers; ``o``, a stream of bursts, in order; ``drop`` forgets what is inside."""
+    """Members: ``i``, a stream of transfers; ``o``, a stream of bursts, in order; ``drop`` forgets what is inside,
+    and takes nothing."""
 
     def __init__(self, config: AcceleratorConfig, tag_bits: int):
         self.config = config
@@ -57,7 +58,7 @@ class BurstCutter(wiring.Component):
             self.o.p.length.eq(length - 1),
             self.o.p.tag.eq(tag),
             self.o.p.last.eq(beats == length),
-            self.i.ready.eq(~self.o.valid | (self.o.ready & self.o.p.last)),
+            self.i.ready.eq((~self.o.valid | (self.o.ready & self.o.p.last)) & ~self.drop),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [

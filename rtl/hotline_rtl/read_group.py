@@ -76,6 +76,7 @@ class ReadGroup(wiring.Component):
         m.submodules.heads = heads = Ram(pointer_bits, max(2, ids))  # the states' heads, for the sending side
         m.submodules.order = order = Ram(entry_layout.size, bursts << id_bits)
         m.submodules.slice = out = RegisterSlice(address_layout(config))
+        wiring.connect(m, wiring.flipped(self.i), cutter.i)
         wiring.connect(m, out.o, wiring.flipped(self.o))
 
         giving_up = Signal()  # nothing is sent or taken
@@ -99,9 +100,6 @@ class ReadGroup(wiring.Component):
         full = (tail - head)[:pointer_bits] == bursts
         m.d.comb += [
             cutter.drop.eq(self.drop),
-            cutter.i.valid.eq(self.i.valid & ~self.drop),
-            cutter.i.p.eq(self.i.p),
-            self.i.ready.eq(cutter.i.ready & ~self.drop),
             enter.eq(cutter.o.valid & cutter.o.ready),
             cutter.o.ready.eq((~s2_valid | send) & ~sweeping & ~giving_up & ~self.drop),
             head_id.eq(Mux(enter, turn, s2_id)),

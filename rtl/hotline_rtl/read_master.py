@@ -14,6 +14,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .arbiter import first_of
 from .axi import BURST_INCR, RESP_OKAY, Axi4ReadSignature
 from .burst_cutter import transfer_layout
 from .config import AcceleratorConfig
@@ -84,26 +85,13 @@ class ReadMaster(wiring.Component):
         # Streams: the first that asks. With an ID for each, the owner is its number; a stream keeps to one ID.
         stream_bits = max(1, ceil_log2(self.streams))
         per_id = self.stream_ids == self.streams
-        lanes = self.streams if per_id else 1
+        shares = [[c] for c in range(self.streams)] if per_id else [range(self.streams)]
         groups = []
-        chosen = [range(n, n + 1) if per_id else range(self.streams) for n in range(lanes)]
-        for n, members in enumerate(chosen):
+        for n, members in enumerate(shares):
             group = ReadGroup(config, n, 1, stream_bits, self.stream_list)
             m.submodules[f"stream_{n}"] = group
             groups.append(group)
-            taken = 0
-            for c in members:
-                m.d.comb += self.clients[c].request.ready.eq(group.i.ready & ~taken)
-                taken = taken | self.clients[c].request.valid
-            for c in reversed(members):
-                request = self.clients[c].request
-                with m.If(request.valid):
-                    m.d.comb += [
-                        group.i.valid.eq(1),
-                        group.i.p.address.eq(request.p.address),
-                        group.i.p.words.eq(request.p.words),
-                        group.i.p.tag.eq(c),
-                    ]
+            first_of(m, {c: self.clients[c].request for c in members}, group.i)
         if self.tag_bits:
             tagged = ReadGroup(config, self.stream_ids, self.tagged_ids, self.tag_bits, self.tagged_list)
             m.submodules.tagged = tagged

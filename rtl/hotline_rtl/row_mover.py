@@ -53,7 +53,7 @@ class RowMover(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        self.slot_bits = max(1, ceil_log2(config.landing_slots))
+        self.slot_bits = ceil_log2(config.landing_slots)
         super().__init__({
             "row_bytes": In(range(config.max_row_bytes + 1)),
             "i": In(stream.Signature(move_layout(config))), "done": Out(1), "done_set": Out(1),
@@ -81,7 +81,7 @@ class RowMover(wiring.Component):
             m.d.sync += [deal.eq(deal + 1), dealing.eq(deal != slots - 1)]
 
         # Asking. Where a row comes from and goes to is kept until it leaves.
-        m.submodules.moves = moves = Ram(move_layout(config).size, max(2, slots))
+        m.submodules.moves = moves = Ram(move_layout(config).size, slots)
         request = self.read.request
         ask = Signal()
         m.d.comb += [
@@ -100,8 +100,8 @@ class RowMover(wiring.Component):
 
         # Landing. Two stages: look up how many beats of this slot have come; store the beat. The counter of the slot of
         # the cycle before is forwarded.
-        m.submodules.landing = landing = Ram(config.bus_bits, max(2, slots * row_beats))
-        m.submodules.landed = landed = Ram(ceil_log2(row_beats + 1), max(2, slots))
+        m.submodules.landing = landing = Ram(config.bus_bits, slots * row_beats)
+        m.submodules.landed = landed = Ram(ceil_log2(row_beats + 1), slots)
         m.submodules.complete = complete = StreamFifo(slot_bits, 1 << slot_bits)
         s1_valid, s1_slot, s1_last = Signal(), Signal(slot_bits), Signal()
         s1_data = Signal(config.bus_bits, reset_less=True)

@@ -160,8 +160,8 @@ class WorkingSet(wiring.Component):
             keys.i.valid.eq(insert | again),
             keys.i.p.key.eq(s1_extra.key),
             keys.i.p.number.eq(Mux(hit, known, self.count)),
+            self.found.eq(again),
         ]
-        m.d.comb += self.found.eq(again)
 
         # Stage 2: the number.
         with m.If(leave & ~s1_extra.lookup):

@@ -12,6 +12,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from .arbiter import first_of
 from .axi import BURST_INCR, RESP_OKAY, Axi4WriteSignature
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
@@ -70,18 +71,7 @@ class WriteMaster(wiring.Component):
         m.submodules.cutter = cutter = BurstCutter(config, client_bits)
         bus, clients = self.bus, self.clients
 
-        taken = self.drain
-        for c in range(self.count):
-            m.d.comb += clients[c].request.ready.eq(cutter.i.ready & ~taken)
-            taken = taken | clients[c].request.valid
-        for c in reversed(range(self.count)):
-            with m.If(clients[c].request.valid):
-                m.d.comb += [
-                    cutter.i.valid.eq(~self.drain),
-                    cutter.i.p.address.eq(clients[c].request.p.address),
-                    cutter.i.p.words.eq(clients[c].request.p.words),
-                    cutter.i.p.tag.eq(c),
-                ]
+        first_of(m, {c: clients[c].request for c in range(self.count)}, cutter.i)
 
         # A burst is issued when its address channel, the queue that orders the data, and its
         # ID's list of unanswered bursts all have room.

@@ -205,6 +205,7 @@ private:
         if (counts.size() <= at) counts.resize(at + 1, 0);
         counts[at]++;
     }
+    // The last range that holds something of the beat at `address`.
     const Range *range_of(uint64_t address) const {
         auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address + settings_.bus_bytes - 1,
                                       [](uint64_t a, const Range &r) { return a < r.address; });
@@ -264,9 +265,8 @@ private:
     bool touches(uint64_t address) const {
         if (address < base_ || address + settings_.bus_bytes > base_ + size_) return false;
         if (ranges_.empty()) return true;
-        auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address + settings_.bus_bytes - 1,
-                                      [](uint64_t a, const Range &r) { return a < r.address; });
-        return after != ranges_.begin() && (after - 1)->address + (after - 1)->size > address && (after - 1)->readable;
+        const Range *range = range_of(address);
+        return range && range->readable;
     }
 
     uint32_t response(uint64_t address, bool write) const {

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -72,6 +73,14 @@ def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
         raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
     if picture and not find_spec("matplotlib"):
         raise ToolError("pictures need matplotlib: pip install 'hotline-accelerator[study]'")
+
+
+def publish(tables: Iterable, numbers: dict, json_file: Path | None = None) -> None:
+    """Prints tables for people, and writes their numbers for scripts."""
+    for table in tables:
+        out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
 @app.command()
@@ -189,10 +198,7 @@ def run(
         timings=(timing(host_latency, 0), timing(device_latency, 1000)), directory=directory, waves=waves,
         console=err, timeline=timeline, relearn=plan, prefetch=prefetch, step_cycles=step_cycles,
     )  # fmt: skip
-    out.print(results_table(job, results))
-    numbers = summary(job, results)
-    if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    publish([results_table(job, results)], summary(job, results), json_file)
     if results.difference:
         out.print(f"[bold red]RTL differs from golden[/]: {results.difference}", soft_wrap=True)
         raise typer.Exit(DIFFER)
@@ -224,10 +230,7 @@ def trace_describe(
     from .traces import open_trace
 
     tables, numbers = describe_trace(open_trace(spec))
-    for table in tables:
-        out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    publish(tables, numbers, json_file)
 
 
 @trace_app.command("shapes")
@@ -335,10 +338,7 @@ def bench_split(
         table, speeds = engines_table(both_engines(configuration("ecp5", None), 20_000, 200, 256))
         tables.append(table)
         numbers |= speeds
-    for table in tables:
-        out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    publish(tables, numbers, json_file)
     different = [m for some in measured.values() for m in some if m.difference]
     for m in different:
         out.print(f"[bold red]RTL differs from golden[/] in {m.case.name}: {m.difference}", soft_wrap=True)
@@ -358,24 +358,20 @@ def bench_gather(
     Rows of 36 to 512 bytes at random addresses, memory 10 to 800 cycles away, 16 to 1024 reads in flight; unaligned
     rows, jittered and reordered answers, gather and scatter at once, and the corners of the configuration.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress
 
     from . import transfer_study as study
 
     check_outputs(json_file, plot)
     chosen = study.transfers(quick)
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                  console=err, transient=True) as bar:  # fmt: skip
+    with Progress(console=err, transient=True) as bar:
         task = bar.add_task("building", total=len(chosen))
         try:
             results = study.run_study(chosen, lambda what, n, total: bar.update(task, description=what, completed=n))
         except study.Mismatch as e:
             out.print(f"[bold red]wrong[/]: {e}", soft_wrap=True)
             raise typer.Exit(DIFFER) from e
-    for table in study.report(results):
-        out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(study.numbers(results), indent=2) + "\n")
+    publish(study.report(results), study.numbers(results), json_file)
     if plot:
         study.draw(results, plot)
     out.print("[bold green]every row where it belongs[/] in every case")
@@ -428,10 +424,7 @@ def bench_tracker(
                 raise
             bar.update(task, advance=1, description=t.short_name(cases[running[future]][0]))
     found = [study for study in found if study]
-    for table in t.tables(found):
-        out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(t.numbers(found), indent=2) + "\n")
+    publish(t.tables(found), t.numbers(found), json_file)
     if plot:
         t.draw(found, plot)
 
@@ -463,9 +456,7 @@ def bench_relearn(
         task = bar.add_task("intervals", total=None)
         found = r.study(trace, entries, batch_size, plan,
                         progress=lambda done, total: bar.update(task, completed=done, total=total))  # fmt: skip
-    out.print(r.table(found))
-    if json_file:
-        json_file.write_text(json.dumps(r.numbers(found), indent=2) + "\n")
+    publish([r.table(found)], r.numbers(found), json_file)
     if plot:
         r.draw(found, plot)
 
@@ -489,9 +480,7 @@ def bench_engines(
     config = configuration(preset, settings)
     measured = both_engines(config, samples, cocotb_samples, batch_size)
     table, numbers = engines_table(measured, clock_rate(config))
-    out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    publish([table], numbers, json_file)
     if any(results.difference for _, results in measured):
         out.print("[bold red]RTL differs from golden[/]")
         raise typer.Exit(DIFFER)
@@ -519,9 +508,7 @@ def train(
 
     agree, numbers, table = train_directory(directory, learning_rate=learning_rate, double=double, seed=seed,
                                             check=check, console=err)  # fmt: skip
-    out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    publish([table], numbers, json_file)
     if not agree:
         out.print("[bold red]Training on micro-batches differs from training on whole mini-batches[/]")
         raise typer.Exit(DIFFER)

@@ -1,5 +1,6 @@
 """From a trace and a configuration to a model in memory: residents, slots, buffers, rows, commands."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,6 +134,13 @@ class Job:
         """SCATTER of the first ``rows`` working rows of a set of device buffers."""
         _, _, keys, working = (self.device.buffers[name].address for name in output_buffers(into))
         return Command(Opcode.SCATTER, tag, rows, working_keys=keys, working_rows=working)
+
+    def update(self, images: Iterable[MemoryImage], into: int, rows: int, batch: int) -> None:
+        """The stated update of the first ``rows`` working rows of a set of device buffers, in every image."""
+        address = self.device.buffers[output_buffers(into)[3]].address
+        for image in images:
+            values = image.words(address, rows * self.dim).view(np.float32)
+            values[:] = updated_rows(values, batch)
 
     def hot_list(self, opcode: Opcode, tag: int = 0) -> Command:
         """DUMP or LOAD of the hot list buffer."""

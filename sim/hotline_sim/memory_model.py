@@ -102,6 +102,14 @@ class CStatistics(ctypes.Structure):
                                                "most_outstanding_reads", "violations")]  # fmt: skip
 
 
+def sum_of(counts: list[np.ndarray]) -> np.ndarray:
+    """int64: counts over time together; each ends where nothing more came."""
+    total = np.zeros(max(map(len, counts)), np.int64)
+    for one in counts:
+        total[: len(one)] += one
+    return total
+
+
 def c_settings(timing: MemoryTiming, bus_bytes: int, burst_beats: int) -> CSettings:
     """The C structure for ``timing``."""
     stalls = (ctypes.c_uint32 * 5)(*[round(256 * s) for s in timing.stall])
@@ -198,6 +206,8 @@ class ModelledMemory:
     def watch(self, window: int, groups: dict[str, int] | None = None) -> None:
         """Begins to count, beats in windows of so many cycles; buffers by group, 1 to GROUPS - 1 (others: 0)."""
         if groups is not None:
+            if not all(0 < group < GROUPS for group in groups.values()):
+                raise ValueError(f"groups must be 1 to {GROUPS - 1}: {groups}")
             self.groups = groups
             self._set_ranges()
         self.library.memory_watch(self.handle, window)

@@ -5,7 +5,7 @@ whole at the end.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -13,11 +13,12 @@ import numpy as np
 
 from hotline_golden.bounds import split_bound
 from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Opcode
-from hotline_golden.memory import MemoryImage
+from hotline_golden.machine import Machine
+from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
 
 from .driver import CommandError, Driver, DriverError
-from .job import Job, Relearn, output_buffers, updated_rows
+from .job import Job, output_buffers
 
 #: Called with (what, done, of how many).
 Progress = Callable[[str, int, int], None]
@@ -117,6 +118,19 @@ def first_difference(rtl: MemoryImage, golden: MemoryImage, name: str) -> str:
     return ""
 
 
+def memory_difference(transport, golden: Machine, rings: Iterable[Buffer]) -> str:
+    """Where host or device memory behind ``transport`` differs from golden's; empty when all bytes are equal.
+
+    The rings are the host's, and are compared entry by entry as they are used: golden's become the same.
+    """
+    for ring in rings:
+        words = ring.size // 4
+        golden.host.words(ring.address, words)[:] = transport.host.words(ring.address, words)
+    return first_difference(transport.host, golden.host, "host") or first_difference(
+        transport.device, golden.device, "device"
+    )
+
+
 class Session:
     """Runs a job on an accelerator behind ``transport``, and on the golden model beside it."""
 
@@ -129,7 +143,7 @@ class Session:
         buffers = transport.host.buffers
         self.rings = (buffers["command ring"], buffers["completion ring"])
         self.driver = Driver(transport, job.config, self.rings)
-        self.tag = self.tag_of_split = 0
+        self.tag = 0
         self.tables = {f"table {number}" for number in range(len(job.model.tables))}
         self.delta = NO_DELTA
 
@@ -143,17 +157,9 @@ class Session:
         first_cycle = self.transport.cycles
         try:
             self._learn()
-            self.started = self.transport.cycles
-            if job.prefetch:
-                if job.relearn:
-                    self._relearn(0, job.relearn)
-                yield from self._prefetched(0)
-            for batch in range(0 if not job.prefetch else job.batches, job.batches):
-                self.progress("split", batch, job.batches)
-                if job.relearn:
-                    self._relearn(batch, job.relearn)
-                yield self._split(batch)
-            results.loop_cycles = self.transport.cycles - self.started
+            loop_began = self.transport.cycles
+            yield from self._prefetched() if job.prefetch else self._in_order()
+            results.loop_cycles = self.transport.cycles - loop_began
             self.progress("split", job.batches, job.batches)
             self._compare_everything()
         except Mismatch as e:
@@ -182,8 +188,11 @@ class Session:
         self._both(self.job.hot_list(Opcode.DUMP))
         self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
 
-    def _relearn(self, batch: int, relearn: Relearn) -> None:
-        """What the hot set does before a mini-batch."""
+    def _relearn(self, batch: int) -> None:
+        """What the hot set does before a mini-batch, if it follows the data."""
+        relearn = self.job.relearn
+        if not relearn:
+            return
         if batch and batch % relearn.swap_every == 0:
             halve = relearn.halves(batch // relearn.swap_every)
             self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth, halve))
@@ -203,6 +212,13 @@ class Session:
         self._compare_buffer(self.transport.host, self.golden.host, "delta list", f"SWAP before mini-batch {batch}")
         return Swap(batch, done.working_rows, done.accesses, 2 * done.working_rows * self.job.model.row_bytes)
 
+    def _in_order(self) -> Iterator[SplitOutput]:
+        """All steps, one after another."""
+        for batch in range(self.job.batches):
+            self.progress("split", batch, self.job.batches)
+            self._relearn(batch)
+            yield self._split(batch)
+
     def _split(self, batch: int) -> SplitOutput:
         """One step in strict order: SPLIT, the GPU's step, SCATTER."""
         self._allow({"completion ring"}, set(output_buffers()))
@@ -213,57 +229,52 @@ class Session:
         if done.working_rows:
             self._allow({"completion ring"} | self.tables, set())
             self._log("SCATTER", batch, "submitted")
-            (scattered,) = self._both(self.job.scatter(done.working_rows))
-            self._log("SCATTER", batch, "done", scattered)
+            self._both(self.job.scatter(done.working_rows))
+            self._log("SCATTER", batch, "done")
         return output
 
-    def _prefetched(self, first: int) -> Iterator[SplitOutput]:
-        """Steps whose next SPLIT is under way before their SCATTER: it names the SPLIT before it, and waits."""
+    def _prefetched(self) -> Iterator[SplitOutput]:
+        """All steps, the next SPLIT under way before each one's SCATTER: it names the SPLIT before it, and waits."""
         job = self.job
-        self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
-        self._log("SPLIT", first, "submitted")
-        popular_done, done = self._both(job.split(first))
-        found = self.golden.last_split
-        for batch in range(first, job.batches):
+        self._relearn(0)
+        following = self._begin_split(0, {}, 2)
+        for batch in range(job.batches):
             self.progress("split", batch, job.batches)
-            into, following = (batch - first) % 2, batch + 1
-            tag = self.tag_of_split
+            into, last = batch % 2, batch + 1 == job.batches
+            tag, found, (popular_done, done) = following
             yield self._account(batch, popular_done, done, found, into)
             began = self.transport.cycles
-            if following < job.batches:
-                if job.relearn:
-                    self._relearn(following, job.relearn)
-                    self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
-                self._log("SPLIT", following, "submitted")
-                # With no rows there is no SCATTER to wait for.
-                names = {"flags": 1, "after": tag} if done.working_rows else {}
-                next_done = self._both(replace(job.split(following, into=1 - into), **names), 1 if names else 2)
-                found = self.golden.last_split
-                self._log("SPLIT", following, "popular", next_done[0])
+            # With no rows there is no SCATTER to wait for.
+            names = {"flags": 1, "after": tag} if done.working_rows else {}
+            if not last:
+                self._relearn(batch + 1)
+                following = self._begin_split(batch + 1, names, 1 if names else 2)
             self._step(batch, done.working_rows, into, began)
-            if done.working_rows:
+            if names:
                 self._log("SCATTER", batch, "submitted")
-                scatter = replace(job.scatter(done.working_rows, into=into), flags=1, after=tag)
-                scattered, *rest = self._both(scatter, 2 if following < job.batches else 1)
-                self._log("SCATTER", batch, "done", scattered)
-                if following < job.batches:
-                    next_done += rest
-            if following < job.batches:
-                popular_done, done = next_done
+                scatter = replace(job.scatter(done.working_rows, into=into), **names)
+                _, *rest = self._both(scatter, 1 if last else 2)
+                self._log("SCATTER", batch, "done")
+                following[2].extend(rest)
+
+    def _begin_split(self, batch: int, names: dict[str, int], count: int):
+        """SPLIT of a mini-batch, which brings ``count`` completions for now: its tag, what golden found, completions."""
+        self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
+        self._log("SPLIT", batch, "submitted")
+        done = self._both(replace(self.job.split(batch, into=batch % 2), **names), count)
+        self._log("SPLIT", batch, "popular")
+        return self.tag, self.golden.last_split, done
 
     def _step(self, batch: int, rows: int, into: int, began: int) -> None:
         """What the GPU does: takes its cycles, since it ``began``, and updates the working rows."""
         self.transport.run_cycles(max(0, began + self.job.step_cycles - self.transport.cycles))
-        for image in (self.transport.device, self.golden.device) if rows else ():
-            address = image.buffers[output_buffers(into)[3]].address
-            values = image.words(address, rows * self.job.dim).view(np.float32)
-            values[:] = updated_rows(values, batch)
+        self.job.update((self.transport.device, self.golden.device), into, rows, batch)
 
     def _account(self, batch: int, popular_done: Completion, done: Completion, split: SplitResult | None, into: int):
         """Compares a mini-batch's output, adds it to the results, and returns it."""
         assert split is not None
         job, results = self.job, self.results
-        self._log("SPLIT", batch, "done", done)
+        self._log("SPLIT", batch, "done")
         for name in output_buffers(into):
             self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
         bound = split_bound(job.model, split, job.config.lanes, job.config.bus_bits)
@@ -280,7 +291,7 @@ class Session:
         results.binding[bound.binding] = results.binding.get(bound.binding, 0) + 1
         return self._output(batch, split, into)
 
-    def _log(self, command: str, batch: int, what: str, completion: Completion | None = None) -> None:
+    def _log(self, command: str, batch: int, what: str) -> None:
         self.results.events.append(Event(self.transport.cycles, command, batch, what))
 
     def _output(self, batch: int, split: SplitResult, into: int) -> SplitOutput:
@@ -312,8 +323,6 @@ class Session:
         """
         self.tag += 1
         command = replace(command, tag=self.tag)
-        if command.opcode == Opcode.SPLIT:
-            self.tag_of_split = self.tag
         count = count or (2 if command.opcode == Opcode.SPLIT else 1)
         self.driver.check(command)
         # The clock runs in C++: golden works meanwhile, on memories of its own.
@@ -352,14 +361,5 @@ class Session:
             raise Mismatch(f"{when}: {name}, word {word}: RTL {a[word]:#010x}, golden {b[word]:#010x}")
 
     def _compare_everything(self) -> None:
-        # The rings are the host's and were compared entry by entry.
-        for ring in self.rings:
-            words = ring.size // 4
-            self.golden.host.words(ring.address, words)[:] = self.transport.host.words(ring.address, words)
-        pairs = [
-            ("host", self.transport.host, self.golden.host),
-            ("device", self.transport.device, self.golden.device),
-        ]
-        for name, rtl, golden in pairs:
-            if difference := first_difference(rtl, golden, name):
-                raise Mismatch(difference)
+        if difference := memory_difference(self.transport, self.golden, self.rings):
+            raise Mismatch(difference)

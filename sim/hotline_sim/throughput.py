@@ -16,7 +16,7 @@ from .cosim import CosimTransport
 from .driver import RING_ENTRIES, Driver
 from .job import Job, output_buffers, prepare
 from .memory_model import MemoryTiming
-from .session import first_difference
+from .session import memory_difference
 from .traces import Trace, open_trace
 
 #: Commands that wait in the ring while one is under way.
@@ -148,7 +148,8 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
     with CosimTransport(config, job.host, job.device, host_timing=host_timing,
                         device_timing=MemoryTiming((40, 40), (20, 20))) as transport:  # fmt: skip
         buffers = transport.host.buffers
-        driver = Driver(transport, config, (buffers["command ring"], buffers["completion ring"]))
+        rings = buffers["command ring"], buffers["completion ring"]
+        driver = Driver(transport, config, rings)
         transport.host_memory.allow({"completion ring", "hot list"})
         transport.device_memory.allow({name for n in range(batches) for name in output_buffers(n)})
         driver.load_model(job.model)
@@ -211,11 +212,8 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
             progress(sum(binding.values()), batches)
 
         compare(completions, splits, add_bound)
-        for ring in (buffers["command ring"], buffers["completion ring"]):
-            golden.host.words(ring.address, ring.size // 4)[:] = transport.host.words(ring.address, ring.size // 4)
-        for name, rtl, twin in (("host", transport.host, golden.host), ("device", transport.device, golden.device)):
-            if difference := first_difference(rtl, twin, name):
-                differences.append(difference)
+        if difference := memory_difference(transport, golden, rings):
+            differences.append(difference)
         for memory in (transport.host_memory, transport.device_memory):
             if memory.violation:
                 differences.append(memory.violation)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from .job import Job, output_buffers
+from .memory_model import sum_of
 from .session import Results
 
 #: Cycles of a point of the curves.
@@ -37,19 +38,13 @@ class Timeline:
         per_set = [[device.beats(1 + 4 * s + k, written=True) for k in range(4)] for s in range(self.sets)]
         scattered_from = [device.beats(1 + 4 * s + 3, written=False) for s in range(self.sets)]
 
-        def together(some: list[np.ndarray]) -> np.ndarray:
-            total = np.zeros(max(map(len, some)))
-            for one in some:
-                total[: len(one)] += one
-            return total
-
         curves = [
             ("records read (host)", host.beats(SAMPLES, written=False)),
-            ("popular written (device)", together([s[0] for s in per_set])),
-            ("non-popular written (device)", together([s[1] for s in per_set])),
+            ("popular written (device)", sum_of([s[0] for s in per_set])),
+            ("non-popular written (device)", sum_of([s[1] for s in per_set])),
             ("rows gathered: read (host)", host.beats(TABLES, written=False)),
-            ("rows gathered: written (device)", together([s[3] for s in per_set])),
-            ("rows scattered: read (device)", together(scattered_from)),
+            ("rows gathered: written (device)", sum_of([s[3] for s in per_set])),
+            ("rows scattered: read (device)", sum_of(scattered_from)),
             ("rows scattered: written (host)", host.beats(TABLES, written=True)),
         ]
         last = min(self.job.batches, FIRST + STEPS) - 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hotline_golden.layouts import Command, Completion, Opcode
+from hotline_golden.layouts import BUFFER_ALIGNMENT, Command, Completion, Opcode
 from hotline_golden.memory import MemoryPlan
 from hotline_golden.model import Model, Table
 from hotline_rtl.config import AcceleratorConfig, preset
@@ -17,7 +17,7 @@ from hotline_rtl.config import AcceleratorConfig, preset
 from .cosim import CosimTransport
 from .driver import RING_BYTES, Driver
 from .job import DEVICE_BASE
-from .memory_model import MemoryTiming
+from .memory_model import MemoryTiming, sum_of
 from .report import engine_memory_table
 
 #: An accelerator with the widest engine and hardly anything else; the number of reads in flight is set by a register.
@@ -28,6 +28,8 @@ NARROW = (*ENGINE, "bus_bits=128", "id_bits=10", "outstanding_rows=1024")
 LATENCIES = (10, 50, 100, 200, 400, 800)
 READS_IN_FLIGHT = (16, 64, 256, 1024)
 TABLES, ACCESSES = 3, 26
+#: Groups of host memory's buffers.
+ROWS, RECORDS = 1, 2
 READ, WRITE = "read", "write"
 
 
@@ -103,9 +105,10 @@ class Rig:
         plan = MemoryPlan(0x1000)
         rings = plan.add("command ring", RING_BYTES), plan.add("completion ring", RING_BYTES)
         self.samples = -(-rows // ACCESSES)
-        plan.add("samples", max(2, transfer.queued) * (self.samples * ACCESSES * 4 + 64))
+        plan.add("samples", max(2, transfer.queued) * (self.samples * ACCESSES * 4 + BUFFER_ALIGNMENT))
         table_rows = max(4 * rows, 20_000)
-        bases = [plan.add(f"table {t}", table_rows * stride, alignment=4096).address for t in range(TABLES)]
+        self.tables = [f"table {t}" for t in range(TABLES)]
+        bases = [plan.add(name, table_rows * stride, alignment=4096).address for name in self.tables]
         self.model = Model(tuple(Table(base, table_rows, stride) for base in bases),
                            tuple(j % TABLES for j in range(ACCESSES)), 0, transfer.row_bytes)  # fmt: skip
         self.host = plan.image()
@@ -127,7 +130,7 @@ class Rig:
         self.driver = Driver(self.transport, config, rings)
         self.driver.load_model(self.model)
         self.driver.write("gather_limit", transfer.outstanding)
-        self.host_memory.allow({"completion ring", *(f"table {t}" for t in range(TABLES))})
+        self.host_memory.allow({"completion ring", *self.tables})
         self.transport.device_memory.allow(set(self.device.buffers))
 
     def __enter__(self) -> "Rig":
@@ -163,15 +166,18 @@ class Rig:
         return Command(opcode, samples=count, working_keys=at["keys"], working_rows=at["rows"], popular=at["popular"],
                        non_popular=at["non-popular"], **more)  # fmt: skip
 
+    def watch(self) -> None:
+        """From now on, host memory counts every cycle's beats of rows and of records."""
+        self.host_memory.watch(1, {"samples": RECORDS, **dict.fromkeys(self.tables, ROWS)})
+
     def run(self, command: Command) -> Completion:
-        """Carries out the command, with the memory counting every cycle's beats of rows."""
-        groups = {f"table {t}": 1 for t in range(TABLES)}
-        self.host_memory.watch(1, groups)
+        """Carries out the command, watched."""
+        self.watch()
         return self.driver.execute(command)[-1]
 
-    def beats(self, channel: str) -> np.ndarray:
-        """Beats of rows in each cycle."""
-        return self.host_memory.beats(1, written=channel == WRITE)
+    def beats(self, channel: str, group: int = ROWS) -> np.ndarray:
+        """Beats in each cycle."""
+        return self.host_memory.beats(group, written=channel == WRITE)
 
     def needed_beats(self, keys: np.ndarray) -> float:
         """Mean bus beats of a row."""
@@ -179,6 +185,13 @@ class Rig:
         bases = np.array([t.base for t in self.model.tables])[tables] + rows * self.model.tables[0].stride
         bus = self.config.bus_bytes
         return float(np.mean((bases + self.transfer.row_bytes - 1) // bus - bases // bus + 1))
+
+    def check_split(self, split: Command, done: list[Completion], what: str) -> None:
+        """Raises Mismatch unless all went well, and the rows of ``split``, the last that was done, are where they belong."""
+        count = done[-1].working_rows
+        keys = self.device.words(split.working_keys, 2 * count).reshape(-1, 2)
+        rows = self.device.words(split.working_rows, count * self.row_words).reshape(count, -1)
+        self.check(all(c.status == 0 for c in done) and np.array_equal(rows, self.table_rows(keys)), what)
 
     def check(self, equal: bool, what: str) -> None:
         """Raises Mismatch when the bytes are wrong, or a rule of AXI was broken."""
@@ -213,7 +226,7 @@ def _measure_apart(transfer: Transfer) -> TransferResult:
         after = rig.driver.counters()
         read = utilisation(rig.beats(READ))
         rig.check(np.array_equal(rig.working_rows(count, 0), rig.table_rows(keys)), "GATHER")
-        occupancy, latencies = rig.host_memory.occupancy(), rig.host_memory.latencies(1)
+        occupancy, latencies = rig.host_memory.occupancy(), rig.host_memory.latencies(ROWS)
         spent = {name: after[name] - before[name] for name in after}
         cycles = max(1, spent["gather_cycles"])
         stalls = {name: spent[f"gather_{name}"] / cycles for name in STALLS}
@@ -236,7 +249,7 @@ STALLS = ("asks", "stall_keys", "stall_records", "stall_slots", "stall_port", "w
 def _splits(rig: Rig, rows: int, count: int = 2) -> list[Command]:
     """SPLITs of mini-batches all of whose rows are cold, and no row twice in one; into the two sets of buffers in turn."""
     source = rig.host.buffers["samples"].address
-    stride = -(-rig.samples * ACCESSES * 4 // 64) * 64
+    stride = -(-rig.samples * ACCESSES * 4 // BUFFER_ALIGNMENT) * BUFFER_ALIGNMENT
     splits = []
     for n in range(count):
         some = rig.random.choice(rig.model.tables[0].rows, (rig.samples, ACCESSES), replace=False)
@@ -251,18 +264,14 @@ def _measure_queued(transfer: Transfer) -> TransferResult:
     rows = transfer.rows or 5200
     with Rig(transfer, rows) as rig:
         splits = _splits(rig, rows, transfer.queued)
-        rig.host_memory.watch(1, {"samples": 2, **{f"table {t}": 1 for t in range(TABLES)}})
+        rig.watch()
         for command in splits:
             rig.driver.submit(command)
         done = [rig.driver.next_completion() for _ in range(2 * len(splits))]
-        busy = np.nonzero(of_rows := rig.beats(READ))[0]
-        found = rig.host_memory.beats(2, written=False)[: len(of_rows)]
-        records = np.zeros_like(of_rows)
-        records[: len(found)] = found
-        last = rig.working_rows(done[-1].working_rows, (len(splits) - 1) % 2)
-        keys = rig.device.words(splits[-1].working_keys, 2 * done[-1].working_rows).reshape(-1, 2)
-        rig.check(all(c.status == 0 for c in done) and np.array_equal(last, rig.table_rows(keys)), "SPLITs")
-        used = {READ: utilisation(of_rows + records, busy[0], busy[-1])}
+        rig.check_split(splits[-1], done, "SPLITs")
+        rows_read = rig.beats(READ)
+        busy = np.nonzero(rows_read)[0]
+        used = {READ: utilisation(sum_of([rows_read, rig.beats(READ, RECORDS)]), busy[0], busy[-1])}
         return TransferResult(transfer, rig.config.bus_bits, used, {READ: 1.0})
 
 
@@ -273,15 +282,12 @@ def _measure_both(transfer: Transfer) -> TransferResult:
         splits = _splits(rig, rows)
         first = rig.driver.execute(splits[0])[-1]
         rig.working_rows(first.working_rows, 0)[:] = 7
-        rig.host_memory.watch(1, {f"table {t}": 1 for t in range(TABLES)})
+        rig.watch()
         rig.driver.submit(replace(splits[1], flags=1, after=1))
         rig.driver.submit(rig.command(Opcode.SCATTER, first.working_rows, 0, flags=1, after=1, tag=3))
         done = [rig.driver.next_completion() for _ in range(3)]
+        rig.check_split(splits[1], done, "SPLIT and SCATTER together")
         read, write = rig.beats(READ), rig.beats(WRITE)
-        keys = rig.device.words(rig.device.buffers["keys 1"].address, 2 * done[-1].working_rows).reshape(-1, 2)
-        rows_there = rig.working_rows(done[-1].working_rows, 1)
-        good = all(c.status == 0 for c in done) and np.array_equal(rows_there, rig.table_rows(keys))
-        rig.check(good, "SPLIT and SCATTER together")
         # Both are under way from the first write to whatever ends first; rows that are gathered again come later.
         start = int(np.nonzero(write)[0][0])
         size = min(len(read), len(write))

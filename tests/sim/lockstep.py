@@ -5,7 +5,7 @@ import numpy as np
 from hotline_golden.layouts import Command, Completion, Kind
 from hotline_sim.driver import RING_ENTRIES, Driver
 from hotline_sim.job import Job
-from hotline_sim.session import first_difference
+from hotline_sim.session import memory_difference
 
 
 class Lockstep:
@@ -55,11 +55,7 @@ class Lockstep:
 
     def compare(self) -> None:
         """Both memories, byte for byte; the rules of AXI were kept; nothing is under way."""
-        for ring in self.rings:
-            words = self.transport.host.words(ring.address, ring.size // 4)
-            self.golden.host.words(ring.address, ring.size // 4)[:] = words
-        assert not first_difference(self.transport.host, self.golden.host, "host")
-        assert not first_difference(self.transport.device, self.golden.device, "device")
+        assert memory_difference(self.transport, self.golden, self.rings) == ""
         for memory in (self.transport.host_memory, self.transport.device_memory):
             assert not memory.violation
             assert memory.idle

@@ -7,24 +7,14 @@ import pytest
 
 from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.job import output_buffers, updated_rows
+from hotline_sim.job import output_buffers
 
 from .conftest import HOSTILE, IDEAL, SLOW, small_job, tiny
 from .lockstep import Lockstep, random_rows
 
-#: Every sample cold and few rows: consecutive mini-batches share many.
-SHARED = "synthetic:independent,samples=220,columns=4,rows=150"
-
 
 def job_of(sets: int = 2, **changes):
     return small_job(tiny(), changes.pop("spec", "synthetic:samples=150"), output_sets=sets, resident=None, **changes)
-
-
-def update(images, job, into: int, rows: int, batch: int) -> None:
-    """The optimizer step: the same change of the working rows in every image."""
-    for image in images:
-        values = image.words(image.buffers[output_buffers(into)[3]].address, rows * job.dim).view(np.float32)
-        values[:] = updated_rows(values, batch)
 
 
 @pytest.mark.parametrize("timing", [IDEAL, HOSTILE, SLOW], ids=["ideal", "hostile", "slow"])
@@ -55,7 +45,7 @@ def test_the_training_loop_gives_the_bytes_of_strict_order(timing):
             keys = {tuple(k) for k in strict.last_split.working_keys.tolist()}
             shared += len(keys & keys_before)
             keys_before = keys
-            update((*run.both(), strict.device), job, n % 2, done.working_rows, n)
+            job.update((*run.both(), strict.device), n % 2, done.working_rows, n)
             scatter = job.scatter(done.working_rows, into=n % 2)
             run.submit(scatter, flags=1, after=1000 + n)
             strict.execute(scatter)
@@ -154,7 +144,7 @@ def test_what_waits_for_a_scatter_gathers_meanwhile():
         transport.run_cycles(60_000)
         before = run.driver.counters()["gather_asks"]
         rows = run.golden.waiting.counts["working_rows"]
-        update(run.both(), job, 0, done.working_rows, 0)
+        job.update(run.both(), 0, done.working_rows, 0)
         run.submit(job.scatter(done.working_rows), flags=1, after=first.tag)
         run.collect()
         run.compare()
