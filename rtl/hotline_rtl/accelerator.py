@@ -25,12 +25,13 @@ from .layouts import Opcode, Status
 from .policies import POLICIES
 from .read_master import ReadMaster
 from .record_reader import RecordReader
+from .register_slice import RegisterSlice
 from .registers import ADDRESS_BITS, RegisterBlock
 from .rings import CommandRing, CompletionRing
 from .scatter import Scatter
 from .stream_reader import StreamReader
 from .stream_writer import StreamWriter
-from .words import is_one_of
+from .words import delayed
 from .working_set import WorkingSet
 from .write_master import WriteMaster
 
@@ -111,8 +112,8 @@ class Accelerator(wiring.Component):
         m.submodules.hot_list = hot_list = HotList(config)
         m.submodules.popular_writer = popular_writer = StreamWriter(config, config.beat_words)
         m.submodules.non_popular_writer = non_popular_writer = StreamWriter(config, config.beat_words)
-        m.submodules.keys_writer = keys_writer = StreamWriter(config)
-        m.submodules.hot_list_writer = hot_list_writer = StreamWriter(config)
+        m.submodules.keys_writer = keys_writer = StreamWriter(config, 2, whole=True)
+        m.submodules.hot_list_writer = hot_list_writer = StreamWriter(config, 2)
 
         wiring.connect(m, reader.client, host_read.clients[1])
         wiring.connect(m, gather.read, host_read.tagged)
@@ -159,14 +160,21 @@ class Accelerator(wiring.Component):
         with m.Elif(registers.control_written):
             m.d.port += armed.eq(1)
 
-        # A command begins.
+        # A command begins. What it is has been decoded in the cycle before.
+        opcode = {op: Signal(name=f"is_{op.name.lower()}") for op in Opcode}
+        m.d.sync += [decoded.eq(command.opcode == op) for op, decoded in opcode.items()]
+
+        def is_a(*opcodes: Opcode):
+            return Cat(opcode[op] for op in opcodes).any()
+
         def begins(*opcodes: Opcode):
-            return processor.run & is_one_of(command.opcode, *opcodes)
+            return processor.run & is_a(*opcodes)
 
         split_begins = begins(Opcode.SPLIT)
         batch_begins = begins(Opcode.LEARN, Opcode.SPLIT)
-        is_load = processor.active & (command.opcode == Opcode.LOAD)
-        is_learn = command.opcode == Opcode.LEARN
+        is_load = Signal()
+        m.d.sync += is_load.eq(processor.active & (command.opcode == Opcode.LOAD))
+        is_learn = opcode[Opcode.LEARN]
         m.d.comb += [
             records.start.eq(batch_begins),
             records.samples.eq(command.samples),
@@ -193,31 +201,35 @@ class Accelerator(wiring.Component):
         ]
         # The key list serves a GATHER, or a SCATTER. Of one that passes a SPLIT, each key is also looked up in that
         # one's working set: rows that both have are gathered again.
-        gathers_list = processor.active & (command.opcode == Opcode.GATHER)
+        gathers_list = Signal()
+        m.d.sync += gathers_list.eq(processor.active & (command.opcode == Opcode.GATHER))
+        m.submodules.listed = listed = RegisterSlice(key_list.o.p.shape())
+        wiring.connect(m, key_list.o, listed.i)
         scatters = processor.side_busy
         m.d.comb += [
             key_list.start.eq(processor.side_run | begins(Opcode.GATHER)),
+            listed.drop.eq(key_list.start),
             key_list.base.eq(Mux(scatters, side.working_keys, command.working_keys)),
             key_list.count.eq(Mux(scatters, side.samples, command.samples)),
             key_list.abort.eq(Mux(scatters, scatter.stop, gather.bad_key)),
-            scatter.keys.p.eq(key_list.o.p),
+            scatter.keys.p.eq(listed.o.p),
             scatter.keys_busy.eq(key_list.busy),
             scatter.keys_error.eq(key_list.error),
-            working_set.lookups.p.eq(key_list.o.p.key),
+            working_set.lookups.p.eq(listed.o.p.key),
         ]
         to_scatter = stream.Signature(0).create()
         looked_up = stream.Signature(0).create()
         m.d.comb += [
-            to_scatter.valid.eq(key_list.o.valid & scatters),
+            to_scatter.valid.eq(listed.o.valid & scatters),
             looked_up.ready.eq(working_set.lookups.ready | ~processor.side_passes),
             working_set.lookups.valid.eq(looked_up.valid & processor.side_passes),
         ]
         fork(m, to_scatter, [scatter.keys, looked_up])
         numbered = working_set.keys
         m.d.comb += [
-            gather.keys.valid.eq(Mux(gathers_list, key_list.o.valid, numbered.valid)),
-            gather.keys.p.eq(key_list.o.p),
-            key_list.o.ready.eq(Mux(scatters, to_scatter.ready, gather.keys.ready & gathers_list)),
+            gather.keys.valid.eq(Mux(gathers_list, listed.o.valid, numbered.valid)),
+            gather.keys.p.eq(listed.o.p),
+            listed.o.ready.eq(Mux(scatters, to_scatter.ready, gather.keys.ready & gathers_list)),
             numbered.ready.eq(gather.keys.ready & ~gathers_list),
         ]
         with m.If(~gathers_list):
@@ -261,17 +273,13 @@ class Accelerator(wiring.Component):
             non_popular_writer.flush.eq(resolved),
             hot_list_writer.flush.eq(~hot_list.busy),
         ]
-        with m.Switch(command.opcode):
-            with m.Case(Opcode.LEARN):
-                m.d.comb += processor.front_done.eq(classified & ~classifier.busy)
-            with m.Case(Opcode.SPLIT):
-                m.d.comb += processor.front_done.eq(
-                    resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
-                )
-            with m.Case(Opcode.GATHER):
-                m.d.comb += processor.front_done.eq(gather.idle & ~key_list.busy)
-            with m.Default():
-                m.d.comb += processor.front_done.eq(~hot_list.busy & hot_list_writer.idle)
+        split_done = resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
+        m.d.comb += processor.front_done.eq(
+            Mux(opcode[Opcode.LEARN], classified & ~classifier.busy,
+                Mux(opcode[Opcode.SPLIT], split_done,
+                    Mux(opcode[Opcode.GATHER], gather.idle & ~key_list.busy & ~listed.o.valid,
+                        ~hot_list.busy & hot_list_writer.idle)))
+        )  # fmt: skip
 
         # The gather, and the list of working keys, serve one SPLIT from its begin in front to its end in
         # back; the next one's keys wait in the working set meanwhile, until all of its own have been taken. It begins
@@ -281,14 +289,21 @@ class Accelerator(wiring.Component):
         overflow, overflow_sample = Signal(), Signal.like(working_set.overflow_sample)
         moved_on = Signal()  # the gather has gone on to the SPLIT in front, while rows of the one in back still come
         in_back = processor.back_split & ~moved_on
-        split_hands_over = processor.hand_over & (command.opcode == Opcode.SPLIT)
+        split_hands_over = processor.hand_over & opcode[Opcode.SPLIT]
         again, again_count = Signal(), Signal.like(working_set.count)
         first_count = Mux(in_back, back_count, working_set.count)
-        none_again = ~processor.back_names | processor.missed | again
+        # By then the gather knows that there are more keys.
+        none_again = ~processor.back_names | processor.missed | delayed(m, delayed(m, again))
         refetches = again & in_back
         gather_free = ~processor.back_split | (
             in_back & gather.keys_done & none_again & keys_writer.flushed & keys_writer.settled
         )
+        # Once the gather may begin nothing takes that back, so it may be told a cycle later.
+        gather_starts = Signal()
+        m.d.sync += gather_starts.eq(
+            (gather_waits & gather_free & ~scatters & ~gather_starts) | begins(Opcode.GATHER)
+        )
+        m.d.comb += gather.start.eq(gather_starts)
         with m.If(working_set.found):
             m.d.sync += again_count.eq(again_count + 1)
         with m.If(processor.scattered & in_back & gather.idle & gather.keys_done & keys_writer.idle):
@@ -296,11 +311,11 @@ class Accelerator(wiring.Component):
         with m.If(~processor.back_split):
             m.d.sync += [again.eq(0), again_count.eq(0), moved_on.eq(0)]
         m.d.comb += [
-            gather.start.eq((gather_waits & gather_free & ~scatters) | begins(Opcode.GATHER)),
             gather.hold.eq(gather_waits & ~processor.back_split),
             keys_writer.hand_over.eq(gather.start & ~gathers_list),
-            # Records of the same mini-batch go before its rows: its popular part must not wait for them.
+            # Records of the same mini-batch go before its rows, in and out: its popular part must not wait for them.
             gather.pause.eq(~in_back & ~gathers_list & reader.hungry),
+            gather.give_way.eq(~in_back & ~gathers_list & (popular_writer.eager | non_popular_writer.eager)),
             gather.base.eq(command.working_rows),
             gather.listing.eq(~gathers_list & ~refetches),
             gather.active.eq(
@@ -308,15 +323,15 @@ class Accelerator(wiring.Component):
                 | Mux(
                     in_back,
                     ~gather.idle,
-                    processor.active & (command.opcode == Opcode.SPLIT) & ~gather_waits,
+                    processor.active & opcode[Opcode.SPLIT] & ~gather_waits,
                 )
             ),
             gather.complete.eq(gathers_list | in_back),
-            gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(refetches, again_count, 0))),
             popular_writer.hand_over.eq(split_hands_over),
             non_popular_writer.hand_over.eq(split_hands_over),
             keys_writer.flush.eq(in_back & gather.keys_done),
         ]
+        m.d.sync += gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(refetches, again_count, 0)))
         with m.If(gather.start):
             m.d.sync += [gather_waits.eq(0), moved_on.eq(processor.back_split)]
         with m.If(split_begins):
@@ -341,10 +356,10 @@ class Accelerator(wiring.Component):
         ]  # fmt: skip
 
         # What went wrong: the first cause of each list.
-        is_batch = is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT)
-        writes_list = is_one_of(command.opcode, Opcode.DUMP, Opcode.SWAP)
-        is_gather = command.opcode == Opcode.GATHER
-        reads = is_batch | (command.opcode == Opcode.LOAD)
+        is_batch = is_a(Opcode.LEARN, Opcode.SPLIT)
+        writes_list = is_a(Opcode.DUMP, Opcode.SWAP)
+        is_gather = opcode[Opcode.GATHER]
+        reads = is_batch | opcode[Opcode.LOAD]
 
         def read_failed(timeout):
             return Mux(timeout, Status.TIMEOUT, Status.READ_ERROR)
@@ -362,7 +377,7 @@ class Accelerator(wiring.Component):
             "front": [
                 (reads & reader.error, read_failed(reader.timeout), 0, 0, reader.error_address),
                 (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0),
-                ((command.opcode == Opcode.LOAD) & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
+                (opcode[Opcode.LOAD] & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
                 (writes_list & hot_list_writer.error, write_failed(hot_list_writer.timeout), 0, 0,
                  hot_list_writer.error_address),
                 (is_gather & key_list.error, read_failed(key_list.timeout), 0, 0, key_list.error_address),
@@ -421,7 +436,7 @@ class Accelerator(wiring.Component):
                 hot_list.limit.eq(Mux(room < registers.swap_limit_value, room, registers.swap_limit_value)),
                 hot_list.worth.eq(registers.swap_worth_value),
             ]
-            with m.If(command.opcode == Opcode.SWAP):
+            with m.If(opcode[Opcode.SWAP]):
                 m.d.comb += [processor.working_rows.eq(hot_list.changed), processor.accesses.eq(hot_list.left)]
 
         # Registers: rings, status, interrupt, identification.

@@ -2,7 +2,7 @@
 
 Resident rows become slots here, by one addition; tracked accesses are marked for the lanes. Rows are
 checked against their tables; the first bad one ends the mini-batch.
-One beat per cycle; latency 3 cycles.
+One beat per cycle; latency 5 cycles.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -90,11 +90,11 @@ class AccessDecoder(wiring.Component):
         s2_valid = Signal()
         s2_table = [Signal(config.table_bits, name=f"s2_table_{i}") for i in range(words)]
         s2_known = Signal(words)
-        s2_descriptor = []
+        s2_descriptors = []
+        rows_bits = len(model.descriptor.rows)
         fields = Cat(model.descriptor.rows, model.descriptor.resident, model.descriptor.first_slot)
         for i in range(words):
             m.submodules[f"descriptor_{i}"] = ram = Ram(len(fields), config.tables)
-            rows_bits = len(model.descriptor.rows)
             m.d.comb += [
                 ram.w_en.eq(model.table_write),
                 ram.w_addr.eq(model.table),
@@ -102,7 +102,7 @@ class AccessDecoder(wiring.Component):
                 ram.r_en.eq(step),
                 ram.r_addr.eq(s1_table[i]),
             ]
-            s2_descriptor.append((ram.r_data[:rows_bits], ram.r_data[rows_bits], ram.r_data[rows_bits + 1 :]))
+            s2_descriptors.append(ram.r_data)
             with m.If(step):
                 m.d.sync += [
                     s2_table[i].eq(s1_table[i]),
@@ -111,54 +111,84 @@ class AccessDecoder(wiring.Component):
         with m.If(step):
             m.d.sync += [s2_beat.eq(s1_beat), s2_valid.eq(s1_valid & ~self.ended)]
 
-        # Stage 3: what is each word, and is its row one that the table has?
-        present, resident, bad = Signal(words), Signal(words), Signal(words)
-        slot_or_row = []
-        for i, (rows, is_resident, first_slot) in enumerate(s2_descriptor):
-            word = s2_beat.words[i]
-            place = Signal(range(2 * config.max_record_words), name=f"place_{i}")
-            is_access = (place > model.payload_words) & (s2_beat.count > i)
-            m.d.comb += [
-                place.eq(s2_beat.beat * words + i),
-                present[i].eq(is_access & (word != NO_ACCESS)),
-                resident[i].eq(present[i] & is_resident),
-                bad[i].eq(present[i] & ~(s2_known[i] & (word < rows))),
-            ]
-            slot_or_row.append(Mux(resident[i], (first_slot + word)[:32], word))
+        # Stage 3: descriptors are here. Which words are accesses?
+        s3_valid, s3_beat = Signal(), Signal(record_beat_layout(config))
+        s3_present, s3_known = Signal(words), Signal(words)
+        s3_descriptors = [Signal(len(fields), name=f"s3_descriptor_{i}") for i in range(words)]
+        s3_table = [Signal(config.table_bits, name=f"s3_table_{i}") for i in range(words)]
+        with m.If(step):
+            m.d.sync += [s3_valid.eq(s2_valid & ~self.ended), s3_beat.eq(s2_beat), s3_known.eq(s2_known)]
+            for i in range(words):
+                place = Signal(range(2 * config.max_record_words), name=f"place_{i}")
+                m.d.comb += place.eq(s2_beat.beat * words + i)
+                is_access = (place > model.payload_words) & (s2_beat.count > i)
+                m.d.sync += [
+                    s3_present[i].eq(is_access & (s2_beat.words[i] != NO_ACCESS)),
+                    s3_descriptors[i].eq(s2_descriptors[i]),
+                    s3_table[i].eq(s2_table[i]),
+                ]
+
+        # Stage 4: is the row one that the table has?
+        s4_valid, s4_beat = Signal(), Signal(record_beat_layout(config))
+        s4_present, s4_resident, s4_bad = Signal(words), Signal(words), Signal(words)
+        s4_words = [Signal(32, name=f"s4_word_{i}") for i in range(words)]
+        s4_table = [Signal(config.table_bits, name=f"s4_table_{i}") for i in range(words)]
+        with m.If(step):
+            m.d.sync += [s4_valid.eq(s3_valid & ~self.ended), s4_beat.eq(s3_beat), s4_present.eq(s3_present)]
+            for i, descriptor in enumerate(s3_descriptors):
+                rows, is_resident = descriptor[:rows_bits], descriptor[rows_bits]
+                first_slot, word = descriptor[rows_bits + 1 :], s3_beat.words[i]
+                resident = s3_present[i] & is_resident
+                m.d.sync += [
+                    s4_resident[i].eq(resident),
+                    s4_bad[i].eq(s3_present[i] & ~(s3_known[i] & (word < rows))),
+                    s4_words[i].eq(word + Mux(resident, first_slot, 0)),
+                    s4_table[i].eq(s3_table[i]),
+                ]
+
+        # Stage 5: the first bad row ends it all.
         good = Signal(words)  # the words before the first bad one
         first_bad = Signal(words)
         spoilt = Signal()
         m.d.comb += [
-            first_bad.eq(first_set(bad)),
-            good.eq(Mux(bad.any(), first_bad - 1, ~0)),
-            spoilt.eq(bad.any() | self.fail),
+            first_bad.eq(first_set(s4_bad)),
+            good.eq(Mux(s4_bad.any(), first_bad - 1, ~0)),
+            spoilt.eq(s4_bad.any() | self.fail),
         ]
-        accept = s2_valid & step & ~self.ended
+        accept = s4_valid & step & ~self.ended
         with m.If(step):
             m.d.sync += [
-                self.o.valid.eq(s2_valid & ~self.ended),
-                self.o.p.count.eq(s2_beat.count),
-                self.o.p.mask.eq(Mux(self.fail, 0, present & ~resident & good)),
-                self.o.p.last.eq(s2_beat.last | spoilt),
-                self.o.p.end.eq(s2_beat.end | spoilt),
+                self.o.valid.eq(s4_valid & ~self.ended),
+                self.o.p.count.eq(s4_beat.count),
+                self.o.p.mask.eq(Mux(self.fail, 0, s4_present & ~s4_resident & good)),
+                self.o.p.last.eq(s4_beat.last | spoilt),
+                self.o.p.end.eq(s4_beat.end | spoilt),
                 self.o.p.drop.eq(spoilt),
             ]
             for i in range(words):
-                m.d.sync += [self.o.p.words[i].eq(slot_or_row[i]), self.o.p.tables[i].eq(s2_table[i])]
+                m.d.sync += [self.o.p.words[i].eq(s4_words[i]), self.o.p.tables[i].eq(s4_table[i])]
+        new_accesses, new_resident = Signal(range(words + 1)), Signal(range(words + 1))
+        m.d.sync += [
+            new_accesses.eq(Mux(accept, count_ones(s4_present), 0)),
+            new_resident.eq(Mux(accept, count_ones(s4_resident), 0)),
+            self.accesses.eq(self.accesses + new_accesses),
+            self.resident.eq(self.resident + new_resident),
+        ]
+        # Where the first bad row was: found a cycle later.
+        bad, bad_before, bad_beat = Signal(), Signal(words), Signal(range(config.record_beats))
+        m.d.sync += bad.eq(accept & s4_bad.any() & ~self.fail)
         with m.If(accept):
             m.d.sync += [
-                self.accesses.eq(self.accesses + count_ones(present)),
-                self.resident.eq(self.resident + count_ones(resident)),
-                self.ended.eq(s2_beat.end | spoilt),
-            ]
-            with m.If(bad.any() & ~self.fail):
-                m.d.sync += [self.bad_row.eq(1), self.bad_sample.eq(s2_beat.sample)]
-                for i in range(words):
-                    with m.If(first_bad[i]):
-                        m.d.sync += self.bad_access.eq(s2_beat.beat * words + i - 1 - model.payload_words)
+                self.ended.eq(s4_beat.end | spoilt),
+                bad_before.eq(first_bad - 1), bad_beat.eq(s4_beat.beat), self.bad_sample.eq(s4_beat.sample),
+            ]  # fmt: skip
+        with m.If(bad):
+            place = bad_beat * words + count_ones(bad_before)
+            m.d.sync += [self.bad_row.eq(1), self.bad_access.eq(place - 1 - model.payload_words)]
         with m.If(self.start):
             m.d.sync += [
                 self.accesses.eq(0), self.resident.eq(0), self.ended.eq(0), self.bad_row.eq(0),
-                s1_valid.eq(0), s2_valid.eq(0),
+                s1_valid.eq(0), s2_valid.eq(0), s3_valid.eq(0), s4_valid.eq(0), bad.eq(0),
+                new_accesses.eq(0), new_resident.eq(0),
             ]  # fmt: skip
         return m

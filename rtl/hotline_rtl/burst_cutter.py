@@ -1,7 +1,7 @@
 """Cuts a transfer into AXI bursts: within the burst limit, and never across a 4 KiB boundary.
 
 IHI 0022 H, A3.4.1: a burst must not cross a 4 KiB address boundary.
-Latency 1 cycle; one burst per cycle, with no gap between transfers.
+Latency 2 cycles. A transfer of one burst takes one cycle, of each further burst three.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -39,41 +39,56 @@ class BurstCutter(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         bus_shift = ceil_log2(self.config.bus_bytes)
-        page_beats = PAGE_BYTES // self.config.bus_bytes
-        limit = self.config.burst_limit
+        page_bits, limit = ceil_log2(PAGE_BYTES) - bus_shift, self.config.burst_limit
+        limit_bits = ceil_log2(limit)
+        layout = data.StructLayout({
+            "address": self.config.address_bits - bus_shift, "beats": WORDS_BITS, "tag": self.tag_bits,
+        })  # fmt: skip
 
-        # The transfer in hand, in beats.
-        address = Signal(self.config.address_bits - bus_shift)
-        beats = Signal(WORDS_BITS)
-        tag = Signal(self.tag_bits)
-
-        to_boundary = Signal(range(page_beats + 1))
-        room = Signal(range(limit + 1))
-        length = Signal(range(limit + 1))
+        # Stage 1: a transfer, in beats.
+        s1_valid, s1 = Signal(), Signal(layout)
+        # Stage 2: its next burst, and what is left. After one that is not the last, the next one is put together
+        # in two cycles: `shorter`, then `again`.
+        s2_valid, s2 = Signal(), Signal(layout)
+        length, last = Signal(range(limit + 1)), Signal()
+        shorter, again = Signal(), Signal()
+        taken = self.o.valid & self.o.ready
+        whole = Mux(again, s2.as_value(), s1.as_value())
+        source = Signal(layout)
+        room = Signal(range(limit + 1))  # up to the limit, or to the boundary
+        fits = Signal()
+        offset = source.address[:page_bits]
         m.d.comb += [
-            to_boundary.eq(page_beats - address[: ceil_log2(page_beats)]),
-            room.eq(Mux(to_boundary < limit, to_boundary, limit)),
-            length.eq(Mux(beats < room, beats, room)),
-            self.o.p.address.eq(Cat(Const(0, bus_shift), address)),
+            source.as_value().eq(whole),
+            room.eq(Mux(offset[limit_bits:].all(), limit - offset[:limit_bits], limit)),
+            fits.eq(source.beats <= room),
+            self.o.valid.eq(s2_valid),
+            self.o.p.address.eq(Cat(Const(0, bus_shift), s2.address)),
             self.o.p.length.eq(length - 1),
-            self.o.p.tag.eq(tag),
-            self.o.p.last.eq(beats == length),
-            self.i.ready.eq((~self.o.valid | (self.o.ready & self.o.p.last)) & ~self.drop),
+            self.o.p.tag.eq(s2.tag),
+            self.o.p.last.eq(last),
         ]
-        with m.If(self.o.valid & self.o.ready):
+        free = (~s2_valid & ~shorter & ~again) | (taken & last)
+        m.d.comb += self.i.ready.eq((~s1_valid | free) & ~self.drop)
+        with m.If(taken):
+            m.d.sync += [s2_valid.eq(0), shorter.eq(~last)]
+        with m.If(shorter):
             m.d.sync += [
-                address.eq(address + length),
-                beats.eq(beats - length),
-                self.o.valid.eq(~self.o.p.last),
-            ]
-        with m.If(self.i.valid & self.i.ready):
-            offset = self.i.p.address[2:bus_shift]
+                s2.address.eq(s2.address + length), s2.beats.eq(s2.beats - length), shorter.eq(0), again.eq(1),
+            ]  # fmt: skip
+        with m.If(again | (s1_valid & free)):
             m.d.sync += [
-                address.eq(self.i.p.address[bus_shift:]),
-                beats.eq((self.i.p.words + offset + (self.config.bus_words - 1)) >> (bus_shift - 2)),
-                tag.eq(self.i.p.tag),
-                self.o.valid.eq(1),
+                s2.eq(whole), s2_valid.eq(1), again.eq(0), last.eq(fits),
+                length.eq(Mux(fits, source.beats, room)),
+            ]  # fmt: skip
+        with m.If(~s1_valid | free):
+            offset_words = self.i.p.address[2:bus_shift]
+            m.d.sync += [
+                s1_valid.eq(self.i.valid),
+                s1.address.eq(self.i.p.address[bus_shift:]),
+                s1.beats.eq((self.i.p.words + offset_words + (self.config.bus_words - 1)) >> (bus_shift - 2)),
+                s1.tag.eq(self.i.p.tag),
             ]
         with m.If(self.drop):
-            m.d.sync += self.o.valid.eq(0)
+            m.d.sync += [s1_valid.eq(0), s2_valid.eq(0), shorter.eq(0), again.eq(0)]
         return m

@@ -8,7 +8,7 @@ Up to ``lanes`` tracked accesses per cycle; where the policy rehearses, half as 
 mini-batch is inside, the hot-list engine may use the banks through the ``port_*`` members.
 """
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,8 +21,8 @@ from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
 from .rehearsal import Rehearsal
-from .tracker import BANK_LATENCY, BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
-from .words import count_ones, is_one_of
+from .tracker import BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
+from .words import count_ones, is_one_of, one_hot_mux
 
 
 def port_set_bits(config: AcceleratorConfig) -> int:
@@ -34,7 +34,7 @@ def port_layout(config: AcceleratorConfig) -> dict:
     """Members of the hot-list engine's port by name, without ``port_``: (shape, comes from the engine)."""
     port: dict = {
         "valid": (1, True), "op": (BankOp, True), "set": (port_set_bits(config), True),
-        "line": (line_layout(config), True), "r_line": (line_layout(config), False),
+        "line": (line_layout(config), True), "r_valid": (1, False), "r_line": (line_layout(config), False),
     }  # fmt: skip
     if config.shadow:
         port |= {"tag": (config.tag_bits, True), "r_hot_line": (hot_line_layout(config), False), "r_hit": (1, False)}
@@ -61,8 +61,8 @@ class Classifier(wiring.Component):
         Tracked accesses that were hot, since ``start``.
     port_valid, port_op, port_set, port_line, port_tag : In
         A request of the hot-list engine: for the set ``port_set`` of all the tracker, or, to CLEAR and to HALVE, for
-        that number in every bank. Three cycles later ``port_r_line``, ``port_r_hot_line`` and ``port_r_hit``
-        answer. (Tag, hot line and hit only with a shadow.)
+        that number in every bank. A READ or FIND is answered by ``port_r_valid``; ``port_r_line``, ``port_r_hot_line`` and
+        ``port_r_hit`` stay until the next answer. (Tag, hot line and hit only with a shadow.)
     more : In(1)
         Beats of the mini-batch are still to come.
     busy : Out(1)
@@ -92,12 +92,12 @@ class Classifier(wiring.Component):
         row_extra = len(packer.rows.p.extra)
         m.submodules.permutation = permutation = Permutation(config, config.lanes, row_extra)
         m.submodules.crossbar = crossbar = Crossbar(config)
-        m.submodules.merger = merger = Merger(config)
+        m.submodules.merger = merger = Merger(config, 4 * config.lane_rows)
         # Deep enough for the beats whose accesses fill packer, permutation, crossbar and banks.
-        m.submodules.waiting = waiting = StreamFifo(beat_layout(config), 2 * config.lane_rows)
+        m.submodules.waiting = waiting = StreamFifo(beat_layout(config), 4 * config.lane_rows)
 
-        fork(m, self.i, [packer.i, waiting.i])
-        m.d.comb += [packer.i.p.eq(self.i.p), waiting.i.p.eq(self.i.p)]
+        fork(m, self.i, [packer.i, waiting.i, merger.masks])
+        m.d.comb += [packer.i.p.eq(self.i.p), waiting.i.p.eq(self.i.p), merger.masks.p.eq(self.i.p.mask)]
         wiring.connect(m, packer.rows, permutation.i)
         halve, number = Const(0, 1), Const(0, 1)
         coming = self.more | packer.busy | permutation.busy  # rows, after the one at the permutation's output
@@ -135,64 +135,65 @@ class Classifier(wiring.Component):
 
         banks = []
         port_bank = self.port_set[: config.bank_bits]
+        sweeps = is_one_of(self.port_op, BankOp.CLEAR, BankOp.HALVE)
         for b in range(config.banks):
             m.submodules[f"bank_{b}"] = bank = TrackerBank(config)
             banks.append(bank)
             lane_side = crossbar.banks[b]
-            sweeps = is_one_of(self.port_op, BankOp.CLEAR, BankOp.HALVE)
+            request = lane_side.o.p
             port_mine = self.port_valid & (sweeps | (port_bank == b))
             m.d.comb += [
-                bank.valid.eq(lane_side.valid | port_mine | halve),
-                bank.tag.eq(lane_side.tag),
-                bank.shift.eq(lane_side.shift),
+                bank.i.valid.eq(lane_side.o.valid | port_mine | halve),
+                lane_side.o.ready.eq(bank.i.ready),
+                bank.i.p.tag.eq(request.rest[config.index_bits - config.bank_bits :]),
+                bank.i.p.lane.eq(request.lane),
                 bank.line.eq(self.port_line),
+                lane_side.r_valid.eq(bank.r_valid),
+                lane_side.r_lane.eq(bank.r_lane),
                 lane_side.r_hit.eq(bank.r_hit),
                 lane_side.r_slot.eq(Cat(bank.r_way, Const(b, config.bank_bits), bank.r_set)),
             ]
+            train: Value = request.train if config.rehearses else self.learning
+            if config.rehearses:
+                m.d.comb += bank.i.p.shift.eq(request.shift)
             with m.If(self.port_valid):
                 m.d.comb += [
-                    bank.op.eq(self.port_op),
-                    bank.set.eq(Mux(sweeps, self.port_set, self.port_set[config.bank_bits :])),
+                    bank.i.p.op.eq(self.port_op),
+                    bank.i.p.set.eq(Mux(sweeps, self.port_set, self.port_set[config.bank_bits :])),
                 ]
                 if config.shadow:
-                    m.d.comb += bank.tag.eq(self.port_tag)
+                    m.d.comb += bank.i.p.tag.eq(self.port_tag)
             with m.Elif(halve):
-                m.d.comb += [bank.op.eq(BankOp.HALVE), bank.set.eq(number)]
+                m.d.comb += [bank.i.p.op.eq(BankOp.HALVE), bank.i.p.set.eq(number)]
             with m.Else():
                 m.d.comb += [
-                    bank.op.eq(
-                        Mux(lane_side.learn, BankOp.LEARN, Mux(self.learning, BankOp.REHEARSE, BankOp.LOOKUP))
-                    ),
-                    bank.set.eq(lane_side.set),
+                    bank.i.p.op.eq(Mux(train, BankOp.LEARN, Mux(self.learning, BankOp.REHEARSE, BankOp.LOOKUP))),
+                    bank.i.p.set.eq(request.rest[: config.index_bits - config.bank_bits]),
                 ]
-            m.d.comb += lane_side.r_valid.eq(bank.r_valid)
-        bank_asked = Signal(BANK_LATENCY * max(1, config.bank_bits))
-        m.d.sync += bank_asked.eq(Cat(port_bank, bank_asked)[: len(bank_asked)])
-        answering = bank_asked[(BANK_LATENCY - 1) * config.bank_bits : BANK_LATENCY * config.bank_bits]
-        m.d.comb += self.port_r_line.eq(Array(bank.r_line.as_value() for bank in banks)[answering])
-        if config.shadow:
-            m.d.comb += [
-                self.port_r_hot_line.eq(Array(bank.r_hot_line.as_value() for bank in banks)[answering]),
-                self.port_r_hit.eq(Array(bank.r_hit for bank in banks)[answering]),
-            ]
+        answering = [bank.r_port for bank in banks]
+        names = ("r_line", "r_hot_line", "r_hit") if config.shadow else ("r_line",)
+        m.d.sync += self.port_r_valid.eq(Cat(answering).any())
+        with m.If(Cat(answering).any()):
+            for name in names:
+                of_banks = [Value.cast(getattr(bank, name)) for bank in banks]
+                m.d.sync += Value.cast(getattr(self, f"port_{name}")).eq(one_hot_mux(answering, of_banks))
         # Where the lanes' cycles go, from a mini-batch's first row to its last.
         open_ = Signal()
         m.d.sync += open_.eq(
             (open_ | crossbar.holds) & (coming | self.busy | (crossbar.holds & ~crossbar.rows.ready))
         )
         window = open_ | crossbar.holds
-        whole = crossbar.moves & ~crossbar.split
-        full = crossbar.holds & ~crossbar.moves  # as many placings as there may be are under way
+        full = crossbar.holds & ~crossbar.moves  # as many rows as there may be are under way
         waits = self.o.valid & ~self.o.ready
         m.d.sync += [
             self.lane_cycles.eq(window),
-            self.lane_rows.eq(window & whole),
+            self.lane_rows.eq(window & crossbar.moves),
             self.stall_output.eq(window & ~crossbar.moves & waits),
-            self.stall_banks.eq(window & ((crossbar.moves & crossbar.split) | (full & ~waits))),
+            self.stall_banks.eq(window & full & ~waits),
             self.stall_input.eq(window & ~crossbar.holds & ~waits),
         ]
         m.d.sync += [
-            self.requests.eq(count_ones(crossbar.banks[b].valid for b in range(config.banks))),
-            self.evictions.eq(count_ones(bank.r_valid & bank.r_evicted for bank in banks)),
+            self.requests.eq(count_ones(bank.o.valid & bank.o.ready for bank in crossbar.banks)),
+            self.evictions.eq(count_ones(bank.evicted for bank in banks)),
         ]
         return m

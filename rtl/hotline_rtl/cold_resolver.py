@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import WORKING_ROW_BIT, beat_layout, group_layout
+from .register_slice import RegisterSlice
 from .words import first_set, one_hot_mux
 from .working_set import probe_layout
 
@@ -45,59 +46,62 @@ class ColdResolver(wiring.Component):
         words = config.beat_words
         m.submodules.beats = beats = StreamFifo(beat_layout(config), 16)
 
-        # Scan: the lowest cold word that has not been sent. The beat goes on at once, so that its
-        # numbers never have to wait for it.
-        sent = Signal(words)
-        gone = Signal()  # the beat
+        # Scan: of the beat in hand, the lowest cold word that has not been sent, and the others. The beat goes on at
+        # once, so that its numbers never have to wait for it.
+        m.submodules.slice = out = RegisterSlice(probe_layout(config))
+        wiring.connect(m, out.o, wiring.flipped(self.probes))
+        keys = [Signal(config.key_bits, name=f"key_{i}") for i in range(words)]
+        scan, rest = Signal(words), Signal(words)
         record_start = Signal(init=1)
         sample = Signal(32)
-        to_send = self.i.p.mask & ~sent
-        scan = Signal(words)
-        m.d.comb += scan.eq(first_set(to_send))
-        any_left = to_send.any()
-        finish = ((to_send & ~scan) == 0) & (self.probes.ready | ~any_left) & (gone | beats.i.ready)
-        keys = [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(words)]
+        sends = scan.any()
+        done = ~sends | (out.i.ready & (rest == 0))
+        first = first_set(self.i.p.mask)
         m.d.comb += [
-            self.i.ready.eq(finish),
-            self.probes.valid.eq(self.i.valid & any_left),
-            self.probes.p.key.eq(one_hot_mux(scan, keys)),
-            self.probes.p.sample.eq(Mux(record_start, self.i.p.words[0], sample)),
-            beats.i.valid.eq(self.i.valid & ~gone),
+            self.i.ready.eq(done & beats.i.ready),
+            out.i.valid.eq(sends),
+            out.i.p.key.eq(one_hot_mux(scan, keys)),
+            out.i.p.sample.eq(sample),
+            beats.i.valid.eq(self.i.valid & done),
             beats.i.p.eq(self.i.p),
         ]
-        with m.If(self.i.valid):
-            m.d.sync += gone.eq((gone | beats.i.ready) & ~finish)
-            with m.If(finish):
-                m.d.sync += [sent.eq(0), record_start.eq(self.i.p.last)]
-                with m.If(record_start):
-                    m.d.sync += sample.eq(self.i.p.words[0])
-            with m.Elif(self.probes.ready):
-                m.d.sync += sent.eq(sent | scan)
+        with m.If(done):
+            m.d.sync += scan.eq(0)
+        with m.Elif(out.i.ready):
+            m.d.sync += [scan.eq(first_set(rest)), rest.eq(rest & ~first_set(rest))]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [scan.eq(first), rest.eq(self.i.p.mask & ~first), record_start.eq(self.i.p.last)]
+            for i in range(words):
+                m.d.sync += keys[i].eq(Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]))
+            with m.If(record_start):
+                m.d.sync += sample.eq(self.i.p.words[0])
 
-        # Patch: numbers come in the same order.
-        patched = Signal(words)
-        references = [Signal(32, name=f"reference_{i}") for i in range(words)]
-        to_patch = beats.o.p.mask & ~patched
-        patch = Signal(words)
-        m.d.comb += patch.eq(first_set(to_patch))
-        missing = to_patch.any()
-        complete = (to_patch & ~patch) == 0
+        # Patch: numbers come in the same order. The beat leaves with its last number.
+        beat_valid, beat = Signal(), Signal(beats.o.p.shape())
+        place, others = Signal(words), Signal(words)  # of the next number, and of those after it
+        missing, last = Signal(), Signal()
         number = Signal(32)
+        first_place = first_set(beats.o.p.mask)
         m.d.comb += [
             number.eq(self.numbers.p | Const(1 << WORKING_ROW_BIT, 32)),
-            self.o.valid.eq(beats.o.valid & complete & (self.numbers.valid | ~missing)),
-            beats.o.ready.eq(self.o.ready & complete & (self.numbers.valid | ~missing)),
-            self.numbers.ready.eq(beats.o.valid & missing & (self.o.ready | ~complete)),
-            self.o.p.count.eq(beats.o.p.count),
-            self.busy.eq((beats.level != 0) | self.i.valid),
+            self.o.valid.eq(beat_valid & last & (self.numbers.valid | ~missing)),
+            self.numbers.ready.eq(beat_valid & missing & (self.o.ready | ~last)),
+            beats.o.ready.eq(~beat_valid | (self.o.valid & self.o.ready)),
+            self.o.p.count.eq(beat.count),
+            self.busy.eq((beats.level != 0) | beat_valid | self.i.valid | sends | out.o.valid),
         ]
         for i in range(words):
-            cold = Mux(patched[i], references[i], number)
-            m.d.comb += self.o.p.data[32 * i : 32 * i + 32].eq(Mux(beats.o.p.mask[i], cold, beats.o.p.words[i]))
-            with m.If(self.numbers.ready & self.numbers.valid & patch[i]):
-                m.d.sync += references[i].eq(number)
-        with m.If(beats.o.valid & beats.o.ready):
-            m.d.sync += patched.eq(0)
-        with m.Elif(self.numbers.ready & self.numbers.valid):
-            m.d.sync += patched.eq(patched | patch)
+            m.d.comb += self.o.p.data[32 * i : 32 * i + 32].eq(Mux(place[i] & missing, number, beat.words[i]))
+        with m.If(beats.o.ready):
+            m.d.sync += [
+                beat_valid.eq(beats.o.valid), beat.eq(beats.o.p), missing.eq(beats.o.p.mask.any()),
+                place.eq(first_place), others.eq(beats.o.p.mask & ~first_place),
+                last.eq((beats.o.p.mask & ~first_place) == 0),
+            ]  # fmt: skip
+        with m.Elif(self.numbers.valid & self.numbers.ready):
+            following = first_set(others)
+            m.d.sync += [place.eq(following), others.eq(others & ~following), last.eq((others & ~following) == 0)]
+            for i in range(words):
+                with m.If(place[i]):
+                    m.d.sync += beat.words[i].eq(number)
         return m

@@ -10,6 +10,8 @@ runs alone. Completions are written in ring order but for that; a SPLIT complete
 is in device memory, and when everything is.
 """
 
+from types import SimpleNamespace
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -19,7 +21,7 @@ from .config import BUFFER_ALIGNMENT, AcceleratorConfig
 from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
 from .open_splits import OpenSplits
 from .rings import fetched_layout
-from .words import is_one_of
+from .words import delayed, is_one_of
 
 
 class CommandProcessor(wiring.Component):
@@ -82,15 +84,23 @@ class CommandProcessor(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # What the other blocks tell, in registers.
+        told = [n for n, member in self.signature.members.items() if member.is_port and member.flow == In]
+        now = SimpleNamespace(**{name: delayed(m, getattr(self, name)) for name in told})
         front_busy, back_busy, second = Signal(), Signal(), Signal()  # second: the popular completion has been given
         back = Signal(command_layout())
-        back_refused = Signal()
+        back_refused, carried_out = Signal(), Signal()  # of the command in back; and it is a SPLIT
+
+        # Decisions are made on registers that have had time to follow whatever happened last.
+        quiet, happens = Signal(2), Signal()
+        steady = quiet.all()
+        m.d.sync += quiet.eq(Mux(happens, 0, quiet + ~steady))
 
         # Next: a command is taken from the ring, checked, and waits for its turn. Names are looked up when every earlier
         # SPLIT has left the front, and it is known whether the one in back gets what it waits for.
         next_valid, checked, named = Signal(), Signal(), Signal()
         fetched = Signal()  # its records have been asked for
-        check, check_address = self._check(m, self.next)
+        check, check_address = (delayed(m, value) for value in self._check(m, self.next))
         fetch_failed = Signal()
         refusal, refused_address = Signal(8), Signal(64)
         m.d.comb += self.i.ready.eq(~next_valid)
@@ -99,64 +109,77 @@ class CommandProcessor(wiring.Component):
                 self.next.eq(self.i.p.command), next_valid.eq(1), checked.eq(0), named.eq(0), fetched.eq(0),
                 fetch_failed.eq(self.i.p.status != 0), refusal.eq(self.i.p.status), refused_address.eq(self.i.p.address),
             ]  # fmt: skip
-        with m.If(next_valid & ~checked):
+        with m.If(next_valid & ~checked & steady):
             m.d.sync += checked.eq(1)
             with m.If(~fetch_failed):
                 m.d.sync += [refusal.eq(check), refused_address.eq(check_address)]
-        next_scatter = one_of(self.next, Opcode.SCATTER) & (refusal == 0)
-        next_batch = one_of(self.next, Opcode.LEARN, Opcode.SPLIT)
-        names = self.next.flags[0] & one_of(self.next, Opcode.SPLIT, Opcode.SCATTER)
+        well_formed = delayed(m, refusal == 0)
+        next_scatter = delayed(m, one_of(self.next, Opcode.SCATTER) & (refusal == 0))
+        next_batch = delayed(m, one_of(self.next, Opcode.LEARN, Opcode.SPLIT))
+        names = delayed(m, self.next.flags[0] & one_of(self.next, Opcode.SPLIT, Opcode.SCATTER))
 
         # What the SPLIT in back waits for: the next command, if it is the right one.
         waits, passing = Signal(), Signal()
         patience = Signal(32)
         m.submodules.named_splits = splits = OpenSplits()
-        is_it = (
-            next_scatter & self.next.flags[0] & (self.next.after == back.after) & (self.next.samples <= splits.rows)
-        )
+        known, few = delayed(m, splits.known), delayed(m, self.next.samples <= splits.rows)
+        same_name = delayed(m, self.next.after == back.after)
+        is_it = next_scatter & self.next.flags[0] & same_name & few
         m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
-        abandon = waits & (
-            (next_valid & checked & ~is_it)
-            | (~next_valid & (self.scatter_timeout != 0) & (patience >= self.scatter_timeout))
-        )
+        expired = delayed(m, (now.scatter_timeout != 0) & (patience >= now.scatter_timeout))
+        abandon = waits & steady & ((next_valid & checked & ~is_it) | (~next_valid & expired))
         m.d.sync += patience.eq(Mux(waits & ~next_valid, patience + 1, 0))
         with m.If(abandon):
             m.d.sync += self.missed.eq(1)
 
-        look_up = next_valid & checked & ~named & ~front_busy & ~waits
+        look_up = next_valid & checked & ~named & ~front_busy & ~waits & steady
         with m.If(look_up):
             m.d.sync += named.eq(1)
-            with m.If((refusal == 0) & names):
-                with m.If(~splits.known):
+            with m.If(well_formed & names):
+                with m.If(~known):
                     m.d.sync += refusal.eq(Status.NO_SUCH_SPLIT)
-                with m.Elif(next_scatter & (self.next.samples > splits.rows)):
+                with m.Elif(next_scatter & ~few):
                     m.d.sync += refusal.eq(Status.BAD_COUNT)
         ready_now = named | (checked & ~self.next.flags[0] & ~waits)
 
         # To front, or to the side.
         front_refusal, front_refused_address = Signal(8), Signal(64)
         front_alone, back_alone = Signal(), Signal()
-        settle = Signal(2)  # until `run` has had its effect
+        starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
+        settle = Signal(4)  # until `run` has had its effect
         front_cycles = Signal(64)
-        side_settle = Signal(2)
+        side_settle = Signal(3)
         none_alone = ~(front_busy & front_alone) & ~(back_busy & back_alone)
         # The working set of the SPLIT in back is still being looked into.
-        probing = self.side_busy & self.side_passes & ~(side_settle[1] & self.side_probed)
-        m.d.comb += self.fetch.valid.eq(
-            next_valid & Mux(names, named, checked) & ~fetched & next_batch & (refusal == 0) & none_alone
+        probing = self.side_busy & self.side_passes & ~(side_settle[2] & now.side_probed)
+        fetches = Signal()
+        m.d.sync += fetches.eq(
+            next_valid
+            & steady
+            & Mux(names, named, checked)
+            & ~fetched
+            & ~fetches
+            & next_batch
+            & well_formed
+            & none_alone
         )
-        with m.If(self.fetch.valid & self.fetch.ready):
-            m.d.sync += fetched.eq(1)
-        may_run = self.ready & Mux(next_batch, none_alone & fetched & ~probing, ~back_busy & ~self.side_busy)
+        with m.If(fetches):
+            m.d.sync += [self.fetch.valid.eq(1), fetched.eq(1)]
+        with m.Elif(self.fetch.ready):
+            m.d.sync += self.fetch.valid.eq(0)
+        asked = fetched & ~fetches & ~self.fetch.valid
+        may_run = now.ready & Mux(next_batch, none_alone & asked & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
-        begin = next_valid & ready_now & ~front_busy & ~next_scatter & ((refusal != 0) | may_run)
+        begin = next_valid & steady & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run)
         begin_side = (
-            next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & self.ready
+            next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & now.ready
+            & steady
             & (~back_busy | may_pass)
         )  # fmt: skip
         m.d.comb += self.active.eq(front_busy)
         m.d.sync += [
-            self.run.eq(begin & (refusal == 0)),
+            starting.eq(begin & well_formed),
+            self.run.eq(starting),
             front_cycles.eq(front_cycles + 1),
             settle.eq(Cat(front_busy, settle)),
         ]
@@ -170,7 +193,7 @@ class CommandProcessor(wiring.Component):
         m.d.sync += [
             self.side_run.eq(begin_side), side_cycles.eq(side_cycles + 1), side_settle.eq(Cat(self.side_busy, side_settle)),
         ]  # fmt: skip
-        side_done = self.side_busy & side_settle[1] & self.side_done
+        side_done = self.side_busy & side_settle[2] & now.side_done
         with m.If(side_done & self.side_passes):
             m.d.sync += self.scattered.eq(1)
         with m.If(begin_side):
@@ -181,6 +204,18 @@ class CommandProcessor(wiring.Component):
             with m.If(may_pass):
                 m.d.sync += passing.eq(1)
 
+        ends = self.o.valid & self.o.ready  # a completion is given: soon something is no longer busy
+        m.d.comb += happens.eq(
+            (self.i.valid & self.i.ready)
+            | self.hand_over
+            | abandon
+            | look_up
+            | begin
+            | begin_side
+            | ends
+            | (next_valid & ~checked & steady)
+        )
+
         # From front to back.
         back_cycles = Signal(64)
         status, index, access, address = Signal(8), Signal(32), Signal(32), Signal(64)
@@ -188,11 +223,11 @@ class CommandProcessor(wiring.Component):
                   ("popular", "non_popular", "working_rows", "accesses", "hot_accesses")}  # fmt: skip
         refused = front_refusal != 0
         front_split = self.front.opcode == Opcode.SPLIT
-        well = ~refused & (self.front_status == 0) & ~self.overflow & front_split
+        well = ~refused & (now.front_status == 0) & ~now.overflow & front_split
         m.d.comb += [
-            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[1] & self.front_done))),
+            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[3] & now.front_done))),
             self.busy.eq(next_valid | front_busy | back_busy | self.side_busy),
-            self.back_split.eq(back_busy & ~back_refused & (back.opcode == Opcode.SPLIT)),
+            self.back_split.eq(back_busy & carried_out),
         ]
         m.d.sync += back_cycles.eq(back_cycles + 1)
         with m.If(self.hand_over):
@@ -200,16 +235,16 @@ class CommandProcessor(wiring.Component):
                 front_busy.eq(0), back_busy.eq(1), back.eq(self.front), back_alone.eq(front_alone),
                 back_cycles.eq(front_cycles + 1),
                 self.back_names.eq(well & self.front.flags[0]), passing.eq(0), self.scattered.eq(0), self.missed.eq(0),
-                status.eq(Mux(refused, front_refusal, self.front_status)),
-                index.eq(Mux(refused, 0, self.front_index)),
-                access.eq(Mux(refused, 0, self.front_access)),
-                address.eq(Mux(refused, front_refused_address, self.front_address)),
+                status.eq(Mux(refused, front_refusal, now.front_status)),
+                index.eq(Mux(refused, 0, now.front_index)),
+                access.eq(Mux(refused, 0, now.front_access)),
+                address.eq(Mux(refused, front_refused_address, now.front_address)),
             ]  # fmt: skip
-            m.d.sync += [count.eq(getattr(self, name)) for name, count in counts.items()]
+            m.d.sync += [count.eq(getattr(now, name)) for name, count in counts.items()]
         m.d.comb += [
             splits.add.eq(self.hand_over & well),
             splits.new_tag.eq(self.front.tag),
-            splits.new_rows.eq(self.working_rows),
+            splits.new_rows.eq(now.working_rows),
             splits.drop_newest.eq(abandon),  # it is the SPLIT in back
             splits.after.eq(self.next.after),
             splits.by_scatter.eq(one_of(self.next, Opcode.SCATTER)),
@@ -217,18 +252,18 @@ class CommandProcessor(wiring.Component):
         ]
 
         # Completions, of the command at the side or in back; counts are given only when all went well.
-        is_split = back.opcode == Opcode.SPLIT
+        is_split = delayed(m, back.opcode == Opcode.SPLIT)
         popular_part = is_split & ~second
         final, final_index, final_address = Signal(8), Signal(32), Signal(64)
         m.d.comb += [final.eq(status), final_index.eq(index), final_address.eq(address)]
         with m.If((status == 0) & is_split):
-            with m.If(self.popular_status != 0):
-                m.d.comb += [final.eq(self.popular_status), final_address.eq(self.popular_address)]
-            with m.Elif(second & (self.back_status != 0)):
+            with m.If(now.popular_status != 0):
+                m.d.comb += [final.eq(now.popular_status), final_address.eq(now.popular_address)]
+            with m.Elif(second & (now.back_status != 0)):
                 m.d.comb += [
-                    final.eq(self.back_status),
-                    final_index.eq(self.back_index),
-                    final_address.eq(self.back_address),
+                    final.eq(now.back_status),
+                    final_index.eq(now.back_index),
+                    final_address.eq(now.back_address),
                 ]
             with m.Elif(second & self.missed):
                 m.d.comb += final.eq(Status.SCATTER_MISSING)
@@ -253,12 +288,14 @@ class CommandProcessor(wiring.Component):
             "address": final_address,
         }
         of_side = {
-            "tag": self.side.tag, "status": self.side_status, "kind": Kind.WHOLE, "opcode": Opcode.SCATTER,
-            "working_rows": Mux(self.side_status == 0, self.side.samples, 0),
-            "cycles": side_cycles, "index": self.side_index, "address": self.side_address,
+            "tag": self.side.tag, "status": now.side_status, "kind": Kind.WHOLE, "opcode": Opcode.SCATTER,
+            "working_rows": Mux(now.side_status == 0, self.side.samples, 0),
+            "cycles": side_cycles, "index": now.side_index, "address": now.side_address,
         }  # fmt: skip
         serving_side = Signal()
-        done = Mux(popular_part, self.popular_done, self.back_done) | ~is_split | back_refused
+        back_settle = Signal(2)  # until `hand_over` has had its effect
+        m.d.sync += back_settle.eq(Mux(self.hand_over, 0, Cat(back_busy, back_settle)))
+        done = back_settle[1] & (Mux(popular_part, now.popular_done, now.back_done) | ~is_split | back_refused)
         # A SCATTER at the side is older than what is in back, unless it passes that; then only the first completion is.
         back_ready = back_busy & done & (~self.side_busy | (self.side_passes & popular_part))
         side_ready = side_done & (~self.side_passes | second)
@@ -287,7 +324,7 @@ class CommandProcessor(wiring.Component):
                         m.d.sync += [back_busy.eq(0), self.back_names.eq(0)]
                     m.next = "WAIT"
         with m.If(self.hand_over):
-            m.d.sync += back_refused.eq(refused)
+            m.d.sync += [back_refused.eq(refused), carried_out.eq(~refused & front_split)]
         return m
 
     def _check(self, m: Module, command) -> tuple[Signal, Signal]:

@@ -293,13 +293,13 @@ class AcceleratorConfig:
 PRESETS = {
     "tiny": AcceleratorConfig(),
     "ecp5": AcceleratorConfig(
-        lanes=4, tracker_sets=2048, tracker_ways=8, sketch_cells=8, table_bits=6, bus_bits=128, id_bits=6,
-        outstanding_writes=64, outstanding_rows=62, read_ahead_beats=512, max_record_words=256, working_rows=8192,
+        lanes=4, banks_per_lane=1, tracker_sets=4096, tracker_ways=4, sketch_cells=4, table_bits=6, bus_bits=128, id_bits=6,
+        outstanding_writes=32, outstanding_rows=62, read_ahead_beats=512, max_record_words=256, working_rows=4096,
     ),
     "alveo": AcceleratorConfig(
         lanes=16, tracker_sets=65536, tracker_ways=8, table_bits=6, bus_bits=512, address_bits=64,
         id_bits=9, burst_beats=64, outstanding_writes=256, outstanding_rows=510, read_ahead_beats=1024, max_row_bytes=1024,
-        max_record_words=256, working_rows=65536, lane_filter=32,
+        max_record_words=256, working_rows=65536, lane_rows=32, lane_filter=32,
     ),
 }  # fmt: skip
 

@@ -12,9 +12,10 @@ from amaranth.lib.wiring import In, Out
 from .config import AcceleratorConfig
 from .fork import fork
 from .key_list import listed_key_layout
-from .layouts import COUNT_BITS, words_layout
+from .layouts import COUNT_BITS, group_layout
 from .model_store import ModelSignature
 from .read_master import ReadClientSignature
+from .register_slice import RegisterSlice
 from .row_address import RowAddress
 from .row_mover import RowMover, move_layout
 from .write_master import WriteClientSignature
@@ -47,13 +48,13 @@ class Gather(wiring.Component):
         belong to the next working set, and wait.
     hold : In(1)
         Keys belong to a working set that has not begun: they wait.
-    pause : In(1)
-        No row is asked for.
+    pause, give_way : In(1)
+        No row is asked for; none begins to be written.
     listing : In(1)
         Keys go to ``key_words``, too.
     keys_done : Out(1)
         All ``count`` keys have been taken.
-    key_words : Out(stream of words_layout)
+    key_words : Out(stream of group_layout(2))
         The keys as (table, row) words, for the list of working keys.
     idle, earlier_idle : Out(1)
         The rows of all ``count`` keys are in device memory, or the list has ended at a bad key; those of the set before.
@@ -76,8 +77,8 @@ class Gather(wiring.Component):
         super().__init__({
             "start": In(1), "base": In(config.address_bits), "model": In(ModelSignature(config)),
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
-            "hold": In(1), "pause": In(1), "listing": In(1), "keys_done": Out(1),
-            "key_words": Out(stream.Signature(words_layout(config))),
+            "hold": In(1), "pause": In(1), "give_way": In(1), "listing": In(1), "keys_done": Out(1),
+            "key_words": Out(stream.Signature(group_layout(2))),
             "idle": Out(1), "earlier_idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
             "error": Out(gather_error_layout(config)), "earlier": Out(gather_error_layout(config)),
             "active": In(1), "complete": In(1), "asks": Out(1), "waits": Out(1), "stall_keys": Out(1),
@@ -100,25 +101,29 @@ class Gather(wiring.Component):
 
         # Each key goes two ways: into the list of working keys, and to its address.
         keys_in = Signal(COUNT_BITS + 1)
-        mine = stream.Signature(self.keys.p.shape()).create()
+        taken_key = data.StructLayout({"listed": self.keys.p.shape(), "set": 1, "listing": 1})
+        m.submodules.slice = mine = RegisterSlice(taken_key)
         listed = stream.Signature(0).create()
         more = (keys_in != self.count) & ~self.start & ~self.hold
         m.d.comb += [
-            mine.valid.eq(self.keys.valid & more),
-            self.keys.ready.eq(mine.ready & more),
-            self.key_words.valid.eq(listed.valid & self.listing),
-            listed.ready.eq(self.key_words.ready | ~self.listing),
+            mine.i.valid.eq(self.keys.valid & more),
+            mine.i.p.listed.eq(self.keys.p),
+            mine.i.p.set.eq(current),
+            mine.i.p.listing.eq(self.listing),
+            self.keys.ready.eq(mine.i.ready & more),
+            self.key_words.valid.eq(listed.valid & mine.o.p.listing),
+            listed.ready.eq(self.key_words.ready | ~mine.o.p.listing),
         ]
-        fork(m, mine, [listed, address.i])
-        key = self.keys.p.key
+        fork(m, mine.o, [listed, address.i])
+        key = mine.o.p.listed.key
         m.d.comb += [
-            self.key_words.p.data[:64].eq(
+            self.key_words.p.data.eq(
                 Cat(key.table, Const(0, 32 - config.table_bits), key.row, Const(0, 32 - config.row_bits))
             ),
             self.key_words.p.count.eq(2),
             address.i.p.key.eq(key),
-            address.i.p.outside.eq(self.keys.p.outside),
-            address.i.p.extra.eq(Cat(self.keys.p.number, current)),
+            address.i.p.outside.eq(mine.o.p.listed.outside),
+            address.i.p.extra.eq(Cat(mine.o.p.listed.number, mine.o.p.set)),
         ]
         with m.If(self.keys.valid & self.keys.ready):
             m.d.sync += keys_in.eq(keys_in + 1)
@@ -132,6 +137,7 @@ class Gather(wiring.Component):
             address.o.ready.eq(step),
             mover.i.valid.eq(move_valid & ~self.pause),
             mover.i.p.eq(move),
+            mover.give_way.eq(self.give_way),
             mover.row_bytes.eq(self.model.row_bytes),
         ]
         number, of_set = address.o.p.extra[:COUNT_BITS], address.o.p.extra[COUNT_BITS]
@@ -170,7 +176,7 @@ class Gather(wiring.Component):
             under_way.append(count)
             errors.append(error)
         m.d.comb += [
-            self.keys_done.eq(keys_in == self.count),
+            self.keys_done.eq((keys_in == self.count) & ~mine.o.valid),
             self.idle.eq((self.keys_done | self.bad_key) & (Mux(current, under_way[1], under_way[0]) == 0)),
             self.earlier_idle.eq(Mux(current, under_way[0], under_way[1]) == 0),
             self.error.eq(Mux(current, errors[1], errors[0])),

@@ -1,8 +1,8 @@
 """CLEAR, DUMP, LOAD and SWAP: the tracker's contents as a whole.
 
 CLEAR takes a cycle for each set of a bank's array, or each word of its sketch, if those are more; DUMP about
-(ways + 4) cycles a set; LOAD reads the hot list twice, one slot per cycle: first it is checked, then
-the tracker is cleared and written, so a bad list changes nothing. SWAP takes BANK_LATENCY + 3 cycles a set, for a
+(ways + 12) cycles a set; LOAD reads the hot list twice, one slot per cycle: first it is checked, then
+the tracker is cleared and written, so a bad list changes nothing. SWAP takes about 12 cycles a set, for a
 set that differs a cycle more for each way, and about 10 for each slot that differs; then, where counters
 are halved, as long as CLEAR.
 """
@@ -15,19 +15,12 @@ from amaranth.utils import ceil_log2
 from .classifier import port_layout
 from .config import AcceleratorConfig
 from .keys import Permutation
-from .layouts import EMPTY_SLOT, WORDS_BITS, words_layout
+from .layouts import EMPTY_SLOT, WORDS_BITS, group_layout, words_layout
 from .placement import twist
 from .policies import POLICIES
-from .tracker import BANK_LATENCY, BankOp, hot_line_layout, line_layout, sweep_bits
+from .register_slice import RegisterSlice
+from .tracker import BankOp, hot_line_layout, line_layout, sweep_bits
 from .word_queue import WordQueue
-
-
-def wait_for_bank(m: Module, waited: Signal, then: str) -> None:
-    """In a state after the one of a request: goes on to ``then`` in the cycle of the bank's response."""
-    m.d.sync += waited.eq(waited + 1)
-    with m.If(waited == BANK_LATENCY - 2):
-        m.d.sync += waited.eq(0)
-        m.next = then
 
 
 class HotList(wiring.Component):
@@ -45,7 +38,7 @@ class HotList(wiring.Component):
         The last LOAD was refused, and the first slot that was wrong.
     reader_start : Out(stream), reader_error : In(1), i : In(stream of words_layout)
         LOAD's reader.
-    o : Out(stream of words_layout)
+    o : Out(stream of group_layout(2))
         DUMP's words, or SWAP's.
     port_* : as in ``Classifier``, from the other side.
     """
@@ -64,7 +57,7 @@ class HotList(wiring.Component):
             }))),
             "reader_error": In(1),
             "i": In(stream.Signature(words_layout(config))),
-            "o": Out(stream.Signature(words_layout(config))),
+            "o": Out(stream.Signature(group_layout(2))),
             **{f"port_{name}": (Out if comes else In)(shape) for name, (shape, comes) in port_layout(config).items()},
             **(swap if config.shadow else {}),
         })  # fmt: skip
@@ -106,7 +99,7 @@ class HotList(wiring.Component):
             self.o.valid.eq(inverse.o.valid),
             inverse.o.ready.eq(self.o.ready),
             self.o.p.count.eq(Mux(out_entry.literal, 1, 2)),
-            self.o.p.data[:64].eq(Mux(out_entry.literal, out_entry.slot, out_pair)),
+            self.o.p.data.eq(Mux(out_entry.literal, out_entry.slot, out_pair)),
         ]
         entries = [Cat(line[w]) for w in range(ways)]
         shifted = Signal.like(Cat(line))
@@ -119,24 +112,25 @@ class HotList(wiring.Component):
         ]
 
         # LOAD: sets and tags from keys.
-        m.submodules.queue = queue = WordQueue(config.bus_words, config.bus_words)
+        m.submodules.queue = queue = WordQueue(config.bus_words, 2, whole_in=True, whole_out=True)
         pair_extra = data.StructLayout({"empty": 1, "outside": 1})
         m.submodules.permutation = permutation = Permutation(config, extra=pair_extra.size)
-        table, row = queue.o.p.data[:32], queue.o.p.data[32:64]
+        m.submodules.pairs = pairs = RegisterSlice(64)
+        m.d.comb += [pairs.i.valid.eq(queue.o.valid), pairs.i.p.eq(queue.o.p.data), queue.o.ready.eq(pairs.i.ready)]
+        table, row = pairs.o.p[:32], pairs.o.p[32:]
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         empty = (table == EMPTY_SLOT) & (row == EMPTY_SLOT)
         outside = (table >> config.table_bits).any() | (row >> config.row_bits).any()
         m.d.comb += [
-            queue.take.valid.eq(1),
+            queue.take.valid.eq(queue.level >= 2),
             queue.take.p.count.eq(2),
-            permutation.i.valid.eq(queue.o.valid),
-            queue.o.ready.eq(permutation.i.ready),
+            permutation.i.valid.eq(pairs.o.valid),
+            pairs.o.ready.eq(permutation.i.ready),
             permutation.i.p.keys[0].eq(Cat(row[: config.row_bits], table[: config.table_bits])),
             permutation.i.p.extra.eq(Cat(empty, outside)),
         ]
         checking = Signal()
         loading = Signal()  # the tracker is cleared so that it can be written
-        waited = Signal(range(BANK_LATENCY))
         pair = permutation.o
         is_empty, is_outside = pair.p.extra[0], pair.p.extra[1]
         tag = pair.p.keys[0][config.index_bits :]
@@ -189,7 +183,8 @@ class HotList(wiring.Component):
                 ]
                 m.next = "DUMP_WAIT"
             with m.State("DUMP_WAIT"):
-                wait_for_bank(m, waited, "DUMP_LINE")
+                with m.If(self.port_r_valid):
+                    m.next = "DUMP_LINE"
             with m.State("DUMP_LINE"):
                 m.d.sync += line.eq(self.port_r_line)
                 if config.shadow:
@@ -256,7 +251,6 @@ class HotList(wiring.Component):
                     line,
                     cursor,
                     sweep,
-                    waited,
                     in_tag,
                     in_entry,
                     inverse.i,
@@ -264,7 +258,7 @@ class HotList(wiring.Component):
                 )
         return m
 
-    def _swap(self, m: Module, number, way, line, cursor, sweep, waited, in_tag, in_entry, keys, own_index) -> None:
+    def _swap(self, m: Module, number, way, line, cursor, sweep, in_tag, in_entry, keys, own_index) -> None:
         """The states of SWAP. Both lines of a set turn round, a way at a time; then the hot one goes back.
 
         ``in_tag``, ``in_entry`` and ``keys``: what goes to the delta list; ``own_index``: set, in array 0, of the
@@ -294,7 +288,8 @@ class HotList(wiring.Component):
             m.d.sync += [touched.eq(0), way.eq(0)]
             m.next = "SWAP_READ_WAIT"
         with m.State("SWAP_READ_WAIT"):
-            wait_for_bank(m, waited, "SWAP_LINE")
+            with m.If(self.port_r_valid):
+                m.next = "SWAP_LINE"
         with m.State("SWAP_LINE"):
             m.d.sync += [line.eq(self.port_r_line), hot.eq(self.port_r_hot_line)]
             m.next = "SWAP_COMPARE"
@@ -313,7 +308,8 @@ class HotList(wiring.Component):
             ]  # fmt: skip
             m.next = "SWAP_FIND_WAIT"
         with m.State("SWAP_FIND_WAIT"):
-            wait_for_bank(m, waited, "SWAP_FOUND")
+            with m.If(self.port_r_valid):
+                m.next = "SWAP_FOUND"
         with m.State("SWAP_FOUND"):
             with m.If(self.port_r_hit | (self.changed >= self.limit)):
                 m.d.sync += self.left.eq(self.left + 1)

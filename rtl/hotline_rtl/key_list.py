@@ -46,11 +46,11 @@ class KeyList(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.reader = reader = StreamReader(config)
-        m.submodules.pairs = pairs = WordQueue(config.bus_words, config.bus_words)
+        m.submodules.pairs = pairs = WordQueue(config.bus_words, 2, whole_in=True, whole_out=True)
         wiring.connect(m, reader.client, wiring.flipped(self.read))
         wiring.connect(m, reader.o, pairs.i)
         number = Signal(COUNT_BITS)
-        table, row = pairs.o.p.data[:32], pairs.o.p.data[32:64]
+        table, row = pairs.o.p.data[:32], pairs.o.p.data[32:]
         m.d.comb += [
             reader.go.eq(1),
             reader.start.valid.eq(self.start),
@@ -58,7 +58,7 @@ class KeyList(wiring.Component):
             reader.start.p.words.eq(self.count << 1),
             reader.abort.eq(self.abort),
             pairs.clear.eq(self.start),
-            pairs.take.valid.eq(1),
+            pairs.take.valid.eq(pairs.level >= 2),
             pairs.take.p.count.eq(2),
             self.o.valid.eq(pairs.o.valid),
             pairs.o.ready.eq(self.o.ready),

@@ -1,18 +1,19 @@
 """Brings the tracker's results back to the words they belong to.
 
-One beat per cycle, once its results are there; latency 2 cycles from a beat's last result.
+One beat per cycle, once its results are there; latency 7 cycles from a beat's last result.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .compaction import Compaction
 from .config import AcceleratorConfig
 from .crossbar import result_layout, results_layout
+from .fifo import StreamFifo
 from .layouts import beat_layout
+from .register_slice import RegisterSlice
 from .word_queue import WordQueue
-from .words import count_ones
+from .words import count_ones, ranks
 
 
 class Merger(wiring.Component):
@@ -20,20 +21,24 @@ class Merger(wiring.Component):
     -------
     start : In(1)
         Begins a mini-batch; nothing is inside.
+    masks : In(stream of beat masks)
+        Those of the beats, at once: tracked accesses. ``beats`` of them are held at most.
     i : In(stream of beat_layout)
-        ``mask``: tracked accesses.
+        The beats.
     results : In(stream of results_layout)
-        Their results, in the same order.
+        Results of their tracked accesses, in the same order.
     o : Out(stream of beat_layout)
         ``mask``: cold accesses; the words of hot ones hold their slots.
     hits : Out(32)
         Results that were hits, since ``start``.
     """
 
-    def __init__(self, config: AcceleratorConfig):
+    def __init__(self, config: AcceleratorConfig, beats: int):
         self.config = config
+        self.beats = beats
         super().__init__({
             "start": In(1),
+            "masks": In(stream.Signature(config.beat_words)),
             "i": In(stream.Signature(beat_layout(config))),
             "results": In(stream.Signature(results_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
@@ -44,7 +49,7 @@ class Merger(wiring.Component):
         m = Module()
         config = self.config
         words, result = config.beat_words, result_layout(config)
-        m.submodules.queue = queue = WordQueue(config.lanes, words, result.size)
+        m.submodules.queue = queue = WordQueue(config.lanes, words, result.size, masked_out=True)
         m.d.comb += [
             queue.i.valid.eq(self.results.valid),
             queue.i.p.data.eq(Cat(self.results.p.lanes)),
@@ -53,27 +58,40 @@ class Merger(wiring.Component):
             self.results.ready.eq(queue.i.ready),
         ]
 
-        compaction = Compaction(m, self.i.p.mask)
-        none = compaction.count == 0
-        step = Signal()
+        enough = Signal()
+        # What each beat takes is asked for as soon as it is there.
+        m.submodules.masks = masks = StreamFifo(words, self.beats)
+        wiring.connect(m, wiring.flipped(self.masks), masks.i)
+        m.submodules.takes = takes = RegisterSlice(queue.take.p.shape())
+        m.d.comb += [
+            masks.o.ready.eq(takes.i.ready),
+            takes.i.valid.eq(masks.o.valid & masks.o.p.any()),
+            takes.i.p.count.eq(count_ones(masks.o.p)),
+            *(takes.i.p.ranks[i].eq(rank) for i, rank in enumerate(ranks(masks.o.p))),
+            queue.take.p.eq(takes.o.p),
+            enough.eq(queue.level >= takes.o.p.count),
+            queue.take.valid.eq(takes.o.valid & enough),
+            takes.o.ready.eq(queue.take.ready & enough),
+        ]
+
+        none = self.i.p.mask == 0
+        step, leave = Signal(), Signal()
         m.d.comb += [
             step.eq(~self.o.valid | self.o.ready),
-            queue.take.valid.eq(self.i.valid & ~none),
-            queue.take.p.count.eq(compaction.count),
-            queue.o.ready.eq(step),
-            self.i.ready.eq(step & (none | (queue.level >= compaction.count))),
+            leave.eq(self.i.valid & (none | queue.o.valid)),
+            self.i.ready.eq(step & (none | queue.o.valid)),
+            queue.o.ready.eq(step & self.i.valid & ~none),
         ]
-        packed = [queue.o.p.data[k * result.size : (k + 1) * result.size] for k in range(words)]
-        results = [data.View(result, value) for value in compaction.unpack(m, packed)]
+        results = [data.View(result, queue.o.p.data.word_select(i, result.size)) for i in range(words)]
         hit = Signal(words)
         m.d.comb += hit.eq(Cat(self.i.p.mask[i] & results[i].hit for i in range(words)))
         with m.If(step):
-            m.d.sync += [self.o.valid.eq(self.i.valid & self.i.ready), self.o.p.eq(self.i.p)]
+            m.d.sync += [self.o.valid.eq(leave), self.o.p.eq(self.i.p)]
             m.d.sync += self.o.p.mask.eq(self.i.p.mask & ~hit)
             for i in range(words):
                 m.d.sync += self.o.p.words[i].eq(Mux(hit[i], results[i].slot, self.i.p.words[i]))
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += self.hits.eq(self.hits + count_ones(hit))
+        new_hits = Signal(range(words + 1))
+        m.d.sync += [new_hits.eq(Mux(leave & step, count_ones(hit), 0)), self.hits.eq(self.hits + new_hits)]
         with m.If(self.start):
             m.d.sync += self.hits.eq(0)
         return m

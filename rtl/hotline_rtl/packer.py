@@ -2,18 +2,17 @@
 
 Row after row holds the accesses in trace order, lanes filled from 0 on. A row is full while more
 accesses are at hand; it never waits for more. One beat in and one row out per cycle; a key leaves
-3 cycles after it came.
+6 cycles after it came.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .compaction import Compaction
 from .config import AcceleratorConfig
 from .layouts import beat_layout
-from .word_queue import WordQueue
-from .words import first_set
+from .word_queue import WordQueue, masked_layout
+from .words import count_ones, ranks
 
 
 def row_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -46,41 +45,52 @@ class Packer(wiring.Component):
         m = Module()
         config = self.config
         words, lanes, bits = config.beat_words, config.lanes, config.key_bits + config.rehearses
-        m.submodules.queue = queue = WordQueue(words, lanes, bits)
+        count_bits = len(Signal(range(lanes + 1)))
+        m.submodules.queue = queue = WordQueue(words, lanes, bits, extra=count_bits, masked_in=True)
 
-        # Stage 1: the beat's keys side by side.
-        compaction = Compaction(m, self.i.p.mask)
-        keys = [Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]) for i in range(words)]
-        if config.rehearses:
-            seen = Signal()  # a key of the sample in an earlier beat
-            first = Mux(seen, 0, first_set(self.i.p.mask))
-            keys = [Cat(key, first[i]) for i, key in enumerate(keys)]
-            with m.If(self.i.valid & self.i.ready):
-                m.d.sync += seen.eq((seen | self.i.p.mask.any()) & ~self.i.p.last)
-        keys = compaction.pack(m, keys)
+        # Stage 1: how many accesses come before each word?
+        s1_valid = Signal()
+        s1_keys = [Signal(config.key_bits, name=f"s1_key_{i}") for i in range(words)]
+        s1 = Signal(masked_layout(words, bits))
+        seen = Signal()  # a key of the sample in an earlier beat
+        s1_seen = Signal()
         with m.If(self.i.ready):
             m.d.sync += [
-                queue.i.p.data.eq(Cat(keys)),
-                queue.i.p.count.eq(compaction.count),
-                queue.i.valid.eq(self.i.valid & self.i.p.mask.any()),
-            ]
-        m.d.comb += self.i.ready.eq(~queue.i.valid | queue.i.ready)
-
-        m.d.comb += self.busy.eq(queue.i.valid | (queue.level != 0) | self.rows.valid)
+                s1_valid.eq(self.i.valid & self.i.p.mask.any()), s1.mask.eq(self.i.p.mask), s1_seen.eq(seen),
+                s1.count.eq(count_ones(self.i.p.mask)),
+            ]  # fmt: skip
+            for i, rank in enumerate(ranks(self.i.p.mask)):
+                m.d.sync += [
+                    s1.ranks[i].eq(rank),
+                    s1_keys[i].eq(Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i])),
+                ]
+            with m.If(self.i.valid):
+                m.d.sync += seen.eq((seen | self.i.p.mask.any()) & ~self.i.p.last)
+        m.d.comb += [
+            self.i.ready.eq(~s1_valid | queue.i.ready),
+            queue.i.valid.eq(s1_valid),
+            queue.i.p.mask.eq(s1.mask), queue.i.p.ranks.eq(s1.ranks), queue.i.p.count.eq(s1.count),
+        ]  # fmt: skip
+        for i in range(words):
+            key: Value = s1_keys[i]
+            if config.rehearses:
+                key = Cat(key, ~s1_seen & (s1.ranks[i] == 0))
+            m.d.comb += queue.i.p.data.word_select(i, bits).eq(key)
 
         # Stage 2: rows. A short one only when nothing comes that could fill it.
         full = queue.level >= lanes
-        step = ~self.rows.valid | self.rows.ready
+        row = queue.o.p
         m.d.comb += [
-            queue.take.valid.eq(full | ((queue.level != 0) & ~queue.i.valid)),
+            queue.take.valid.eq(full | ((queue.level != 0) & ~s1_valid & ~queue.coming)),
             queue.take.p.count.eq(Mux(full, lanes, queue.level)),
-            queue.o.ready.eq(step),
+            queue.take.p.extra.eq(queue.take.p.count),
+            self.rows.valid.eq(queue.o.valid),
+            queue.o.ready.eq(self.rows.ready),
+            self.busy.eq(s1_valid | queue.busy),
         ]
-        with m.If(step):
-            m.d.sync += self.rows.valid.eq(queue.o.valid)
-            for lane in range(lanes):
-                word = queue.o.p.data[lane * bits : (lane + 1) * bits]
-                m.d.sync += [self.rows.p.keys[lane].eq(word), self.rows.p.extra[lane].eq(queue.take.p.count > lane)]
-                if config.rehearses:
-                    m.d.sync += self.rows.p.extra[lanes + lane].eq(word[-1])
+        for lane in range(lanes):
+            word = row.data.word_select(lane, bits)
+            m.d.comb += [self.rows.p.keys[lane].eq(word), self.rows.p.extra[lane].eq(row.extra > lane)]
+            if config.rehearses:
+                m.d.comb += self.rows.p.extra[lanes + lane].eq(word[-1])
         return m

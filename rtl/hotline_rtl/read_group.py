@@ -6,7 +6,7 @@ Transfers take the IDs in turn; all bursts of a transfer have one ID. Each ID ha
 (answers of one ID come in order: IHI 0022 H, A5.3), so any number of transfers may share any number of IDs.
 When nothing is answered for ``timeout`` cycles, every burst on the lists is answered here, with errors; what memory
 still sends of it later is counted off and dropped, so an ID is never confused.
-Latency: 3 cycles from a transfer to its burst; 2 from an answer to its owner. A burst and a beat per cycle.
+Latency: 6 cycles from a transfer to its burst; 4 from an answer to its owner. A burst and a beat per cycle.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -20,7 +20,7 @@ from .ram import Ram
 from .register_slice import RegisterSlice
 
 #: Cycles from an answer (in a register) to its owner.
-LOOKUP_CYCLES = 2
+LOOKUP_CYCLES = 4
 OWED_BITS = 16
 
 
@@ -77,6 +77,8 @@ class ReadGroup(wiring.Component):
         m.submodules.order = order = Ram(entry_layout.size, bursts << id_bits)
         m.submodules.slice = out = RegisterSlice(address_layout(config))
         wiring.connect(m, wiring.flipped(self.i), cutter.i)
+        m.submodules.bursts = bursts_in = RegisterSlice(cutter.o.p.shape())
+        wiring.connect(m, cutter.o, bursts_in.i)
         wiring.connect(m, out.o, wiring.flipped(self.o))
 
         giving_up = Signal()  # nothing is sent or taken
@@ -100,8 +102,9 @@ class ReadGroup(wiring.Component):
         full = (tail - head)[:pointer_bits] == bursts
         m.d.comb += [
             cutter.drop.eq(self.drop),
-            enter.eq(cutter.o.valid & cutter.o.ready),
-            cutter.o.ready.eq((~s2_valid | send) & ~sweeping & ~giving_up & ~self.drop),
+            bursts_in.drop.eq(self.drop),
+            enter.eq(bursts_in.o.valid & bursts_in.o.ready),
+            bursts_in.o.ready.eq((~s2_valid | send) & ~sweeping & ~giving_up & ~self.drop),
             head_id.eq(Mux(enter, turn, s2_id)),
             heads.r_en.eq(1),
             heads.r_addr.eq(head_id),
@@ -126,80 +129,94 @@ class ReadGroup(wiring.Component):
         m.d.sync += [fresh.eq(enter), held_tail.eq(tail)]
         with m.If(enter):
             m.d.sync += [
-                s2_burst.eq(cutter.o.p), s2_id.eq(turn),
+                s2_burst.eq(bursts_in.o.p), s2_id.eq(turn),
                 forward.eq(send & (s2_id == turn)), forward_tail.eq(tail + 1),
             ]  # fmt: skip
-            with m.If(cutter.o.p.last):
+            with m.If(bursts_in.o.p.last):
                 m.d.sync += turn.eq(Mux(turn == ids - 1, 0, turn + 1))
         with m.If(enter | send | self.drop):
             m.d.sync += s2_valid.eq(enter)
 
-        # Answers, stage 1: the state of the ID is read. Stage 2: it changes, and the burst is looked up. Stage 3: whose.
+        # Answers, stage 1: the state of the ID is read. Stage 2: it arrives. Stage 3: it changes, and the burst is looked
+        # up. Stage 4: the burst arrives. The states of the two answers before are not in memory yet in stage 1.
         s1_id = Signal(id_bits)
         a2_valid, a2_id, a2_last, a2_error = Signal(), Signal(id_bits), Signal(), Signal()
-        a3_valid, a3_last, a3_error = Signal(), Signal(), Signal()
-        written, written_id, written_state = Signal(), Signal(id_bits), Signal(state_layout)
+        a3_valid, a3_id, a3_last, a3_error = Signal(), Signal(id_bits), Signal(), Signal()
+        a4_valid, a4_last, a4_error = Signal(), Signal(), Signal()
+        a5_valid, a5_last, a5_error, a5_entry = Signal(), Signal(), Signal(), Signal(entry_layout)
+        read_state = Signal(state_layout)
+        written_state, earlier_state = Signal(state_layout), Signal(state_layout)
+        is_before, is_earlier, earlier_valid, earlier_id = Signal(), Signal(), Signal(), Signal(id_bits)
         state, following = Signal(state_layout), Signal(state_layout)
         owed = state.owed != 0
         m.d.comb += [
             s1_id.eq(self.r_id - self.base),
-            state.eq(Mux(written & (written_id == a2_id), written_state, states.r_data)),
+            state.eq(Mux(is_before, written_state, Mux(is_earlier, earlier_state, read_state))),
             following.eq(state),
         ]
         with m.If(owed):
             m.d.comb += following.owed.eq(state.owed - 1)
         with m.Else():
             m.d.comb += [
-                following.head.eq(state.head + a2_last),
-                following.beats.eq(Mux(a2_last, 0, state.beats + 1)),
+                following.head.eq(state.head + a3_last),
+                following.beats.eq(Mux(a3_last, 0, state.beats + 1)),
             ]
         m.d.sync += [
             a2_valid.eq(self.r_valid), a2_id.eq(s1_id), a2_last.eq(self.r_last), a2_error.eq(self.r_error),
-            written.eq(a2_valid), written_id.eq(a2_id), written_state.eq(following),
-            a3_valid.eq(a2_valid & ~owed), a3_last.eq(a2_last), a3_error.eq(a2_error),
+            a3_valid.eq(a2_valid), a3_id.eq(a2_id), a3_last.eq(a2_last), a3_error.eq(a2_error),
+            read_state.eq(states.r_data),
+            is_before.eq(a3_valid & (a3_id == a2_id)), is_earlier.eq(earlier_valid & (earlier_id == a2_id)),
+            earlier_valid.eq(a3_valid), earlier_id.eq(a3_id),
+            written_state.eq(following), earlier_state.eq(written_state),
+            a4_valid.eq(a3_valid & ~owed), a4_last.eq(a3_last), a4_error.eq(a3_error),
+            a5_valid.eq(a4_valid), a5_last.eq(a4_last), a5_error.eq(a4_error),
+            a5_entry.eq(order.r_data),
         ]  # fmt: skip
-        entry = data.View(entry_layout, order.r_data)
+        entry = a5_entry
 
         # Giving up: ID after ID, burst after burst, an error for each beat that has not come.
         patience = Signal(32)
-        settle = Signal(range(LOOKUP_CYCLES + 3))
+        settle = Signal(range(LOOKUP_CYCLES + 5))
         lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
         feign, feign_last, give_back = Signal(), Signal(), Signal()
-        burst_ends = Mux(feigning, feign & feign_last, a3_valid & a3_last)
+        burst_ends = Mux(feigning, feign & feign_last, a5_valid & a5_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - burst_ends)
-        with m.If(self.r_valid | (self.outstanding == 0) | giving_up):
+        calm = self.r_valid | (self.outstanding == 0) | giving_up
+        expired = Signal()
+        m.d.sync += expired.eq((self.timeout != 0) & (patience >= self.timeout) & ~calm)
+        with m.If(calm):
             m.d.sync += patience.eq(0)
         with m.Else():
             m.d.sync += patience.eq(patience + 1)
         state_id, state_write, new_state = Signal(id_bits), Signal(), Signal(state_layout)
         m.d.comb += [
             self.hold.eq(giving_up),
-            self.beat_valid.eq(Mux(feigning, feign, a3_valid)),
+            self.beat_valid.eq(Mux(feigning, feign, a5_valid)),
             self.beat_owner.eq(entry.owner),
-            self.beat_last.eq(entry.last & Mux(feigning, feign_last, a3_last)),
-            self.beat_error.eq(feigning | a3_error),
+            self.beat_last.eq(entry.last & Mux(feigning, feign_last, a5_last)),
+            self.beat_error.eq(feigning | a5_error),
             self.beat_timeout.eq(feigning),
             states.r_en.eq(1),
             states.r_addr.eq(Mux(feigning, lost, s1_id)),
-            state_write.eq(Mux(feigning, give_back, a2_valid) | sweeping),
-            state_id.eq(Mux(sweeping, sweep, Mux(feigning, lost, a2_id))),
+            state_write.eq(Mux(feigning, give_back, a3_valid) | sweeping),
+            state_id.eq(Mux(sweeping, sweep, Mux(feigning, lost, a3_id))),
             new_state.eq(Mux(sweeping, 0, Mux(feigning, lost_state, following))),
             states.w_en.eq(state_write), states.w_addr.eq(state_id), states.w_data.eq(new_state),
             heads.w_en.eq(state_write), heads.w_addr.eq(state_id), heads.w_data.eq(new_state.head),
-            order.r_en.eq(Mux(feigning, ~feign, a2_valid)),
+            order.r_en.eq(Mux(feigning, ~feign, a3_valid)),
             order.r_addr.eq(
-                Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a2_id))
+                Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a3_id))
             ),
         ]  # fmt: skip
         m.d.sync += [head_written.eq(state_write & (state_id == head_id)), written_head.eq(new_state.head)]
         with m.FSM():
             with m.State("RUN"):
-                with m.If((self.timeout != 0) & (patience >= self.timeout)):
+                with m.If(expired):
                     m.d.sync += [giving_up.eq(1), settle.eq(0), lost.eq(0)]
                     m.next = "SETTLE"
             with m.State("SETTLE"):  # what is on its way through the stages arrives
                 m.d.sync += settle.eq(settle + 1)
-                with m.If(settle == LOOKUP_CYCLES + 2):
+                with m.If(settle == LOOKUP_CYCLES + 4):
                     m.d.sync += feigning.eq(1)
                     m.next = "LOOK"
             with m.State("LOOK"):
@@ -208,7 +225,7 @@ class ReadGroup(wiring.Component):
                 m.d.sync += [lost_state.eq(states.r_data), lost_tail.eq(tails.r_data)]
                 m.next = "LIST"
             with m.State("LIST"):
-                m.next = "BURST"
+                m.next = "READ"
                 with m.If(lost_state.head == lost_tail):
                     m.d.comb += give_back.eq(1)
                     m.d.sync += lost.eq(lost + 1)
@@ -216,6 +233,8 @@ class ReadGroup(wiring.Component):
                     with m.If(lost == ids - 1):
                         m.d.sync += [giving_up.eq(0), feigning.eq(0)]
                         m.next = "RUN"
+            with m.State("READ"):
+                m.next = "BURST"
             with m.State("BURST"):
                 m.d.comb += [feign.eq(1), feign_last.eq(lost_state.beats == entry.length)]
                 m.d.sync += [lost_state.beats.eq(lost_state.beats + 1), lost_state.owed.eq(lost_state.owed + 1)]

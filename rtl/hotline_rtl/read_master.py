@@ -21,6 +21,21 @@ from .config import AcceleratorConfig
 from .read_group import LOOKUP_CYCLES, ReadGroup
 
 
+def id_lists(config: AcceleratorConfig, streams: int, tagged: bool) -> tuple[int, int, int, int]:
+    """How many AXI IDs streams have, and the tagged client; how many bursts each one's list of an ID holds.
+
+    With too few IDs for all, the streams share one. A stream's list holds its whole read-ahead twice over: a chunk may be
+    cut at 4 KiB.
+    """
+    ids = 1 << config.id_bits
+    stream_ids = streams if streams + tagged <= ids else 1
+    tagged_ids = ids - stream_ids if tagged else 0
+    chunk = min(config.burst_limit, config.read_ahead_beats // 2)
+    stream_list = 1 << ceil_log2(max(4, 2 * config.read_ahead_beats // chunk))
+    tagged_list = 1 << ceil_log2(max(4, -(-2 * config.outstanding_rows // max(1, tagged_ids))))
+    return stream_ids, tagged_ids, stream_list, tagged_list
+
+
 class ReadClientSignature(wiring.Signature):
     """Seen from the client; a stream does not use ``tag``.
 
@@ -58,14 +73,8 @@ class ReadMaster(wiring.Component):
     def __init__(self, config: AcceleratorConfig, streams: int, tag_bits: int = 0):
         self.config = config
         self.streams, self.tag_bits = streams, tag_bits
-        ids = 1 << config.id_bits
-        #: With too few IDs for all, the streams share one.
-        self.stream_ids = streams if streams + bool(tag_bits) <= ids else 1
-        self.tagged_ids = ids - self.stream_ids if tag_bits else 0
-        #: Bursts on an ID's list. A stream's holds its whole read-ahead twice over: a chunk may be cut at 4 KiB.
-        chunk = min(config.burst_limit, config.read_ahead_beats // 2)
-        self.stream_list = 1 << ceil_log2(max(4, 2 * config.read_ahead_beats // chunk))
-        self.tagged_list = 1 << ceil_log2(max(4, -(-2 * config.outstanding_rows // max(1, self.tagged_ids))))
+        found = id_lists(config, streams, bool(tag_bits))
+        self.stream_ids, self.tagged_ids, self.stream_list, self.tagged_list = found
         members: dict = {
             "bus": Out(Axi4ReadSignature(config.address_bits, config.bus_bits, config.id_bits)),
             "clients": In(ReadClientSignature(config)).array(streams),

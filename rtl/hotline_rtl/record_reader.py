@@ -1,12 +1,13 @@
 """Turns the word stream of sample records into aligned beats of micro-batch records.
 
 Each record starts a new beat; word 0 is the sample number, then payload and rows follow.
-One beat per cycle; latency 1 cycle.
+One beat per cycle; latency 5 cycles.
 """
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
 from .layouts import COUNT_BITS, words_layout
@@ -44,41 +45,46 @@ class RecordReader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        words = self.config.beat_words
-        m.submodules.queue = queue = WordQueue(self.config.bus_words, words)
+        config = self.config
+        words = config.beat_words
+        shift = ceil_log2(words)
+        about = data.StructLayout({name: field.shape for name, field in self.o.p.shape() if name != "words"})
+        m.submodules.queue = queue = WordQueue(config.bus_words, words, extra=about.size, whole_in=True)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
+        # The next beat: every record has as many, and its last as many words.
         active = Signal()
         sample = Signal(COUNT_BITS + 1)
-        beat = Signal(range(self.config.record_beats))
-        left = Signal.like(self.sample_words)  # words of the record that have not left
+        left = Signal(COUNT_BITS + 1)  # samples that have not left
+        beat = Signal(range(config.record_beats))
+        asked = Signal(about)
         first = beat == 0
-        space = Mux(first, words - 1, words)
-        last = left <= space
-        count = Mux(last, left, space)
         m.d.comb += [
-            queue.take.valid.eq(active),
+            asked.last.eq(beat == self.sample_words >> shift),
+            asked.count.eq(Mux(asked.last, self.sample_words[:shift] + 1, words)),
+            asked.beat.eq(beat),
+            asked.sample.eq(sample),
+            asked.end.eq(asked.last & (left == 1)),
             queue.take.p.offset.eq(first),
-            queue.take.p.count.eq(count),
+            queue.take.p.count.eq(asked.count - first),
+            queue.take.p.extra.eq(asked),
+            queue.take.valid.eq(active & (queue.level >= queue.take.p.count)),
+            queue.clear.eq(self.start),
+        ]
+        with m.If(queue.take.valid & queue.take.ready):
+            m.d.sync += [beat.eq(Mux(asked.last, 0, beat + 1)), active.eq(~asked.end)]
+            with m.If(asked.last):
+                m.d.sync += [sample.eq(sample + 1), left.eq(left - 1)]
+        with m.If(self.start):
+            m.d.sync += [active.eq(1), sample.eq(0), beat.eq(0), left.eq(self.samples)]
+
+        taken = data.View(about, queue.o.p.extra)
+        m.d.comb += [
             self.o.valid.eq(queue.o.valid),
             queue.o.ready.eq(self.o.ready),
             self.o.p.words.eq(queue.o.p.data),
-            self.o.p.count.eq(count + first),
-            self.o.p.beat.eq(beat),
-            self.o.p.sample.eq(sample),
-            self.o.p.last.eq(last),
-            self.o.p.end.eq(last & (sample + 1 == self.samples)),
+            *(getattr(self.o.p, name).eq(getattr(taken, name)) for name, _ in about),
         ]
-        with m.If(first):
-            m.d.comb += self.o.p.words[0].eq(sample)
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [
-                left.eq(Mux(last, self.sample_words, left - count)),
-                beat.eq(Mux(last, 0, beat + 1)),
-                sample.eq(sample + last),
-                active.eq(~self.o.p.end),
-            ]
-        with m.If(self.start):
-            m.d.sync += [active.eq(1), sample.eq(0), beat.eq(0), left.eq(self.sample_words)]
-            m.d.comb += queue.clear.eq(1)
+        with m.If(taken.beat == 0):
+            m.d.comb += self.o.p.words[0].eq(taken.sample)
         return m

@@ -6,14 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 
 class RegisterSlice(wiring.Component):
-    """Between the accelerator and a port: no path goes through. Latency 1 cycle, a payload per cycle.
+    """No path goes through, in either direction. Latency 1 cycle, a payload per cycle.
 
-    Members: ``i``, ``o``, streams of ``shape``.
+    Members: ``i``, ``o``, streams of ``shape``; ``drop`` forgets what is inside, and what comes.
     """
 
     def __init__(self, shape):
         self.shape = shape
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)), "drop": In(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -28,4 +28,6 @@ class RegisterSlice(wiring.Component):
             ]
         with m.Elif(self.i.valid & self.i.ready):
             m.d.sync += [spare.eq(self.i.p), spare_valid.eq(1)]
+        with m.If(self.drop):
+            m.d.sync += [self.o.valid.eq(0), spare_valid.eq(0)]
         return m

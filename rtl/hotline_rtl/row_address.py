@@ -1,6 +1,6 @@
 """From a key to the address of its row in host memory: base + row * stride.
 
-One key per cycle; latency 3 cycles.
+One key per cycle; latency 5 cycles.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -11,6 +11,9 @@ from .config import AcceleratorConfig
 from .layouts import key_layout
 from .model_store import STRIDE_BITS, ModelSignature
 from .ram import Ram
+
+#: Bits of a row number that one multiplier takes.
+FACTOR_BITS = 18
 
 
 def row_address_layout(config: AcceleratorConfig, extra: int) -> data.StructLayout:
@@ -38,7 +41,7 @@ class RowAddress(wiring.Component):
         step = Signal()
         m.d.comb += [step.eq(~self.o.valid | self.o.ready), self.i.ready.eq(step)]
 
-        # Stage 1: the table's descriptor.
+        # Stages 1 and 2: the table's descriptor.
         fields = Cat(model.descriptor.base, model.descriptor.rows, model.descriptor.stride)
         m.submodules.descriptors = ram = Ram(len(fields), config.tables)
         known = Signal(config.tables)
@@ -56,29 +59,32 @@ class RowAddress(wiring.Component):
         layout = data.StructLayout({
             "base": config.address_bits, "rows": config.row_bits + 1, "stride": STRIDE_BITS,
         })  # fmt: skip
-        descriptor = data.View(layout, ram.r_data)
-        s1_valid = Signal()
-        s1_row = Signal(config.row_bits)
-        s1_bad = Signal()
-        s1_extra, s2_extra = Signal(self.extra), Signal(self.extra)
+        descriptor = Signal(layout)  # a register behind the RAM
+        s1_valid, s1_row, s1_bad, s1_extra = Signal(), Signal(config.row_bits), Signal(), Signal(self.extra)
+        s2_valid, s2_row, s2_bad, s2_extra = Signal(), Signal(config.row_bits), Signal(), Signal(self.extra)
 
-        # Stage 2: the product; stage 3: the sum.
-        s2_valid = Signal()
-        s2_offset = Signal(config.address_bits)
-        s2_base = Signal(config.address_bits)
-        s2_bad = Signal()
+        # Stage 3: two products. Stage 4: their sum. Stage 5: the address.
+        s3_valid, s3_bad, s3_extra, s3_base = Signal(), Signal(), Signal(self.extra), Signal(config.address_bits)
+        low_bits = min(FACTOR_BITS, config.row_bits)
+        s3_low = Signal(low_bits + STRIDE_BITS)
+        s3_high = Signal(config.row_bits - low_bits + STRIDE_BITS)
+        s4_valid, s4_bad, s4_extra = Signal(), Signal(), Signal(self.extra)
+        s4_offset, s4_base = Signal(config.address_bits), Signal(config.address_bits)
         with m.If(step):
             m.d.sync += [
                 s1_valid.eq(self.i.valid),
                 s1_row.eq(self.i.p.key.row),
                 s1_bad.eq(self.i.p.outside | ~known.bit_select(self.i.p.key.table, 1)),
-                s2_valid.eq(s1_valid),
-                s2_offset.eq(s1_row * descriptor.stride),
-                s2_base.eq(descriptor.base),
-                s2_bad.eq(s1_bad | (s1_row >= descriptor.rows)),
-                s1_extra.eq(self.i.p.extra), s2_extra.eq(s1_extra), self.o.p.extra.eq(s2_extra),
-                self.o.valid.eq(s2_valid),
-                self.o.p.address.eq(Mux(s2_bad, 0, s2_base + s2_offset)),
-                self.o.p.bad.eq(s2_bad),
+                s1_extra.eq(self.i.p.extra),
+                descriptor.eq(ram.r_data),
+                s2_valid.eq(s1_valid), s2_row.eq(s1_row), s2_bad.eq(s1_bad), s2_extra.eq(s1_extra),
+                s3_valid.eq(s2_valid), s3_extra.eq(s2_extra), s3_base.eq(descriptor.base),
+                s3_bad.eq(s2_bad | (s2_row >= descriptor.rows)),
+                s3_low.eq(s2_row[:low_bits] * descriptor.stride),
+                s3_high.eq(s2_row[low_bits:] * descriptor.stride),
+                s4_valid.eq(s3_valid), s4_bad.eq(s3_bad), s4_extra.eq(s3_extra), s4_base.eq(s3_base),
+                s4_offset.eq(s3_low + (s3_high << low_bits)),
+                self.o.valid.eq(s4_valid), self.o.p.extra.eq(s4_extra), self.o.p.bad.eq(s4_bad),
+                self.o.p.address.eq(Mux(s4_bad, 0, s4_base + s4_offset)),
             ]  # fmt: skip
         return m

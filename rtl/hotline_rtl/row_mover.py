@@ -18,11 +18,15 @@ from .fifo import StreamFifo
 from .layouts import COUNT_BITS, words_layout
 from .ram import Ram
 from .read_master import ReadClientSignature
+from .row_beats import place_beat, row_beats_layout
+from .row_beats import row_beats as row_beats_of
 from .row_writer import RowWriter
 from .write_master import WriteClientSignature
 
 #: Rows that may lie in front of the row writer; with the cycles on the way it takes more than 5 for a row a cycle.
-DEPARTURES = 8
+DEPARTURES = 16
+#: Beats that may be on their way from a landing slot to the row writer.
+FEED = 16
 
 
 def move_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -40,6 +44,8 @@ class RowMover(wiring.Component):
     -------
     row_bytes : In
     i : In(stream of move_layout)
+    give_way : In(1)
+        No row begins to be written.
     done, done_set : Out(1)
         A row is in memory, or has failed; and its set.
     read_failed : Out(1), failed : Out(move_layout), read_timeout : Out(1)
@@ -56,7 +62,7 @@ class RowMover(wiring.Component):
         self.slot_bits = ceil_log2(config.landing_slots)
         super().__init__({
             "row_bytes": In(range(config.max_row_bytes + 1)),
-            "i": In(stream.Signature(move_layout(config))), "done": Out(1), "done_set": Out(1),
+            "i": In(stream.Signature(move_layout(config))), "give_way": In(1), "done": Out(1), "done_set": Out(1),
             "read_failed": Out(1), "failed": Out(move_layout(config)), "read_timeout": Out(1),
             "write_failed": Out(1), "write_timeout": Out(1), "write_address": Out(config.address_bits),
             "stall_slots": Out(1),
@@ -66,7 +72,7 @@ class RowMover(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, slot_bits = self.config, self.slot_bits
-        slots, row_beats, words = config.landing_slots, config.row_beats, config.bus_words
+        slots, row_beats = config.landing_slots, config.row_beats
         shift = ceil_log2(config.bus_bytes)
         row_words = self.row_bytes[2:]
 
@@ -74,9 +80,7 @@ class RowMover(wiring.Component):
         m.submodules.free = free = StreamFifo(slot_bits, 1 << slot_bits)
         dealing = Signal(init=1)
         deal = Signal(range(slots))
-        released = Signal()
-        release_slot = Signal(slot_bits)
-        m.d.comb += [free.i.valid.eq(dealing | released), free.i.p.eq(Mux(dealing, deal, release_slot))]
+        released, release_slot = Signal(), Signal(slot_bits)
         with m.If(dealing):
             m.d.sync += [deal.eq(deal + 1), dealing.eq(deal != slots - 1)]
 
@@ -111,81 +115,95 @@ class RowMover(wiring.Component):
             s1_data.eq(self.read.beat_data),
         ]  # fmt: skip
         beat = Signal(range(row_beats + 1))
-        before_valid, before_slot, before_beat = Signal(), Signal(slot_bits), Signal(range(row_beats + 1))
+        as_before, before_beat = Signal(), Signal(range(row_beats + 1))
+        s2_data = Signal(config.bus_bits, reset_less=True)
+        s3_lands, s3_place = Signal(), Signal(range(slots * row_beats))
+        s3_data = Signal(config.bus_bits, reset_less=True)
         m.d.comb += [
-            beat.eq(Mux(before_valid & (before_slot == s1_slot), before_beat, landed.r_data)),
-            landing.w_en.eq(s1_valid),
-            landing.w_addr.eq(s1_slot * row_beats + beat),
-            landing.w_data.eq(s1_data),
+            beat.eq(Mux(as_before, before_beat, landed.r_data)),
+            landing.w_en.eq(s3_lands),
+            landing.w_addr.eq(s3_place),
+            landing.w_data.eq(s3_data),
             landed.w_en.eq(s1_valid | dealing),
             landed.w_addr.eq(Mux(dealing, deal, s1_slot)),
             landed.w_data.eq(Mux(dealing | s1_last, 0, beat + 1)),
             complete.i.valid.eq(s1_valid & s1_last),
             complete.i.p.eq(s1_slot),
         ]
-        m.d.sync += [before_valid.eq(s1_valid), before_slot.eq(s1_slot), before_beat.eq(landed.w_data)]
+        # The beat follows in two cycles, long before its row leaves.
+        s2_first, s2_beat, s2_lands = Signal(range(slots * row_beats)), Signal(range(row_beats + 1)), Signal()
+        m.d.sync += [
+            as_before.eq(s1_valid & (s1_slot == self.read.beat_tag)), before_beat.eq(landed.w_data),
+            s2_lands.eq(s1_valid), s2_first.eq(s1_slot * row_beats), s2_beat.eq(beat), s2_data.eq(s1_data),
+            s3_lands.eq(s2_lands), s3_place.eq(s2_first + s2_beat), s3_data.eq(s2_data),
+        ]  # fmt: skip
 
         # Leaving: complete rows, one after another. Their moves are looked up on the way.
         m.submodules.writer = writer = RowWriter(config)
         m.submodules.rows = rows = StreamFifo(config.address_bits, 4)
-        m.submodules.feed = feed = StreamFifo(words_layout(config), 8)
+        m.submodules.feed = feed = StreamFifo(words_layout(config), FEED)
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         wiring.connect(m, rows.o, writer.rows)
         wiring.connect(m, feed.o, writer.i)
-        departing = data.StructLayout({"slot": slot_bits, "move": move_layout(config)})
+        departing = data.StructLayout({
+            "slot": slot_bits, "first": range(slots * row_beats), "beats": row_beats_layout(config),
+            "move": move_layout(config),
+        })  # fmt: skip
         m.submodules.departures = departures = StreamFifo(departing, DEPARTURES)
         d1_valid, d1_slot = Signal(), Signal(slot_bits)
         look = Signal()
+        found = data.View(move_layout(config), moves.r_data)
+        d2_valid, d2_slot, d2_move = Signal(), Signal(slot_bits), Signal(move_layout(config))
+        d3_valid, d3 = Signal(), Signal(departing)
         m.d.comb += [
             writer.row_bytes.eq(self.row_bytes),
-            look.eq(complete.o.valid & (departures.level + d1_valid < DEPARTURES)),
+            look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid + d3_valid < DEPARTURES)),
             complete.o.ready.eq(look),
             moves.r_en.eq(look),
             moves.r_addr.eq(complete.o.p),
-            departures.i.valid.eq(d1_valid),
-            departures.i.p.slot.eq(d1_slot),
-            departures.i.p.move.eq(moves.r_data),
+            departures.i.valid.eq(d3_valid),
+            departures.i.p.eq(d3),
         ]
-        m.d.sync += [d1_valid.eq(look), d1_slot.eq(complete.o.p)]
+        m.d.sync += [
+            d1_valid.eq(look), d1_slot.eq(complete.o.p),
+            d2_valid.eq(d1_valid), d2_slot.eq(d1_slot), d2_move.eq(found),
+            d3_valid.eq(d2_valid), d3.slot.eq(d2_slot), d3.first.eq(d2_slot * row_beats), d3.move.eq(d2_move),
+            d3.beats.eq(row_beats_of(config, d2_move.source[2:shift], row_words)),
+        ]  # fmt: skip
 
         # The destination goes to the writer, and beat after beat from the slot.
         placed = Signal()
-        out_beat = Signal(range(row_beats + 1))
-        out_done = Signal(range(config.max_row_bytes // 4 + 1))
+        out_beat = Signal(range(row_beats))
         leaving = departures.o.p
-        offset = leaving.move.source[2:shift]
-        s2_valid = Signal()
-        s2_words = Signal(words_layout(config))
-        first = out_beat == 0
-        space = Mux(first, words - offset, words)
-        left = row_words - out_done
-        last = left <= space
-        count = Mux(last, left, space)
-        feed_room = feed.level < feed.depth - 2
+        s2_valid, s3_valid = Signal(), Signal()
+        s2_words, s3_words = Signal(words_layout(config)), Signal(words_layout(config))
+        place = place_beat(m, config, leaving.beats, out_beat)
+        last = place.last
+        feed_room = Signal()
         send = Signal()
+        may_send = placed | (rows.i.ready & ~self.give_way)
         m.d.comb += [
-            rows.i.valid.eq(departures.o.valid & ~placed),
+            rows.i.valid.eq(departures.o.valid & ~placed & ~self.give_way),
             rows.i.p.eq(leaving.move.destination),
-            send.eq(departures.o.valid & feed_room & (placed | rows.i.ready)),
+            send.eq(departures.o.valid & feed_room & may_send),
             landing.r_en.eq(send),
-            landing.r_addr.eq(leaving.slot * row_beats + out_beat),
-            departures.o.ready.eq(feed_room & (placed | rows.i.ready) & last),
-            released.eq(send & last),
-            release_slot.eq(leaving.slot),
-            feed.i.valid.eq(s2_valid),
-            feed.i.p.eq(s2_words),
-            feed.i.p.data.eq(landing.r_data),
+            landing.r_addr.eq(leaving.first + out_beat),
+            departures.o.ready.eq(feed_room & may_send & last),
+            feed.i.valid.eq(s3_valid),
+            feed.i.p.eq(s3_words),
+            free.i.valid.eq(dealing | released),
+            free.i.p.eq(Mux(dealing, deal, release_slot)),
         ]
-        m.d.sync += s2_valid.eq(send)
+        m.d.sync += [
+            feed_room.eq(feed.level < feed.depth - 5),
+            released.eq(send & last), release_slot.eq(leaving.slot),
+            s2_valid.eq(send), s3_valid.eq(s2_valid), s3_words.eq(s2_words), s3_words.data.eq(landing.r_data),
+        ]  # fmt: skip
         with m.If(rows.i.valid & rows.i.ready):
             m.d.sync += placed.eq(1)
+        m.d.sync += [s2_words.offset.eq(place.offset), s2_words.count.eq(place.count)]
         with m.If(send):
-            m.d.sync += [
-                s2_words.offset.eq(Mux(first, offset, 0)),
-                s2_words.count.eq(count),
-                out_beat.eq(Mux(last, 0, out_beat + 1)),
-                out_done.eq(Mux(last, 0, out_done + count)),
-            ]
+            m.d.sync += out_beat.eq(Mux(last, 0, out_beat + 1))
             with m.If(last):
                 m.d.sync += placed.eq(0)
 
@@ -195,6 +213,8 @@ class RowMover(wiring.Component):
             sets.i.valid.eq(rows.i.valid & rows.i.ready),
             sets.i.p.eq(leaving.move.set),
             sets.o.ready.eq(self.write.answered),
+        ]
+        m.d.sync += [
             self.done.eq(self.write.answered),
             self.done_set.eq(sets.o.p),
             self.write_failed.eq(self.write.error),
@@ -210,7 +230,7 @@ class RowMover(wiring.Component):
             m.d.sync += slot_error.bit_select(self.read.beat_tag, 1).eq(1)
             with m.If(self.read.beat_timeout):
                 m.d.sync += slot_lost.bit_select(self.read.beat_tag, 1).eq(1)
-        m.d.comb += [
+        m.d.sync += [
             self.read_failed.eq(send & last & slot_error.bit_select(leaving.slot, 1)),
             self.read_timeout.eq(slot_lost.bit_select(leaving.slot, 1)),
             self.failed.eq(leaving.move),

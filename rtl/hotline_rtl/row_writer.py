@@ -11,8 +11,13 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import words_layout
-from .word_queue import WordQueue, take_layout
+from .register_slice import RegisterSlice
+from .row_beats import place_beat, row_beats, row_beats_layout
+from .word_queue import WordQueue
 from .write_master import WriteClientSignature
+
+#: Rows whose address has been given, and whose words are still on their way: more than the cycles that takes.
+PLACED = 16
 
 
 class RowWriter(wiring.Component):
@@ -47,11 +52,15 @@ class RowWriter(wiring.Component):
         config = self.config
         words = config.bus_words
         shift = ceil_log2(config.bus_bytes)
-        m.submodules.queue = queue = WordQueue(words, words)
+        word_bits = shift - 2
+        m.submodules.queue = queue = WordQueue(words, words, extra=words)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         m.d.comb += queue.clear.eq(self.clear)
         # Rows that have been requested, and whose beats are still to be formed.
-        m.submodules.rows = rows = StreamFifo(data.StructLayout({"offset": range(words)}), 4)
+        m.submodules.rows = rows = StreamFifo(data.StructLayout({"offset": word_bits}), PLACED)
+
+        m.submodules.slice = out = RegisterSlice(self.client.data.p.shape())
+        wiring.connect(m, out.o, wiring.flipped(self.client.data))
 
         row_words = self.row_bytes[2:]
         request = self.client.request
@@ -64,29 +73,39 @@ class RowWriter(wiring.Component):
             rows.i.p.offset.eq(self.rows.p[2:shift]),
         ]
 
-        # The beats of a row: the first from its offset on, all but the last up to the bus width.
-        done = Signal(range(config.max_row_bytes // 4 + 1))
-        first = done == 0
-        left = row_words - done
-        space = Mux(first, words - rows.o.p.offset, words)
-        take = Signal(take_layout(words))
-        last = left <= space
+        # The beats of a row: from its first word's place on, to its last word's.
+        row_valid = Signal()
+        row = Signal(row_beats_layout(config))
+        beat = Signal(range(config.row_beats))
+        place = place_beat(m, config, row, beat)
+        taken = Signal()  # a beat on its way to the queue's output
+        leave = queue.take.valid & queue.take.ready
         m.d.comb += [
-            take.offset.eq(Mux(first, rows.o.p.offset, 0)),
-            take.count.eq(Mux(last, left, space)),
-            queue.take.valid.eq(rows.o.valid),
-            queue.take.p.eq(take),
-            self.client.data.valid.eq(queue.o.valid),
-            self.client.data.p.data.eq(queue.o.p.data),
-            queue.o.ready.eq(self.client.data.ready),
-            rows.o.ready.eq(queue.o.valid & queue.o.ready & last),
-            self.idle.eq((rows.level == 0) & ~self.rows.valid & self.client.idle),
+            rows.o.ready.eq(~row_valid | (leave & place.last)),
+            queue.take.valid.eq(row_valid & (queue.level >= place.count)),
+            queue.take.p.offset.eq(place.offset),
+            queue.take.p.count.eq(place.count),
+            queue.take.p.extra.eq(place.mask),
+            out.i.valid.eq(queue.o.valid),
+            out.i.p.data.eq(queue.o.p.data),
+            queue.o.ready.eq(out.i.ready),
+            self.idle.eq(
+                (rows.level == 0)
+                & ~row_valid
+                & ~queue.o.valid
+                & ~taken
+                & ~out.o.valid
+                & ~self.rows.valid
+                & self.client.idle
+            ),
         ]
+        m.d.sync += taken.eq(leave | (taken & ~queue.o.valid))
         for i in range(words):
-            inside = (take.offset <= i) & (i < take.offset + take.count)
-            m.d.comb += self.client.data.p.strobe[4 * i : 4 * i + 4].eq(inside.replicate(4))
-        with m.If(queue.o.valid & queue.o.ready):
-            m.d.sync += done.eq(Mux(last, 0, done + take.count))
+            m.d.comb += out.i.p.strobe[4 * i : 4 * i + 4].eq(queue.o.p.extra[i].replicate(4))
+        with m.If(rows.o.ready):
+            m.d.sync += [row_valid.eq(rows.o.valid), row.eq(row_beats(config, rows.o.p.offset, row_words))]
+        with m.If(leave):
+            m.d.sync += beat.eq(Mux(place.last, 0, beat + 1))
         with m.If(self.client.error & ~self.error):
             m.d.sync += [
                 self.error.eq(1), self.timeout.eq(self.client.timeout), self.error_address.eq(self.client.error_address),

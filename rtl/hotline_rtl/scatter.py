@@ -12,6 +12,7 @@ from .key_list import listed_key_layout
 from .layouts import COUNT_BITS
 from .model_store import ModelSignature
 from .read_master import ReadClientSignature
+from .register_slice import RegisterSlice
 from .row_address import RowAddress
 from .row_writer import RowWriter
 from .stream_reader import StreamReader
@@ -56,6 +57,8 @@ class Scatter(wiring.Component):
         m.submodules.rows = rows = StreamReader(config)
         m.submodules.address = address = RowAddress(config, COUNT_BITS)
         m.submodules.writer = writer = RowWriter(config)
+        m.submodules.slice = to_writer = RegisterSlice(config.address_bits)
+        wiring.connect(m, to_writer.o, writer.rows)
         wiring.connect(m, rows.client, wiring.flipped(self.read))
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         wiring.connect(m, wiring.flipped(self.model), address.model)
@@ -78,12 +81,13 @@ class Scatter(wiring.Component):
         failed = Signal()
         given = Signal(COUNT_BITS + 1)
         stop = self.bad_key | failed
+        written = writer.idle & ~to_writer.o.valid
         m.d.comb += [
-            writer.rows.valid.eq(address.o.valid & ~address.o.p.bad & ~stop),
-            writer.rows.p.eq(address.o.p.address),
-            address.o.ready.eq(writer.rows.ready | address.o.p.bad | stop),
+            to_writer.i.valid.eq(address.o.valid & ~address.o.p.bad & ~stop),
+            to_writer.i.p.eq(address.o.p.address),
+            address.o.ready.eq(to_writer.i.ready | address.o.p.bad | stop),
         ]
-        with m.If(writer.rows.valid & writer.rows.ready):
+        with m.If(to_writer.i.valid & to_writer.i.ready):
             m.d.sync += given.eq(given + 1)
         with m.If(address.o.valid & address.o.p.bad & ~stop):
             m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(address.o.p.extra)]
@@ -94,11 +98,11 @@ class Scatter(wiring.Component):
             # The rows already given to the writer still need their words.
             self.stop.eq(stop),
             self.all_given.eq(given == self.count),
-            rows.abort.eq(stop & writer.idle),
+            rows.abort.eq(stop & written),
         ]
 
         active = Signal()
-        finished = writer.idle & ~self.keys_busy & ~rows.busy
+        finished = written & ~self.keys_busy & ~rows.busy
         m.d.comb += [
             self.idle.eq(~active),
             self.read_error.eq(rows.error),

@@ -1,40 +1,43 @@
 """A bank's part of the sketch that counts keys without an entry: a count-min sketch with conservative update.
 
-``cell_arrays`` RAMs of words of ``word_cells`` cells; a key has a cell in each. In step with the bank: the
-request of one cycle has its cells read, its estimate made and its cells written in the next. The golden
-twin is ``hotline_golden.policies.frequency``.
+``cell_arrays`` RAMs of words of ``word_cells`` cells; a key has a cell in each. In step with the bank, whose stages
+are named here: words are read in stage 3, and written, if at all, in stage 11. The bank sees to it that no request
+reads a word while an earlier one is about to write it. The golden twin is ``hotline_golden.policies.frequency``.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
+from .layouts import SHIFT_BITS
 from .ram import Ram
-from .words import extreme
+from .words import delayed, extreme, pick
 
 
 class Sketch(wiring.Component):
     """Members
     -------
-    words, cells : In(array)
-        Of the request: for each array the word's address in this bank, and the cell in the word.
-    weight : In
-        A cycle later: what the access counts.
+    words : In(array)
+        In stage 3: for each array the word's address in this bank.
+    cells : In(array)
+        In stage 5: the cell in the word.
+    shift : In
+        In stage 6: by how much the access's weight is shifted down.
     estimate : Out
-        A cycle later: how often the key has been counted, this access included.
+        In stage 9: how often the key has been counted, this access included.
     update, clear, halve : In(1)
-        A cycle later: cells rise to the estimate; or all cells of the word become 0, or half of what they are.
+        In stage 10: cells rise to the estimate; or all cells of the word become 0, or half of what they are.
     """
 
-    def __init__(self, config: AcceleratorConfig):
-        self.config = config
+    def __init__(self, config: AcceleratorConfig, policy):
+        self.config, self.policy = config, policy
         self.word_bits = config.sketch_word_bits - config.bank_bits
+        cells = data.ArrayLayout(ceil_log2(config.word_cells), config.cell_arrays)
         super().__init__({
-            "words": In(self.word_bits).array(config.cell_arrays),
-            "cells": In(ceil_log2(config.word_cells)).array(config.cell_arrays),
-            "weight": In(range(8)), "estimate": Out(config.sketch_bits),
+            "words": In(data.ArrayLayout(self.word_bits, config.cell_arrays)), "cells": In(cells),
+            "shift": In(SHIFT_BITS), "estimate": Out(config.sketch_bits),
             "update": In(1), "clear": In(1), "halve": In(1),
         })  # fmt: skip
 
@@ -46,32 +49,43 @@ class Sketch(wiring.Component):
         counts, parts = [], []
         for a in range(config.cell_arrays):
             m.submodules[f"ram_{a}"] = ram = Ram(layout.size, 1 << self.word_bits)
-            address = Signal(self.word_bits, name=f"address_{a}")
-            cell = Signal.like(self.cells[a], name=f"cell_{a}")
-            written = Signal(name=f"written_{a}")
-            written_address = Signal(self.word_bits, name=f"written_address_{a}")
-            written_word = Signal(layout, name=f"written_word_{a}")
-            word = Signal(layout, name=f"word_{a}")
-            count = Signal(bits, name=f"count_{a}")
+            next_word = Signal(layout, name=f"next_word_{a}")
+            next_place = Signal(self.word_bits, name=f"next_place_{a}")
+            next_write = Signal(name=f"next_write_{a}")
+            s4_place = Signal(self.word_bits, name=f"s4_place_{a}")
+            s5_word = Signal(layout, name=f"s5_word_{a}")
+            s6_count = Signal(bits, name=f"s6_count_{a}")
+            same = next_write & (next_place == s4_place)
             m.d.comb += [
-                ram.r_en.eq(1),
-                ram.r_addr.eq(self.words[a]),
-                word.eq(Mux(written & (written_address == address), written_word, ram.r_data)),
-                count.eq(Array(word[c] for c in range(config.word_cells))[cell]),
+                ram.r_en.eq(1), ram.r_addr.eq(self.words[a]),
+                ram.w_en.eq(next_write), ram.w_addr.eq(next_place), ram.w_data.eq(next_word),
+            ]  # fmt: skip
+            m.d.sync += [
+                s4_place.eq(self.words[a]),
+                s5_word.as_value().eq(Mux(same, next_word.as_value(), ram.r_data)),
+                s6_count.eq(pick([s5_word[c] for c in range(config.word_cells)], self.cells[a])),
             ]
-            m.d.sync += [address.eq(self.words[a]), cell.eq(self.cells[a])]
-            counts.append(count)
-            parts.append((ram, address, cell, word, written, written_address, written_word))
-        least = extreme(m, counts, largest=False)
-        total = least + self.weight
-        m.d.comb += self.estimate.eq(Mux(total > most, most, total))
-        for ram, address, cell, word, written, written_address, written_word in parts:
-            following = Signal(layout)
+            counts.append(s6_count)
+            place, word, cell = delayed(m, s4_place), s5_word, self.cells[a]
+            for _ in range(4):
+                place, word, cell = delayed(m, place), delayed(m, word), delayed(m, cell)
+            parts.append((place, word, cell, next_word, next_place, next_write))
+        # Stage 6: the least of the key's cells; stage 7: this access is counted; stage 9: which cells rise.
+        s7_least, s7_shift = Signal(bits), delayed(m, self.shift)
+        s8_estimate = Signal(bits)
+        total = s7_least + self.policy.weight_of(s7_shift)
+        m.d.sync += [
+            s7_least.eq(extreme(m, counts, largest=False)),
+            s8_estimate.eq(Mux(total > most, most, total)),
+            self.estimate.eq(s8_estimate),
+        ]
+        s10_estimate = delayed(m, self.estimate)
+        for place, word, cell, next_word, next_place, next_write in parts:
+            rises = Signal(config.word_cells)
+            m.d.sync += rises.eq(Cat((cell == c) & (word[c] < self.estimate) for c in range(config.word_cells)))
+            s10_word = delayed(m, word)
             for c in range(config.word_cells):
-                raised = (cell == c) & (word[c] < self.estimate)
-                kept = Mux(self.halve, word[c] >> 1, Mux(raised, self.estimate, word[c]))
-                m.d.comb += following[c].eq(Mux(self.clear, 0, kept))
-            write = self.update | self.clear | self.halve
-            m.d.comb += [ram.w_en.eq(write), ram.w_addr.eq(address), ram.w_data.eq(Cat(following))]
-            m.d.sync += [written.eq(write), written_address.eq(address), written_word.eq(following)]
+                kept = Mux(self.halve, s10_word[c] >> 1, Mux(rises[c], s10_estimate, s10_word[c]))
+                m.d.sync += next_word[c].eq(Mux(self.clear, 0, kept))
+            m.d.sync += [next_place.eq(delayed(m, place)), next_write.eq(self.update | self.clear | self.halve)]
         return m

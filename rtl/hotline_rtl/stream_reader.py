@@ -56,73 +56,88 @@ class StreamReader(wiring.Component):
         config = self.config
         word_shift = ceil_log2(config.bus_words)
         depth = config.read_ahead_beats
+        asking = Signal()  # the transfer has not been asked for to its end
         chunk_limit = min(config.burst_limit, depth // 2)
         beat_layout = data.StructLayout({"data": config.bus_bits, "error": 1, "timeout": 1})
         m.submodules.fifo = fifo = StreamFifo(beat_layout, depth)
 
-        # Asking.
+        # Asking. The next request is put together first; then it waits until there is room for the longest.
         address = Signal(config.address_bits)  # of the next request
         to_request = Signal(WORDS_BITS)  # beats
         reserved = Signal(range(depth + 1))  # beats requested and not yet out of the FIFO
         chunk = Signal(range(chunk_limit + 1))
-        requested = Signal(range(chunk_limit + 1))
+        ready, room = Signal(), Signal()
         request = self.client.request
         m.d.comb += [
-            chunk.eq(Mux(to_request < chunk_limit, to_request, chunk_limit)),
-            request.valid.eq((to_request != 0) & (reserved + chunk <= depth)),
+            request.valid.eq(ready & room),
             request.p.address.eq(address),
             request.p.words.eq(chunk << word_shift),
             fifo.i.valid.eq(self.client.beat_valid),
             fifo.i.p.data.eq(self.client.beat_data),
             fifo.i.p.error.eq(self.client.beat_error),
             fifo.i.p.timeout.eq(self.client.beat_timeout),
-            self.start.ready.eq((to_request == 0) & ~self.waiting),
+            self.start.ready.eq(~asking & ~self.waiting),
         ]
         taken = fifo.o.valid & fifo.o.ready
-        with m.If(request.valid & request.ready):
-            m.d.comb += requested.eq(chunk)
+        asked = request.valid & request.ready
+        m.d.sync += [
+            room.eq((reserved <= depth - chunk_limit) & ~asked),
+            chunk.eq(Mux(to_request < chunk_limit, to_request, chunk_limit)),
+            ready.eq(asking & ~asked & (to_request != 0)),
+            asking.eq((to_request != 0) & ~asked | (asking & asked)),
+            reserved.eq(reserved + Mux(asked, chunk, 0) - taken),
+        ]
+        with m.If(asked):
             m.d.sync += [address.eq(address + (chunk << (word_shift + 2))), to_request.eq(to_request - chunk)]
-        m.d.sync += reserved.eq(reserved + requested - taken)
 
         # Delivering the current transfer.
-        to_deliver = Signal(WORDS_BITS)  # words
+        beats_left = Signal(WORDS_BITS)
+        last_count = Signal(range(config.bus_words + 1))  # words of the last beat
         deliver_address = Signal(config.address_bits)
         aborting = Signal()
+        last = beats_left == 1
         m.d.comb += [
-            self.busy.eq(to_deliver != 0),
-            self.hungry.eq(self.busy & ~self.waiting & (to_request != 0) & (fifo.level < depth // 2)),
+            self.hungry.eq(self.busy & ~self.waiting & asking & (fifo.level < depth // 2)),
             self.o.p.data.eq(fifo.o.p.data),
-            self.o.p.count.eq(Mux(to_deliver < config.bus_words, to_deliver, config.bus_words)),
+            self.o.p.count.eq(Mux(last, last_count, config.bus_words)),
             self.o.valid.eq(fifo.o.valid & self.busy & ~aborting),
             fifo.o.ready.eq(self.busy & (self.o.ready | aborting)),
         ]
         with m.If(taken):
             m.d.sync += [
-                to_deliver.eq(to_deliver - self.o.p.count),
+                beats_left.eq(beats_left - 1),
+                self.busy.eq(~last),
                 deliver_address.eq(deliver_address + config.bus_bytes),
             ]
             with m.If(fifo.o.p.error & ~self.error):
                 m.d.sync += [
                     self.error.eq(1), self.timeout.eq(fifo.o.p.timeout), self.error_address.eq(deliver_address),
                 ]  # fmt: skip
-        m.d.sync += aborting.eq(self.busy & (self.abort | aborting))
+        m.d.sync += aborting.eq(self.busy & ~(taken & last) & (self.abort | aborting))
 
         # From one to the next.
         next_address = Signal(config.address_bits)
         next_words = Signal(WORDS_BITS)
+        beats_of = (next_words + (config.bus_words - 1)) >> word_shift
         with m.If(self.waiting & self.go & ~self.busy):
             m.d.sync += [
-                to_deliver.eq(next_words),
+                beats_left.eq(beats_of),
+                last_count.eq(((next_words - 1)[:word_shift]) + 1),
+                self.busy.eq(1),
                 deliver_address.eq(next_address),
                 self.waiting.eq(0),
                 self.error.eq(0),
             ]
+        begun = Signal()
+        m.d.sync += begun.eq(self.start.valid & self.start.ready)
         with m.If(self.start.valid & self.start.ready):
             m.d.sync += [
                 address.eq(self.start.p.address),
-                to_request.eq((self.start.p.words + (config.bus_words - 1)) >> word_shift),
+                asking.eq(1),
                 next_address.eq(self.start.p.address),
                 next_words.eq(self.start.p.words),
                 self.waiting.eq(1),
             ]
+        with m.If(begun):
+            m.d.sync += [to_request.eq(beats_of), asking.eq(1)]
         return m

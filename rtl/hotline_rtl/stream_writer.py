@@ -22,9 +22,11 @@ class StreamWriter(wiring.Component):
         Begins a new buffer at a bus-aligned address; only when ``flushed``, and after ``hand_over`` if
         not ``idle``.
     i : In(stream of group_layout)
-        The words, up to ``in_words`` (as many as the bus, if not given) at a time.
+        The words, up to ``in_words`` at a time; with ``whole``, always so many.
     flush : In(1)
         No more words come: what is left is written. Held until ``flushed``.
+    eager : Out(1)
+        A whole burst is at hand, or on its way out (a cycle ago).
     flushed : Out(1)
         All words given so far have been asked to be written.
     hand_over : In(1)
@@ -41,11 +43,11 @@ class StreamWriter(wiring.Component):
     client : Out(WriteClientSignature)
     """
 
-    def __init__(self, config: AcceleratorConfig, in_words: int | None = None):
+    def __init__(self, config: AcceleratorConfig, in_words: int, whole: bool = False):
         self.config = config
-        self.in_words = in_words or config.bus_words
+        self.in_words, self.whole = in_words, whole
         super().__init__({
-            "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
+            "eager": Out(1), "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
             "flushed": Out(1), "hand_over": In(1), "settled": Out(1),
             "settled_error": Out(1), "settled_timeout": Out(1), "settled_address": Out(config.address_bits),
             "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
@@ -58,29 +60,32 @@ class StreamWriter(wiring.Component):
         config = self.config
         limit = config.burst_limit
         beat = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes})
+        count_bits = len(Signal(range(config.bus_words + 1)))
         m.submodules.queue = queue = WordQueue(
-            self.in_words, config.bus_words, room=2 * self.in_words + config.bus_words
+            self.in_words, config.bus_words, extra=count_bits, whole_in=self.whole, whole_out=True
         )
         m.submodules.fifo = fifo = StreamFifo(beat, 2 * limit)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         wiring.connect(m, fifo.o, wiring.flipped(self.client.data))
 
-        draining = self.flush & ~self.i.valid
+        draining = self.flush & ~self.i.valid & ~queue.coming
         full = queue.level >= config.bus_words
         m.d.comb += [
             queue.take.valid.eq(full | (draining & (queue.level != 0))),
             queue.take.p.count.eq(Mux(full, config.bus_words, queue.level)),
+            queue.take.p.extra.eq(queue.take.p.count),
+            queue.clear.eq(self.start),
             fifo.i.valid.eq(queue.o.valid),
             queue.o.ready.eq(fifo.i.ready),
             fifo.i.p.data.eq(queue.o.p.data),
         ]
         for i in range(config.bus_words):
-            m.d.comb += fifo.i.p.strobe[4 * i : 4 * i + 4].eq((queue.o.p.count > i).replicate(4))
+            m.d.comb += fifo.i.p.strobe[4 * i : 4 * i + 4].eq((queue.o.p.extra > i).replicate(4))
 
         address = Signal(config.address_bits)
         waiting = Signal(range(2 * limit + 3))  # beats in the FIFO that no request covers yet
         beats = Signal(range(limit + 1))
-        flushing = draining & (queue.level == 0)
+        flushing = draining & ~queue.busy
         request = self.client.request
         whole = waiting >= limit
         m.d.comb += [
@@ -88,10 +93,11 @@ class StreamWriter(wiring.Component):
             request.valid.eq(whole | (flushing & (waiting != 0))),
             request.p.address.eq(address),
             request.p.words.eq(beats << ceil_log2(config.bus_words)),
-            self.flushed.eq((queue.level == 0) & (waiting == 0)),
+            self.flushed.eq(~queue.busy & (waiting == 0)),
             self.idle.eq(self.flushed & (fifo.level == 0) & self.client.idle),
         ]
         entered = fifo.i.valid & fifo.i.ready
+        m.d.sync += self.eager.eq(request.valid | (fifo.level > waiting))
         with m.If(request.valid & request.ready):
             m.d.sync += [
                 address.eq(address + (beats << ceil_log2(config.bus_bytes))),

@@ -1,12 +1,16 @@
 """One bank of the hot-entry tracker: sets of (valid, tag, state) entries, a set in one memory word.
 
 The bank has a RAM for each array of the tracker; a key may live in one set of each, and all of them are
-read at once. One request per cycle, always taken; latency 3 cycles from request to response. A request
-sees the effect of every earlier one: lines and cells written in the previous cycle are forwarded.
+read at once. One request per cycle; 6 cycles from request to response.
 
-    cycle      0         1              2                      3
-               request   hashed to      lines read, compared,   response
-                         sets, cells    next lines written
+    stage   1       2        3          4        5              6               7       8       9       10              11
+            hash    compare  read RAMs  (data)   tags           hit: next line  write
+                                                 coldest entry: a tree ---------------  admit?  miss: next line write
+
+What a request changes is in memory 7 (hit) or 11 (miss) cycles after it came. A request that looks at the same set, or
+the same word of the sketch, waits in stage 3 for it, and everything behind; but no longer than until the next line is
+known, which is then taken from the register that is being written. So a key that is learnt again and again takes 3
+cycles each time. A miss holds up the next LEARN for a cycle, for two lines never to be written at once.
 
 The golden twin is ``hotline_golden.tracker``.
 """
@@ -14,7 +18,7 @@ The golden twin is ``hotline_golden.tracker``.
 import enum
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -24,10 +28,7 @@ from .placement import cell_place, twist
 from .policies import POLICIES
 from .ram import Ram
 from .sketch import Sketch
-from .words import is_one_of
-
-#: Cycles from request to response.
-BANK_LATENCY = 3
+from .words import delayed, is_one_of, least_of
 
 
 class BankOp(enum.IntEnum):
@@ -46,6 +47,12 @@ class BankOp(enum.IntEnum):
     SWAP = 8
 
 
+#: Stages that a request passes, from the one in which it is read.
+FIRST_STAGE, LAST_STAGE = 4, 11
+#: Stages in which the next line of a hit, and of a miss, is known.
+HIT_STAGE, MISS_STAGE = 6, 10
+
+
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     """A set: ``tracker_ways`` entries."""
     entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits})
@@ -57,9 +64,9 @@ def hot_line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     return data.ArrayLayout(data.StructLayout({"valid": 1, "tag": config.tag_bits}), config.tracker_ways)
 
 
-def match_entries(line, tag: Value) -> Value:
-    """One bit for each way: this entry is valid and holds ``tag``."""
-    return Cat(entry.valid & (entry.tag == tag) for entry in line)
+def match_entries(entries, tag: Value) -> Value:
+    """One bit for each of ``entries``: it is valid and holds ``tag``."""
+    return Cat(entry.valid & (entry.tag == tag) for entry in entries)
 
 
 def sweep_bits(config: AcceleratorConfig) -> int:
@@ -73,27 +80,44 @@ def bank_set_bits(config: AcceleratorConfig) -> int:
     return max(config.set_bits - config.bank_bits, sweep_bits(config))
 
 
+def weight_fields(config: AcceleratorConfig) -> dict:
+    """``shift``: by how much the weight of an access that is learnt is shifted down, if weights differ."""
+    return {"shift": SHIFT_BITS} if config.rehearses else {}
+
+
+def bank_request_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """``set`` counts within the bank: for LOOKUP, FIND, REHEARSE and LEARN the key's set in array 0; for READ, WRITE and
+    SWAP through all arrays; for CLEAR and HALVE it numbers sets and sketch words alike. ``lane`` comes back with the
+    response."""
+    return data.StructLayout({
+        "op": BankOp, "set": bank_set_bits(config), "tag": config.tag_bits, **weight_fields(config),
+        "lane": range(max(2, config.lanes)),
+    })  # fmt: skip
+
+
 class TrackerBank(wiring.Component):
     """Members
     -------
-    valid, op, set, tag, shift, line : In
-        A request. ``set`` counts within the bank: for LOOKUP, FIND, REHEARSE and LEARN the key's set in array 0;
-        for READ, WRITE and SWAP through all arrays; for CLEAR and HALVE it numbers sets and sketch words alike. ``shift``:
-        by how much the weight of an access that is learnt is shifted down. ``line`` is for WRITE and SWAP.
-    r_valid, r_hit, r_set, r_way, r_evicted : Out
-        The response to LOOKUP or LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
-        counts through all arrays; ``r_evicted`` tells that a valid entry was replaced.
-    r_line, r_hot_line : Out
-        The response to READ; ``r_hot_line`` only with a shadow.
+    i : In(stream of bank_request_layout)
+        Requests. CLEAR, HALVE, WRITE and SWAP are always taken at once: only while no LEARN is inside.
+    line : In
+        For WRITE and SWAP, with the request.
+    r_valid, r_lane, r_hit, r_set, r_way : Out
+        The response to LOOKUP, REHEARSE and LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
+        counts through all arrays.
+    r_port, r_line, r_hot_line : Out
+        The response to READ and FIND; ``r_hot_line`` only with a shadow.
+    evicted : Out(1)
+        A LEARN has replaced a valid entry.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         members: dict = {
-            "valid": In(1), "op": In(BankOp), "set": In(bank_set_bits(config)), "tag": In(config.tag_bits),
-            "shift": In(SHIFT_BITS), "line": In(line_layout(config)),
-            "r_valid": Out(1), "r_hit": Out(1), "r_set": Out(config.set_bits - config.bank_bits),
-            "r_way": Out(range(config.tracker_ways)), "r_evicted": Out(1), "r_line": Out(line_layout(config)),
+            "i": In(stream.Signature(bank_request_layout(config))), "line": In(line_layout(config)),
+            "r_valid": Out(1), "r_lane": Out(range(max(2, config.lanes))), "r_hit": Out(1),
+            "r_set": Out(config.set_bits - config.bank_bits), "r_way": Out(range(config.tracker_ways)),
+            "r_port": Out(1), "r_line": Out(line_layout(config)), "evicted": Out(1),
         }  # fmt: skip
         if config.shadow:
             members["r_hot_line"] = Out(hot_line_layout(config))
@@ -103,164 +127,230 @@ class TrackerBank(wiring.Component):
         m = Module()
         config = self.config
         ways, arrays = config.tracker_ways, config.tracker_arrays
+        entries = arrays * ways
         address_bits = config.index_bits - config.bank_bits
-        policy = POLICIES[config.policy](config.state_bits, arrays * ways)
+        policy = POLICIES[config.policy](config.state_bits, entries)
         layout = line_layout(config)
+        lines_layout = data.ArrayLayout(layout, arrays)
+        if config.has_sketch:
+            m.submodules.sketch = sketch = Sketch(config, policy)
+            word_bits = sketch.word_bits
+        else:
+            word_bits = 0
+        #: Of a request: where it looks.
+        places = data.StructLayout({
+            "sets": data.ArrayLayout(address_bits, arrays),
+            **({"words": data.ArrayLayout(word_bits, config.cell_arrays)} if config.has_sketch else {}),
+        })  # fmt: skip
+        about = data.StructLayout({
+            "op": BankOp, "tag": config.tag_bits, **weight_fields(config), "lane": range(max(2, config.lanes)),
+            "by_key": 1, "learns": 1, "looks": 1,
+            "named": range(max(2, arrays)), "line_swept": 1, "places": places,
+            **({"word_swept": 1, "cells": sketch.cells.shape()} if config.has_sketch else {}),
+        })  # fmt: skip
 
-        # Cycle 1: hashing. Keys go to a set of each array, everything else to the one that it names.
-        valid_1, op_1, shift_1 = Signal(), Signal(BankOp), Signal(SHIFT_BITS)
-        set_1, tag_1, line_1 = Signal.like(self.set), Signal(config.tag_bits), Signal(layout)
-        m.d.sync += [
-            valid_1.eq(self.valid), op_1.eq(self.op), set_1.eq(self.set), tag_1.eq(self.tag),
-            shift_1.eq(self.shift), line_1.eq(self.line),
-        ]  # fmt: skip
-        by_key = is_one_of(op_1, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
-        index = set_1[:address_bits]
-        addresses = []
-        for a in range(arrays):
-            address = Signal(address_bits, name=f"address_{a}")
-            own = twist(config, a, tag_1)[config.bank_bits :]
-            m.d.comb += address.eq(index ^ Mux(by_key, own, 0))
-            addresses.append(address)
-        sweeps = (op_1 == BankOp.CLEAR) | (op_1 == BankOp.HALVE)
-        named = set_1[address_bits:] if len(set_1) > address_bits else Const(0)  # the array, for READ and WRITE
-        line_swept = (named == 0) | ~sweeps
+        # Stage 1: hashing. Keys go to a set of each array, everything else to the one that it names.
+        go = Signal()  # stages 1 to 3 move
+        s1_valid, s1, s1_line = Signal(), Signal(bank_request_layout(config)), Signal(layout)
+        s2_valid, s2, s2_line = Signal(), Signal(about), Signal(layout)
+        s3_valid, s3, s3_line = Signal(), Signal(about), Signal(layout)
+        m.d.comb += self.i.ready.eq(go)
+        by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
+        sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
+        index = s1.set[:address_bits]
+        named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
+        with m.If(go):
+            m.d.sync += [
+                s1_valid.eq(self.i.valid), s1.eq(self.i.p), s1_line.eq(self.line),
+                s2_valid.eq(s1_valid), s2_line.eq(s1_line), s3_valid.eq(s2_valid), s3.eq(s2), s3_line.eq(s2_line),
+                s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
+                s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
+                s2.looks.eq(by_key | (s1.op == BankOp.READ)),
+                s2.named.eq(named), s2.line_swept.eq((named == 0) | ~sweeps),
+            ]  # fmt: skip
+            if config.rehearses:
+                m.d.sync += s2.shift.eq(s1.shift)
+            for a in range(arrays):
+                own = twist(config, a, s1.tag)[config.bank_bits :]
+                m.d.sync += s2.places.sets[a].eq(index ^ Mux(by_key, own, 0))
+            if config.has_sketch:
+                m.d.sync += s2.word_swept.eq((s1.set >> word_bits) == 0)
+                for a in range(config.cell_arrays):
+                    word, cell = cell_place(config, a, index, s1.tag)
+                    m.d.sync += [s2.places.words[a].eq(Mux(sweeps, s1.set[:word_bits], word)), s2.cells[a].eq(cell)]
 
-        # Cycle 2: lines arrive.
-        valid_2, op_2, shift_2 = Signal(), Signal(BankOp), Signal(SHIFT_BITS)
-        tag_2, line_2 = Signal(config.tag_bits), Signal(layout)
-        named_2, line_swept_2 = Signal(range(max(2, arrays))), Signal()
-        m.d.sync += [
-            valid_2.eq(valid_1), op_2.eq(op_1), shift_2.eq(shift_1), tag_2.eq(tag_1), line_2.eq(line_1),
-            named_2.eq(named), line_swept_2.eq(line_swept),
-        ]  # fmt: skip
-        rams, sets, lines = [], [], []
+        def shift_of(request):
+            return request.shift if config.rehearses else Const(0, SHIFT_BITS)
+
+        # The stages behind. ``hit`` is known from stage 6 on.
+        valid = {k: Signal(name=f"s{k}_valid") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
+        at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in range(FIRST_STAGE, LAST_STAGE + 1)}
+        lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in range(5, MISS_STAGE + 1)}
+        port_line = {k: Signal(layout, name=f"s{k}_line", reset_less=True) for k in range(4, MISS_STAGE + 1)}
+        hit = {k: Signal(name=f"s{k}_hit") for k in range(6, LAST_STAGE + 1)}
+        m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), port_line[4].eq(s3_line)]
+        for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
+            m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
+            if k in lines and k > 5:
+                m.d.sync += lines[k].eq(lines[k - 1])
+            if k in port_line and k > 4:
+                m.d.sync += port_line[k].eq(port_line[k - 1])
+            if k in hit and k > 6:
+                m.d.sync += hit[k].eq(hit[k - 1])
+
+        # Stages 2 and 3: who else is there? While stages 1 to 3 stand, the others go on.
+        def changes(op):
+            return ~is_one_of(op, BankOp.LOOKUP, BankOp.READ, BankOp.REHEARSE, BankOp.FIND, BankOp.SWAP)
+
+        def meets(a, b):
+            ours, theirs = ([x for name, _ in places for x in getattr(of, name)] for of in (a, b))
+            return Cat(x == y for x, y in zip(ours, theirs, strict=True)).any()
+
+        # What is in stage 3 meets it.
+        meet = {k: Signal(name=f"meets_s{k}") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
+        for k in meet:
+            before_valid, before = (s3_valid & go, s3) if k == FIRST_STAGE else (valid[k - 1], at[k - 1])
+            seen = s2_valid & s2.looks & before_valid & changes(before.op) & meets(s2.places, before.places)
+            m.d.sync += meet[k].eq(Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0))
+        waits = Signal()
+        unless_hit = [meet[k] & ~hit[k] for k in range(HIT_STAGE, LAST_STAGE + 1) if k != MISS_STAGE]
+        # In stage MISS_STAGE when what is in stage 3 will be in HIT_STAGE.
+        clash = MISS_STAGE - HIT_STAGE + 3
+        would_clash = valid[clash] & ~hit[clash] & changes(at[clash].op) & s3.learns
+        m.d.comb += [
+            waits.eq(meet[4] | meet[5] | Cat(unless_hit).any() | meet[HIT_STAGE + 1] | would_clash),
+            go.eq(~(s3_valid & waits)),
+        ]
+
+        # Stage 4: lines arrive. One that is being written comes from there.
+        next_lines, next_places = Signal(lines_layout), Signal(data.ArrayLayout(address_bits, arrays))
+        next_write = Signal(arrays)
         for a in range(arrays):
             m.submodules[f"ram_{a}"] = ram = Ram(layout.size, 1 << address_bits)
-            at = Signal(address_bits, name=f"set_{a}")
-            line = Signal(layout, name=f"line_{a}")
-            m.d.comb += [ram.r_en.eq(valid_1), ram.r_addr.eq(addresses[a])]
-            m.d.sync += at.eq(addresses[a])
-            rams.append(ram)
-            sets.append(at)
-            lines.append(line)
-        entries = [line[w] for line in lines for w in range(ways)]
-        looked_at = self._hot_lines(m, lines, addresses, valid_1, valid_2, op_2, named_2, sets, line_2, line_swept_2)
-        match = Signal(arrays * ways)
-        hit = Signal()
-        m.d.comb += [match.eq(Cat(match_entries(line, tag_2) for line in looked_at)), hit.eq(match.any())]
-        valid = Cat(entry.valid for entry in entries)
-        state = [entry.state for entry in entries]
-        weight = Const(policy.weight) >> shift_2 if policy.rehearses else Const(policy.weight)
+            m.d.comb += [
+                ram.r_en.eq(1), ram.r_addr.eq(s3.places.sets[a]),
+                ram.w_en.eq(next_write[a]), ram.w_addr.eq(next_places[a]), ram.w_data.eq(next_lines[a]),
+            ]  # fmt: skip
+            same = next_write[a] & (next_places[a] == at[4].places.sets[a])
+            m.d.sync += lines[5][a].as_value().eq(Mux(same, next_lines[a].as_value(), ram.r_data))
+        looked_at = self._hot_lines(m, lines[5], s3.places.sets, valid, at, port_line)
 
-        learns = valid_2 & (op_2 == BankOp.LEARN)
-        clears = valid_2 & (op_2 == BankOp.CLEAR)
-        halves = valid_2 & (op_2 == BankOp.HALVE)
+        # Stage 5: is the key here? Which entry is the coldest?
+        match = Signal(entries)  # of stage 6
+        found = [entry for line in looked_at for entry in line]
+        is_it = match_entries(found, at[5].tag)
+        m.d.sync += [match.eq(is_it), hit[6].eq(at[5].by_key & is_it.any())]
+        candidates = [
+            Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[5] for entry in line
+        ]
+        least, coldest = least_of(m, candidates, stages=MISS_STAGE - 1 - 5)
         estimate: Value = Const(0)
         if config.has_sketch:
-            m.submodules.sketch = sketch = Sketch(config)
-            word_bits = sketch.word_bits
-            swept = Signal()
-            m.d.sync += swept.eq((set_1 >> word_bits) == 0)
-            for a in range(config.cell_arrays):
-                word, cell = cell_place(config, a, index, tag_1)
-                m.d.comb += [sketch.words[a].eq(Mux(sweeps, set_1[:word_bits], word)), sketch.cells[a].eq(cell)]
             m.d.comb += [
-                sketch.weight.eq(weight),
-                sketch.update.eq(learns & ~hit),
-                sketch.clear.eq(clears & swept),
-                sketch.halve.eq(halves & swept),
+                sketch.words.eq(s3.places.words), sketch.cells.eq(at[5].cells),
+                sketch.shift.eq(shift_of(at[6])),
+            ]  # fmt: skip
+            m.d.sync += [
+                sketch.update.eq(valid[9] & at[9].learns & ~hit[9]),
+                sketch.clear.eq(valid[9] & (at[9].op == BankOp.CLEAR) & at[9].word_swept),
+                sketch.halve.eq(valid[9] & (at[9].op == BankOp.HALVE) & at[9].word_swept),
             ]
             estimate = sketch.estimate
 
-        touched = policy.on_hit(m, state, match, weight)
-        victim, after_miss = policy.on_miss(m, valid, state, estimate)
-        for a in range(arrays):
-            following = Signal(layout, name=f"following_{a}")
-            written = Signal(name=f"written_{a}")
-            written_set = Signal(address_bits, name=f"written_set_{a}")
-            written_line = Signal(layout, name=f"written_line_{a}")
-            with m.Switch(op_2):
-                with m.Case(BankOp.WRITE):
-                    m.d.comb += following.eq(line_2)
-                with m.Case(BankOp.CLEAR):
-                    m.d.comb += following.eq(0)
-                with m.Default():
-                    m.d.comb += following.eq(lines[a])
-                    for w in range(ways):
-                        e = a * ways + w
-                        with m.If(op_2 == BankOp.HALVE):
-                            m.d.comb += following[w].state.eq(lines[a][w].state >> 1)
-                        with m.Else():
-                            m.d.comb += following[w].state.eq(Mux(hit, touched[e], after_miss[e]))
-                            with m.If(~hit & victim[e]):
-                                m.d.comb += [following[w].valid.eq(1), following[w].tag.eq(tag_2)]
-            write = learns | ((clears | halves) & line_swept_2)
-            write |= valid_2 & (op_2 == BankOp.WRITE) & (named_2 == a)
-            m.d.comb += [
-                lines[a].eq(Mux(written & (written_set == sets[a]), written_line, rams[a].r_data)),
-                rams[a].w_en.eq(write),
-                rams[a].w_addr.eq(sets[a]),
-                rams[a].w_data.eq(following),
-            ]
-            m.d.sync += [written.eq(write), written_set.eq(sets[a]), written_line.eq(following)]
-
-        # Cycle 3: the response.
+        # Stage 6: the response, and the next line of a hit.
+        answers = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.REHEARSE, BankOp.LEARN)
         m.d.sync += [
-            self.r_valid.eq(valid_2 & is_one_of(op_2, BankOp.LOOKUP, BankOp.REHEARSE, BankOp.LEARN)),
-            self.r_hit.eq(hit),
-            self.r_evicted.eq(learns & ~hit & (victim & valid).any()),
-        ]
+            self.r_valid.eq(valid[6] & answers), self.r_lane.eq(at[6].lane), self.r_hit.eq(hit[6]),
+            self.r_port.eq(valid[6] & is_one_of(at[6].op, BankOp.READ, BankOp.FIND)),
+        ]  # fmt: skip
         for a in reversed(range(arrays)):
-            with m.If(named_2 == a):
-                m.d.sync += self.r_line.eq(lines[a])
+            with m.If(at[6].named == a):
+                m.d.sync += self.r_line.eq(lines[6][a])
             # The lowest array that holds the key is the one that counts.
-            with m.If(match[a * ways : a * ways + ways].any()):
-                m.d.sync += self.r_set.eq(Cat(sets[a], Const(a, ceil_log2(arrays))))
+            of_array = match[a * ways : a * ways + ways]
+            with m.If(of_array.any()):
+                m.d.sync += self.r_set.eq(Cat(at[6].places.sets[a], Const(a, ceil_log2(arrays))))
                 for w in range(ways):
-                    with m.If(match[a * ways + w]):
+                    with m.If(of_array[w]):
                         m.d.sync += self.r_way.eq(w)
+        # While a LEARN is here, whether it is a hit or not, nothing that changes a line is in MISS_STAGE.
+        learns_6 = valid[6] & at[6].learns
+        hit_learns = valid[6] & at[6].learns & hit[6]
+        after_hit, after_miss = Signal(lines_layout), Signal(lines_layout)
+        m.d.comb += [after_hit.eq(lines[6]), after_miss.eq(lines[MISS_STAGE])]
+        for a in range(arrays):
+            for w in range(ways):
+                with m.If(match[a * ways + w]):
+                    m.d.comb += after_hit[a][w].state.eq(policy.touched(lines[6][a][w].state, shift_of(at[6])))
+
+        # Stage 9: is the key taken in? Stage 10: the next line of a miss, and of whatever else changes one.
+        takes = Signal()
+        admitted = policy.admits(least, estimate) & ~hit[9]
+        m.d.sync += [
+            takes.eq(admitted),
+            self.evicted.eq(valid[9] & at[9].learns & admitted & least[-1]),
+        ]
+        least, coldest, estimate = (delayed(m, value) for value in (least, coldest, estimate))
+        last = at[MISS_STAGE]
+        given = port_line[MISS_STAGE]
+        for a in range(arrays):
+            for w in range(ways):
+                now, then = lines[MISS_STAGE][a][w], after_miss[a][w]
+                is_victim = takes & (coldest == a * ways + w)
+                with m.Switch(last.op):
+                    with m.Case(BankOp.WRITE):
+                        m.d.comb += then.eq(given[w])
+                    with m.Case(BankOp.CLEAR):
+                        m.d.comb += then.eq(0)
+                    with m.Case(BankOp.HALVE):
+                        m.d.comb += then.state.eq(now.state >> 1)
+                    with m.Default():
+                        m.d.comb += then.state.eq(policy.after_miss(now.state, is_victim, least, estimate))
+                        with m.If(is_victim):
+                            m.d.comb += [then.valid.eq(1), then.tag.eq(last.tag)]
+        m.d.sync += [
+            next_lines.eq(Mux(learns_6, after_hit.as_value(), after_miss.as_value())),
+            next_places.eq(Mux(learns_6, at[6].places.sets.as_value(), last.places.sets.as_value())),
+        ]  # fmt: skip
+        miss_learns = last.learns & ~hit[MISS_STAGE]
+        sweeps_line = is_one_of(last.op, BankOp.CLEAR, BankOp.HALVE) & last.line_swept
+        for a in range(arrays):
+            writes = miss_learns | sweeps_line | ((last.op == BankOp.WRITE) & (last.named == a))
+            m.d.sync += next_write[a].eq(hit_learns | (valid[MISS_STAGE] & writes))
         return m
 
-    def _hot_lines(self, m: Module, lines: list, addresses: list, valid_1: Value, valid_2: Value, op_2: Value,
-                   named_2: Value, sets: list, line_2, line_swept_2: Value) -> list:  # fmt: skip
-        """What keys are compared with: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set."""
+    def _hot_lines(self, m: Module, lines, sets, valid: dict, at: dict, port_line: dict) -> list:
+        """What keys are compared with, in stage 5: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set.
+
+        The hot set changes only by the hot-list engine, while nothing else is inside.
+        """
         config = self.config
         if not config.shadow:
-            return lines
+            return list(lines)
         layout = hot_line_layout(config)
-        given = Signal(layout)  # of the request
+        given = Signal(layout)
         for w in range(config.tracker_ways):
-            m.d.comb += [given[w].valid.eq(line_2[w].valid), given[w].tag.eq(line_2[w].tag)]
-        found = []
-        for a, line in enumerate(lines):
-            m.submodules[f"hot_ram_{a}"] = ram = Ram(layout.size, 1 << len(addresses[a]))
-            hot, following = Signal(layout, name=f"hot_line_{a}"), Signal(layout, name=f"hot_following_{a}")
-            written = Signal(name=f"hot_written_{a}")
-            written_set = Signal.like(addresses[a], name=f"hot_written_set_{a}")
-            written_line = Signal(layout, name=f"hot_written_line_{a}")
-            clears = op_2 == BankOp.CLEAR
-            write = valid_2 & (
-                (clears & line_swept_2) | (is_one_of(op_2, BankOp.WRITE, BankOp.SWAP) & (named_2 == a))
-            )
+            m.d.comb += [given[w].valid.eq(port_line[6][w].valid), given[w].tag.eq(port_line[6][w].tag)]
+        clears = at[6].op == BankOp.CLEAR
+        looked_at = []
+        for a in range(config.tracker_arrays):
+            m.submodules[f"hot_ram_{a}"] = ram = Ram(layout.size, 1 << len(sets[a]))
+            written = is_one_of(at[6].op, BankOp.WRITE, BankOp.SWAP) & (at[6].named == a)
+            hot, hot_6 = Signal(layout, name=f"hot_line_{a}"), Signal(layout, name=f"hot_line_{a}_6")
             m.d.comb += [
-                ram.r_en.eq(valid_1),
-                ram.r_addr.eq(addresses[a]),
-                hot.eq(Mux(written & (written_set == sets[a]), written_line, ram.r_data)),
-                following.eq(Mux(clears, 0, given)),
-                ram.w_en.eq(write),
-                ram.w_addr.eq(sets[a]),
-                ram.w_data.eq(following),
-            ]
-            m.d.sync += [written.eq(write), written_set.eq(sets[a]), written_line.eq(following)]
-            with m.If(named_2 == a):
-                m.d.sync += self.r_hot_line.eq(hot)
-            looked_at = Signal(layout, name=f"looked_at_{a}")
+                ram.r_en.eq(1), ram.r_addr.eq(sets[a]),
+                ram.w_en.eq(valid[6] & ((clears & at[6].line_swept) | written)),
+                ram.w_addr.eq(at[6].places.sets[a]), ram.w_data.eq(Mux(clears, 0, given)),
+            ]  # fmt: skip
+            m.d.sync += [hot.eq(ram.r_data), hot_6.eq(hot)]
+            with m.If(at[6].named == a):
+                m.d.sync += self.r_hot_line.eq(hot_6)
+            looked = Signal(layout, name=f"looked_at_{a}")
+            in_hot_set = is_one_of(at[5].op, BankOp.LOOKUP, BankOp.FIND)
             for w in range(config.tracker_ways):
-                in_hot_set = is_one_of(op_2, BankOp.LOOKUP, BankOp.FIND)
                 m.d.comb += [
-                    looked_at[w].valid.eq(Mux(in_hot_set, hot[w].valid, line[w].valid)),
-                    looked_at[w].tag.eq(Mux(in_hot_set, hot[w].tag, line[w].tag)),
+                    looked[w].valid.eq(Mux(in_hot_set, hot[w].valid, lines[a][w].valid)),
+                    looked[w].tag.eq(Mux(in_hot_set, hot[w].tag, lines[a][w].tag)),
                 ]
-            found.append(looked_at)
-        return found
+            looked_at.append(looked)
+        return looked_at

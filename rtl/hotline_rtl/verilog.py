@@ -1,6 +1,7 @@
 """Verilog emission: one self-contained file for a configuration, the same bytes every time."""
 
 import os
+import re
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,26 @@ WAIVERS = {
 }
 
 
+def plain_names(text: str) -> str:
+    """Verilog whose escaped identifiers (of fields, and of what has no name) have become plain ones.
+
+    They are awkward to read, and Yosys 0.70 takes ``\\x[0]`` for bit 0 of ``x`` when it maps to LUTs.
+    """
+    escaped = re.compile(r"\\(\S+)\s")
+    taken = set(re.findall(r"[A-Za-z_][A-Za-z0-9_$]*", text))
+    plain: dict[str, str] = {}
+    for name in dict.fromkeys(escaped.findall(text)):
+        candidate = re.sub(r"\W+", "_", name).strip("_")
+        candidate = base = candidate if re.match(r"[A-Za-z]", candidate) else f"n{candidate}"
+        number = 0
+        while candidate in taken:
+            number += 1
+            candidate = f"{base}_{number}"
+        taken.add(candidate)
+        plain[name] = candidate
+    return escaped.sub(lambda match: f"{plain[match[1]]} ", text)
+
+
 def component_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of any block, its ports flattened to names joined by single underscores."""
     os.environ["AMARANTH_USE_YOSYS"] = "builtin"
@@ -38,7 +59,7 @@ def component_verilog(component: wiring.Component, name: str) -> str:
     text = verilog.convert(
         Fragment.get(component, None), name=name, ports=ports, emit_src=False, strip_internal_attrs=True
     )
-    return f"{text}\n{RAM_FILE.read_text()}"
+    return f"{plain_names(text)}\n{RAM_FILE.read_text()}"
 
 
 @lru_cache(maxsize=8)

@@ -1,84 +1,210 @@
-"""Regroups words: groups with any number of words at any offset in, any other grouping out.
+"""Regroups words: groups of any number of words in, any other grouping out.
 
-Up to one group in and one group out per cycle; a word can leave one cycle after it came.
+Words lie in columns, small memories that are written and read round and round; so any words of a group can be
+written, or read, in one cycle. Going in and coming out, each column and each output word choose what they take:
+
+    group ─► which word, for each column ─► columns (16 rows) ─► which column, for each output word ─► group
+
+A group in and a group out per cycle; a word can be taken 2 cycles after it came (3, if groups are masked), and is at
+the output 2 cycles after it was taken.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
 from .layouts import group_layout
-from .words import shift_words, word_mask
+from .ram import Ram
+from .words import delayed, one_hot_mux, pick, rotate
+
+#: Words of a column.
+ROWS = 16
 
 
-def take_layout(words: int) -> data.StructLayout:
-    """Asks for the next ``count`` words (at least 1), placed from word ``offset`` of a group on."""
-    return data.StructLayout({"offset": range(max(2, words)), "count": range(words + 1)})
+def masked_layout(words: int, word_bits: int = 32) -> data.StructLayout:
+    """Those ``count`` of ``words`` words that ``mask`` marks; ``ranks``: how many marked ones lie below each."""
+    return data.StructLayout({
+        "data": word_bits * words, "mask": words, "ranks": data.ArrayLayout(range(max(2, words)), words),
+        "count": range(words + 1),
+    })  # fmt: skip
+
+
+def take_layout(words: int, extra: int = 0) -> data.StructLayout:
+    """Asks for the next ``count`` words (at least 1), placed from word ``offset`` of a group on; ``extra`` goes along."""
+    return data.StructLayout({"offset": range(max(2, words)), "count": range(words + 1), **_extra(extra)})
+
+
+def masked_take_layout(words: int, extra: int = 0) -> data.StructLayout:
+    """Asks for the next ``count`` words (at least 1): word ``n`` of the group is the one after ``ranks[n]`` others."""
+    return data.StructLayout({
+        "ranks": data.ArrayLayout(range(max(2, words)), words), "count": range(words + 1), **_extra(extra),
+    })  # fmt: skip
+
+
+def taken_layout(words: int, word_bits: int, extra: int) -> data.StructLayout:
+    """The words that were asked for, in their places; the others mean nothing."""
+    return data.StructLayout({"data": word_bits * words, **_extra(extra)})
+
+
+def _extra(bits: int) -> dict:
+    """A field of no bits is none."""
+    return {"extra": bits} if bits else {}
 
 
 class WordQueue(wiring.Component):
     """A queue of words of ``word_bits`` bits; groups of up to ``in_words`` enter, of ``out_words`` leave.
 
-    It holds ``room`` words. ``in_words + out_words``, if not given, keep full groups flowing; with
-    ``in_words`` more, a full group leaves every cycle though now and then a short one comes.
+    ``masked_in``, ``masked_out``: groups are not contiguous words but those that a mask marks. ``whole_in``: all groups
+    but the last before ``clear`` are full and have offset 0; ``whole_out``: the same of takes. Either saves its choice.
 
     Members
     -------
-    i : In(stream of group_layout)
+    i : In(stream of group_layout, or masked_layout)
         Words to append.
-    take : In(stream of take_layout)
-        What the next output group must hold; taken together with it.
-    o : Out(stream of group_layout)
-        The group that ``take`` asked for; words outside it are 0. Valid when all its words are here.
+    take : In(stream of take_layout, or masked_take_layout)
+        What the next output group must hold. Never more words than ``level``.
+    o : Out(stream of taken_layout)
     level : Out
-        Words inside.
+        Words that can be taken.
+    coming : Out(1)
+        Words are on their way into the level.
+    busy : Out(1)
+        Something is inside, or at the output.
     clear : In(1)
         Forgets all words.
     """
 
-    def __init__(self, in_words: int, out_words: int, word_bits: int = 32, room: int | None = None):
-        self.in_words, self.out_words, self.word_bits = in_words, out_words, word_bits
-        self.room = room or in_words + out_words
+    def __init__(self, in_words: int, out_words: int, word_bits: int = 32, *, extra: int = 0,
+                 masked_in: bool = False, masked_out: bool = False, whole_in: bool = False, whole_out: bool = False):  # fmt: skip
+        self.in_words, self.out_words, self.word_bits, self.extra = in_words, out_words, word_bits, extra
+        self.masked_in, self.masked_out, self.whole_in, self.whole_out = masked_in, masked_out, whole_in, whole_out
+        self.columns = max(2, in_words, out_words)
+        self.capacity = self.columns * ROWS
         super().__init__({
-            "i": In(stream.Signature(group_layout(in_words, word_bits))),
-            "take": In(stream.Signature(take_layout(out_words))),
-            "o": Out(stream.Signature(group_layout(out_words, word_bits))),
-            "level": Out(range(self.room + 1)),
-            "clear": In(1),
+            "i": In(stream.Signature((masked_layout if masked_in else group_layout)(in_words, word_bits))),
+            "take": In(stream.Signature((masked_take_layout if masked_out else take_layout)(out_words, extra))),
+            "o": Out(stream.Signature(taken_layout(out_words, word_bits, extra))),
+            "level": Out(range(self.capacity + 1)), "coming": Out(1), "busy": Out(1), "clear": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
-        n_in, n_out, bits = self.in_words, self.out_words, self.word_bits
-        room = self.room
-        held = Signal(bits * room)  # words at and above `level` are 0
-        level = self.level
+        columns, bits = self.columns, self.word_bits
+        column_bits = ceil_log2(columns)
+        row_bits = ceil_log2(ROWS)
+        pointer_bits = column_bits + row_bits + 1  # one more tells full from empty
+        rams = []
+        for c in range(columns):
+            m.submodules[f"column_{c}"] = ram = Ram(bits, ROWS)
+            rams.append(ram)
 
-        taken = Signal(bits * n_out)
-        m.d.comb += taken.eq(held[: bits * n_out] & word_mask(m, self.take.p.count, n_out, bits))
-        leave = Signal(range(n_out + 1))
-        left = Signal.like(level)
-        enter = Signal(range(n_in + 1))
+        # A group comes. Of each column: is it written, in which row, and how many words of the group go before its own?
+        tail, head = Signal(pointer_bits), Signal(pointer_bits)
+        in_count, out_count = self.i.p.count, self.take.p.count
+        tail_column, tail_row = tail[:column_bits], tail[column_bits : column_bits + row_bits]
+        inside, room = Signal(pointer_bits), Signal()  # words; both a cycle late
+        enter = Signal()
+        in_data = Signal(bits * self.in_words, reset_less=True)
+        in_level = Signal(range(self.in_words + 1))  # words that go into the columns
+        write = Signal(columns)
+        rows = [Signal(row_bits, name=f"row_{c}") for c in range(columns)]
+        before = [Signal(column_bits, name=f"before_{c}") for c in range(columns)]
+        m.d.comb += [enter.eq(self.i.valid & room), self.i.ready.eq(room)]
+        m.d.sync += [
+            in_data.eq(self.i.p.data), in_level.eq(Mux(enter, in_count, 0)),
+            inside.eq(tail - head), room.eq(inside <= self.capacity - 3 * self.in_words),
+        ]  # fmt: skip
+        for c in range(columns):
+            words_before = Signal(column_bits, name=f"words_before_{c}")
+            m.d.comb += words_before.eq(c - tail_column)
+            m.d.sync += [
+                before[c].eq(words_before),
+                rows[c].eq(tail_row + (tail_column > c)),
+                write[c].eq(enter & (words_before < in_count)),
+            ]
+        with m.If(enter):
+            m.d.sync += tail.eq(tail + in_count)
+
+        # Its words go to the columns: all turned alike, or each marked one to where it belongs.
+        came = in_level != 0
+        given = [in_data.word_select(j, bits) for j in range(self.in_words)]
+        word_bits = ceil_log2(self.in_words)
+        if self.masked_in:
+            places = [Signal(word_bits, name=f"place_{n}") for n in range(self.in_words)]  # of the n-th marked word
+            for n, place in enumerate(places):
+                is_it = [self.i.p.mask[j] & (self.i.p.ranks[j] == n) for j in range(self.in_words)]
+                m.d.sync += place.eq(one_hot_mux(is_it, [Const(j, word_bits) for j in range(self.in_words)]))
+            chosen = [Signal(word_bits, name=f"chosen_{c}") for c in range(columns)]
+            m.d.sync += [chosen[c].eq(pick(places, before[c])) for c in range(columns)]
+            in_data, in_level, write = (delayed(m, signal) for signal in (in_data, in_level, write))
+            came |= in_level != 0
+            rows = [delayed(m, row) for row in rows]
+            given = [in_data.word_select(j, bits) for j in range(self.in_words)]
+            words = [pick(given, chosen[c]) for c in range(columns)]
+        else:
+            turn = Signal(max(1, word_bits))
+            m.d.sync += turn.eq(0 if self.whole_in else self.i.p.offset - tail)
+            words = rotate(given, turn) * (columns // self.in_words)
+        for ram, enable, row, word in zip(rams, write, rows, words, strict=True):
+            m.d.comb += [ram.w_en.eq(enable), ram.w_addr.eq(row), ram.w_data.eq(word)]
+
+        # A group is taken: the columns are read.
+        new_head = Signal(pointer_bits)
+        step, leave = Signal(), Signal()
+        out_count = self.take.p.count
         m.d.comb += [
-            self.o.valid.eq(self.take.valid & (level >= self.take.p.count)),
-            self.take.ready.eq(self.o.ready & (level >= self.take.p.count)),
-            self.o.p.offset.eq(self.take.p.offset),
-            self.o.p.count.eq(self.take.p.count),
-            self.o.p.data.eq(shift_words(m, taken, self.take.p.offset, n_out, bits, left=True)),
-            leave.eq(Mux(self.o.valid & self.o.ready, self.take.p.count, 0)),
-            left.eq(level - leave),
-            self.i.ready.eq(left <= room - n_in),
-            enter.eq(Mux(self.i.valid & self.i.ready, self.i.p.count, 0)),
+            step.eq(~self.o.valid | self.o.ready),
+            self.take.ready.eq(step),
+            leave.eq(self.take.valid & step),
         ]
-        fresh = Signal(bits * n_in)
-        m.d.comb += fresh.eq(
-            shift_words(m, self.i.p.data, self.i.p.offset, n_in, bits, left=False) & word_mask(m, enter, n_in, bits)
-        )
-        rest = shift_words(m, held, leave, room, bits, left=False)
-        place = Signal(range(room - n_in + 1))  # of the first fresh word, where there is room
-        m.d.comb += place.eq(left)
-        appended = shift_words(m, fresh, place, room, bits, left=True)
-        m.d.sync += [held.eq(rest | Mux(enter == 0, 0, appended)), level.eq(left + enter)]
+        o1_valid = Signal()
+        if self.extra:
+            o1_extra = Signal(self.extra, reset_less=True)
+            with m.If(step):
+                m.d.sync += [o1_extra.eq(self.take.p.extra), self.o.p.extra.eq(o1_extra)]
+        o1_columns = [Signal(column_bits, name=f"o1_column_{n}") for n in range(self.out_words)]
+        next_row = Signal(row_bits, init=1)  # after the one of ``head``
+        for c in range(columns):
+            row = Mux(head[:column_bits] > c, next_row, head[column_bits : column_bits + row_bits])
+            m.d.comb += [rams[c].r_en.eq(step), rams[c].r_addr.eq(row)]
+        o1_turn = Signal(column_bits)
+        with m.If(step):
+            m.d.sync += o1_valid.eq(self.take.valid)
+            if self.masked_out:
+                for column, rank in zip(o1_columns, self.take.p.ranks, strict=True):
+                    m.d.sync += column.eq(head + rank)
+            else:
+                m.d.sync += o1_turn.eq(head if self.whole_out else head - self.take.p.offset)
+        with m.If(leave):
+            m.d.comb += new_head.eq(head + out_count)
+            m.d.sync += [head.eq(new_head), next_row.eq(new_head[column_bits:] + 1)]
+
+        # Which column goes to which word.
+        read = [ram.r_data for ram in rams]
+        if self.masked_out:
+            words = [pick(read, column) for column in o1_columns]
+        elif self.whole_out:
+            words = [
+                pick(read[n :: self.out_words], o1_turn[ceil_log2(self.out_words) :]) for n in range(self.out_words)
+            ]
+        else:
+            words = rotate(read, o1_turn)[: self.out_words]
+        with m.If(step):
+            m.d.sync += [self.o.valid.eq(o1_valid), self.o.p.data.eq(Cat(words))]
+
+        # Both outcomes are at hand when it is known whether a group leaves.
+        level_if, level_else = Signal.like(self.level), Signal.like(self.level)
+        m.d.comb += [
+            level_else.eq(self.level + in_level),
+            level_if.eq(self.level + in_level - out_count),
+            self.coming.eq(came),
+            self.busy.eq((tail != head) | o1_valid | self.o.valid),
+        ]
+        m.d.sync += self.level.eq(Mux(leave, level_if, level_else))
         with m.If(self.clear):
-            m.d.sync += [held.eq(0), level.eq(0)]
+            m.d.sync += [
+                tail.eq(0), head.eq(0), next_row.eq(1), inside.eq(0), write.eq(0), in_level.eq(0), self.level.eq(0),
+                o1_valid.eq(0), self.o.valid.eq(0),
+            ]  # fmt: skip
         return m

@@ -1,6 +1,6 @@
 """Small combinational helpers, most of them on values made of words."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 
 def word_mask(m: Module, count: Value, words: int, bits: int = 32) -> Signal:
@@ -33,11 +33,20 @@ def is_one_of(value: Value, *options) -> Value:
 
 
 def count_ones(bits) -> Value:
-    """How many of ``bits`` (an iterable of one-bit values) are set."""
-    total = 0
-    for bit in bits:
-        total = total + bit
-    return Value.cast(total)
+    """How many of ``bits`` (an iterable of one-bit values) are set: a tree of adders."""
+    level = [Value.cast(bit) for bit in bits]
+    while len(level) > 1:
+        level = [level[n] + level[n + 1] for n in range(0, len(level) - 1, 2)] + level[len(level) & ~1 :]
+    return level[0] if level else Value.cast(0)
+
+
+def ranks(mask: Value) -> list[Value]:
+    """For each bit of ``mask``: how many bits below it are set. Counts of halves are shared."""
+    if len(mask) == 1:
+        return [Const(0, 1)]
+    half = len(mask) // 2
+    low = count_ones(mask[:half])
+    return ranks(mask[:half]) + [low + rank for rank in ranks(mask[half:])]
 
 
 def one_hot_mux(select, values) -> Value:
@@ -58,4 +67,54 @@ def extreme(m: Module, values: list[Value], *, largest: bool) -> Value:
             m.d.comb += pick.eq(Mux((a > b) if largest else (a < b), a, b))
             following.append(pick)
         level = following + level[len(level) & ~1 :]
+    return level[0]
+
+
+def pick(values, index: Value) -> Value:
+    """``values[index]``, as a tree of two-way multiplexers; anything beyond the last value."""
+    level = [Value.cast(value) for value in values]
+    for bit in range(max(0, (len(level) - 1).bit_length())):
+        pairs = [level[n : n + 2] for n in range(0, len(level), 2)]
+        level = [Mux(index[bit], pair[1], pair[0]) if len(pair) == 2 else pair[0] for pair in pairs]
+    return level[0]
+
+
+def rotate(values, amount: Value) -> list[Value]:
+    """``values`` (a power of two of them) turned: place ``n`` gets value ``n + amount``, counted round. A level of two-way
+    multiplexers for each bit of ``amount``."""
+    turned = [Value.cast(value) for value in values]
+    count = len(turned)
+    for bit in reversed(range((count - 1).bit_length())):
+        turned = [Mux(amount[bit], turned[(n + (1 << bit)) % count], turned[n]) for n in range(count)]
+    return turned
+
+
+def delayed(m: Module, signal) -> Signal:
+    """``signal`` as it was in the cycle before."""
+    after = Signal.like(
+        signal, name=f"{Value.cast(signal).name}_delayed" if isinstance(Value.cast(signal), Signal) else "delayed"
+    )
+    m.d.sync += after.eq(signal)
+    return after
+
+
+def least_of(m: Module, values: list[Value], stages: int) -> tuple[Value, Value]:
+    """The smallest of ``values``, and its number (the lowest of several), ``stages`` cycles later: a tree of comparators
+    with registers between its levels."""
+    level = [(Value.cast(value), Const(n, max(1, (len(values) - 1).bit_length()))) for n, value in enumerate(values)]
+    levels = (len(values) - 1).bit_length()
+    for stage in range(stages):
+        for _ in range(-(-levels * (stage + 1) // stages) + -levels * stage // stages):
+            following = []
+            for (a, a_number), (b, b_number) in zip(level[::2], level[1::2], strict=False):
+                smaller = Signal(name="smaller")
+                m.d.comb += smaller.eq(b < a)
+                following.append((Mux(smaller, b, a), Mux(smaller, b_number, a_number)))
+            level = following + level[len(level) & ~1 :]
+        registered = []
+        for value, number in level:
+            after, after_number = Signal.like(value, name="least"), Signal.like(number, name="least_number")
+            m.d.sync += [after.eq(value), after_number.eq(number)]
+            registered.append((after, after_number))
+        level = registered
     return level[0]

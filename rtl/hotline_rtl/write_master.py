@@ -69,6 +69,8 @@ class WriteMaster(wiring.Component):
         ids = min(self.count, 1 << config.id_bits)
         client_bits = max(1, ceil_log2(self.count))
         m.submodules.cutter = cutter = BurstCutter(config, client_bits)
+        m.submodules.bursts = bursts = RegisterSlice(cutter.o.p.shape())
+        wiring.connect(m, cutter.o, bursts.i)
         bus, clients = self.bus, self.clients
 
         first_of(m, {c: clients[c].request for c in range(self.count)}, cutter.i)
@@ -82,17 +84,18 @@ class WriteMaster(wiring.Component):
             m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes)
             unanswered.append(fifo)
         giving_up = Signal()
-        owner = cutter.o.p.tag
+        owner = bursts.o.p.tag
         list_room = Array(unanswered[c % ids].i.ready for c in range(self.count))[owner]
-        m.submodules.aw = aw = RegisterSlice(cutter.o.p.shape())
+        m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
         may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~self.drain
         issue = Signal()
         m.d.comb += [
             cutter.drop.eq(self.drain),
-            issue.eq(cutter.o.valid & may_issue),
-            cutter.o.ready.eq(may_issue),
+            bursts.drop.eq(self.drain),
+            issue.eq(bursts.o.valid & may_issue),
+            bursts.o.ready.eq(may_issue),
             aw.i.valid.eq(issue),
-            aw.i.p.eq(cutter.o.p),
+            aw.i.p.eq(bursts.o.p),
             aw.o.ready.eq(bus.awready),
             bus.awvalid.eq(aw.o.valid),
             bus.awaddr.eq(aw.o.p.address),
@@ -100,7 +103,7 @@ class WriteMaster(wiring.Component):
             bus.awid.eq(aw.o.p.tag if ids == self.count else aw.o.p.tag[: ceil_log2(ids)]),
             order.i.valid.eq(issue),
             order.i.p.client.eq(owner),
-            order.i.p.length.eq(cutter.o.p.length),
+            order.i.p.length.eq(bursts.o.p.length),
             bus.awsize.eq(ceil_log2(config.bus_bytes)),
             bus.awburst.eq(BURST_INCR),
             bus.awcache.eq(0b0011),
@@ -145,8 +148,8 @@ class WriteMaster(wiring.Component):
             m.d.comb += [
                 end.eq(fifo.o.valid & Mux(giving_up, ~b_valid, arrived & (owed == 0))),
                 fifo.i.valid.eq(issue & Cat(owner == c for c in range(n, self.count, ids)).any()),
-                fifo.i.p.address.eq(cutter.o.p.address),
-                fifo.i.p.last.eq(cutter.o.p.last),
+                fifo.i.p.address.eq(bursts.o.p.address),
+                fifo.i.p.last.eq(bursts.o.p.last),
                 fifo.i.p.client.eq(owner),
                 fifo.o.ready.eq(end),
             ]
@@ -159,9 +162,17 @@ class WriteMaster(wiring.Component):
             fifo, end = unanswered[c % ids], ends[c % ids]
             own = end & (fifo.o.p.client == c)
             pending = Signal(range(config.outstanding_writes + 2), name=f"pending_{c}")
-            m.d.sync += pending.eq(pending + (issue & (owner == c)) - own)
+            # Transfers that have been taken, and whose last burst has not been issued.
+            taken = Signal(range(8), name=f"taken_{c}")
+            takes = client.request.valid & client.request.ready
+            m.d.sync += [
+                pending.eq(pending + (issue & (owner == c)) - own),
+                taken.eq(taken + takes - (issue & (owner == c) & bursts.o.p.last)),
+            ]
+            with m.If(self.drain):
+                m.d.sync += taken.eq(0)
             m.d.comb += [
-                client.idle.eq((pending == 0) & ~(cutter.o.valid & (owner == c))),
+                client.idle.eq((pending == 0) & (taken == 0)),
                 client.error.eq(own & (b_error | giving_up)),
                 client.timeout.eq(giving_up),
                 client.error_address.eq(fifo.o.p.address),
@@ -173,12 +184,15 @@ class WriteMaster(wiring.Component):
         empty = Cat(fifo.level == 0 for fifo in unanswered).all()
         sent = ~order.o.valid & (order.level == 0) & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
         m.d.comb += self.drained.eq(empty & sent & ~b_valid)
-        with m.If(b_valid | empty | giving_up | ~sent):
+        calm = b_valid | empty | giving_up | ~sent
+        expired = Signal()
+        m.d.sync += expired.eq((self.timeout != 0) & (patience >= self.timeout) & ~calm)
+        with m.If(calm):
             m.d.sync += patience.eq(0)
         with m.Else():
             m.d.sync += patience.eq(patience + 1)
         with m.If(giving_up):
             m.d.sync += giving_up.eq(~empty)
-        with m.Elif((self.timeout != 0) & (patience >= self.timeout) & sent & ~issue):
+        with m.Elif(expired & sent & ~issue):
             m.d.sync += giving_up.eq(1)
         return m

@@ -154,6 +154,21 @@ async def start(dut) -> None:
     await RisingEdge(dut.clk)
 
 
+def wavering(dut, pattern: str, seed: int, *names: str) -> None:
+    """Sets inputs that only put something off to 0 and 1 by turns, each as ``pattern`` says."""
+    for n, name in enumerate(names):
+        signal, go = getattr(dut, name), iter(PATTERNS[pattern](random.Random(f"{seed} {n}")))
+        signal.value = 0
+
+        async def waver(signal=signal, go=go) -> None:
+            edge = RisingEdge(dut.clk)
+            while True:
+                await edge
+                signal.value = int(not next(go))
+
+        background(waver())
+
+
 async def until(dut, condition: Callable[[], bool], what: str, cycles: int = 100_000) -> None:
     """Waits for ``condition``; fails after ``cycles``."""
     edge = RisingEdge(dut.clk)

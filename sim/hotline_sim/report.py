@@ -11,8 +11,8 @@ from hotline_golden.layouts import NO_ACCESS
 from hotline_golden.oracle import most_frequent, popular_share
 from hotline_rtl.config import PRESETS, AcceleratorConfig
 from hotline_rtl.read_group import OWED_BITS
-from hotline_rtl.read_master import ReadMaster
-from hotline_rtl.row_mover import RowMover, move_layout
+from hotline_rtl.read_master import id_lists
+from hotline_rtl.row_mover import move_layout
 
 from .job import Job
 from .session import Results
@@ -117,17 +117,17 @@ def engines_table(measured: list[tuple[Job, Results]], clock_alone: float | None
 
 def engine_memory(config: AcceleratorConfig) -> dict[str, int]:
     """Bits of on-chip memory of the gather engine and its read port, by what they are for."""
-    mover = RowMover(config)
-    master = ReadMaster(config, 2, mover.slot_bits)
-    slots, slot_bits = config.landing_slots, mover.slot_bits
-    pointer = ceil_log2(master.tagged_list) + 1
+    slots = config.landing_slots
+    slot_bits = ceil_log2(slots)
+    _, ids, _, bursts = id_lists(config, 2, True)
+    pointer = ceil_log2(bursts) + 1
     return {
         "rows that land": slots * config.row_beats * config.bus_bits,
         "where they come from and go to": slots * move_layout(config).size,
         "beats landed of each": slots * ceil_log2(config.row_beats + 1) + 2 * slots,
         "free slots, complete rows": 2 * slot_bits << slot_bits,
-        "bursts of each ID, in order": (master.tagged_list << ceil_log2(master.tagged_ids)) * (slot_bits + 9),
-        "state of each ID": master.tagged_ids * (3 * pointer + 8 + OWED_BITS),
+        "bursts of each ID, in order": (bursts << ceil_log2(ids)) * (slot_bits + 9),
+        "state of each ID": ids * (3 * pointer + 8 + OWED_BITS),
     }
 
 

@@ -25,7 +25,8 @@ QUEUED = RING_ENTRIES // 2
 ALONE = 4
 
 #: A tracker that holds every key of the classification cases, so that nothing but the lanes binds.
-LARGE_TRACKER = ("tracker_sets=8192", "bus_bits=512", "burst_beats=64", "read_ahead_beats=1024",
+LARGE_TRACKER = ("banks_per_lane=2", "tracker_sets=8192", "tracker_ways=8", "lane_rows=32", "bus_bits=512",
+                 "burst_beats=64", "read_ahead_beats=1024",
                  "id_bits=9", "outstanding_rows=64", "working_rows=65536")  # fmt: skip
 #: The paper's replacement policy: learning costs one pass.
 PAPER_POLICY = ("policy=srrip", "tracker_arrays=1")

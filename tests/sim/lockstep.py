@@ -43,7 +43,7 @@ class Lockstep:
         got = []
         while self.expected:
             mine, theirs = self.driver.next_completion(), self.expected.pop(0)
-            assert mine.untimed() == theirs.untimed()
+            assert mine.untimed() == theirs.untimed(), (mine, theirs)
             got.append(mine)
             if until is not None and mine.tag == until and mine.kind != Kind.POPULAR:
                 break

@@ -133,20 +133,19 @@ def test_counters_agree_with_what_happened():
 BREAKAGES = {
     # The tag comparison of every bank ignores one bit.
     "tag bit dropped": ("hotline_rtl.tracker", "match_entries",
-                        lambda line, tag: _match_without_a_bit(line, tag)),
+                        lambda entries, tag: _match_without_a_bit(entries, tag)),
     # A hit does not count.
-    "no promotion": ("hotline_rtl.policies.frequency.Frequency", "on_hit",
-                     lambda self, m, state, entry, weight: list(state)),
+    "no promotion": ("hotline_rtl.policies.frequency.Frequency", "touched", lambda self, state, shift: state),
     # The second array places keys otherwise than golden.
     "another hash": ("hotline_rtl.placement", "hash_masks",
                      lambda function, in_bits, out_bits: [1 << bit for bit in range(out_bits)]),
 }  # fmt: skip
 
 
-def _match_without_a_bit(line, tag):
+def _match_without_a_bit(entries, tag):
     from amaranth.hdl import Cat
 
-    return Cat(entry.valid & (entry.tag[:3] == tag[:3]) for entry in line)
+    return Cat(entry.valid & (entry.tag[:3] == tag[:3]) for entry in entries)
 
 
 @pytest.mark.parametrize("name", BREAKAGES)

@@ -48,7 +48,10 @@ AGING = {
 #: Blocks that no configuration changes.
 FIXED = {"fifo", "register_slice", "registers", "counters", "open_splits"}
 #: Blocks of which the narrowest and the widest bus are enough.
-EXTREMES = {"row_mover", "key_list", "read_master", "read_master_timeout"}
+EXTREMES = {
+    "row_mover", "key_list", "read_master", "read_master_timeout", "stream_reader", "stream_writer", "gather", "scatter",
+    "command_ring", "completion_ring", "burst_cutter",
+}  # fmt: skip
 
 
 def cases():

@@ -2,8 +2,8 @@
 
 A policy is a class, made with (bits of state, entries that a key may choose from). Class attributes:
 ``default_bits`` of state; ``weight``, what a whole access counts; ``sketch``: it counts keys that have no
-entry; ``rehearses``: accesses are weighted by their sample (``hotline_rtl.rehearsal``). Both methods are
-combinational, from the state of all those entries to their next state.
+entry; ``rehearses``: accesses are weighted by their sample (``hotline_rtl.rehearsal``). Their methods are
+combinational, and see one entry each.
 """
 
 from .frequency import Frequency

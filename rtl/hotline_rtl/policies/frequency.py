@@ -3,9 +3,7 @@
 The golden twin, with sources, is ``hotline_golden.policies.frequency``.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-
-from ..words import extreme, first_set
+from amaranth.hdl import Const, Mux, Value
 
 
 class Frequency:
@@ -23,24 +21,26 @@ class Frequency:
         #: Counter of an entry that has been loaded from a hot list.
         self.inserted = self.weight
 
-    def on_hit(self, m: Module, state: list[Value], entry: Value, weight: Value) -> list[Value]:
-        """State after a hit on one-hot ``entry``: its counter rises by ``weight``."""
-        return [Mux(entry[e], self._limit(state[e] + weight), state[e]) for e in range(self.entries)]
+    def weight_of(self, shift: Value) -> Value:
+        """What an access counts, its weight being shifted down by ``shift``."""
+        return Const(self.weight) >> shift if self.rehearses else Const(self.weight)
 
-    def on_miss(self, m: Module, valid: Value, state: list[Value], estimate: Value) -> tuple[Value, list[Value]]:
-        """One-hot entry that the missing key takes, none if it takes none, and the state after it.
+    def touched(self, state: Value, shift: Value) -> Value:
+        """The state of an entry after a hit: its counter rises."""
+        return self._limit(state + self.weight_of(shift))
 
-        The lowest empty entry; when there is none, the lowest of those counted least, if ``estimate`` is no less.
-        """
-        least = extreme(m, state, largest=False)
-        coldest = Signal(self.entries, name="coldest")
-        victim = Signal(self.entries, name="victim")
-        m.d.comb += [
-            coldest.eq(Mux(valid.all(), first_set(Cat(s == least for s in state)), first_set(~valid))),
-            victim.eq(Mux(valid.all() & (estimate < least), 0, coldest)),
-        ]
-        count = self._limit(estimate)
-        return victim, [Mux(victim[e], count, state[e]) for e in range(self.entries)]
+    def worth(self, state: Value) -> Value:
+        """What an entry is worth: the least goes first."""
+        return state
+
+    def admits(self, least: Value, estimate: Value) -> Value:
+        """Whether a missing key takes the entry worth ``least`` (its highest bit: it is valid): if that has been counted
+        no more often, or is empty."""
+        return ~least[-1] | (estimate >= least[:-1])
+
+    def after_miss(self, state: Value, is_victim: Value, least: Value, estimate: Value) -> Value:
+        """The state of an entry after a miss."""
+        return Mux(is_victim, self._limit(estimate), state)
 
     def _limit(self, count: Value) -> Value:
         return Mux(count > self.most, self.most, count)[: self.bits]

@@ -3,9 +3,7 @@
 Source: Jaleel et al., ISCA 2010, section 4. The golden twin is ``hotline_golden.policies.srrip``.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-
-from ..words import extreme, first_set
+from amaranth.hdl import Const, Mux, Value
 
 
 class Srrip:
@@ -23,20 +21,20 @@ class Srrip:
         #: RRPV of an entry that has just been inserted, or loaded from a hot list.
         self.inserted = self.distant - 1
 
-    def on_hit(self, m: Module, state: list[Value], entry: Value, weight: Value) -> list[Value]:
-        """State after a hit on one-hot ``entry``: its RRPV becomes 0."""
-        return [Mux(entry[e], 0, state[e]) for e in range(self.entries)]
+    def touched(self, state: Value, shift: Value) -> Value:
+        """The RRPV of an entry after a hit."""
+        return Const(0, self.bits)
 
-    def on_miss(self, m: Module, valid: Value, state: list[Value], estimate: Value) -> tuple[Value, list[Value]]:
-        """One-hot entry that the missing key takes, and the state after it.
+    def worth(self, state: Value) -> Value:
+        """What an entry is worth: the least goes first, and that is the most distant."""
+        return ~state
 
-        The lowest empty entry; when there is none, all entries age until one is distant, and the lowest
-        distant one goes.
-        """
-        oldest = extreme(m, state, largest=True)
-        full = valid.all()
-        victim = Signal(self.entries, name="victim")
-        m.d.comb += victim.eq(Mux(full, first_set(Cat(s == oldest for s in state)), first_set(~valid)))
-        age = Mux(full, self.distant - oldest, 0)
-        after = [Mux(victim[e], self.inserted, (state[e] + age)[: self.bits]) for e in range(self.entries)]
-        return victim, after
+    def admits(self, least: Value, estimate: Value) -> Value:
+        """Whether a missing key takes the entry worth ``least``: always."""
+        return Const(1)
+
+    def after_miss(self, state: Value, is_victim: Value, least: Value, estimate: Value) -> Value:
+        """The RRPV of an entry after a miss. If there was no empty one (the highest bit of ``least``), all have aged until
+        the most distant one was distant."""
+        age = Mux(least[-1], least[:-1], 0)
+        return Mux(is_victim, self.inserted, (state + age)[: self.bits])

@@ -19,9 +19,9 @@ from cocotb.triggers import RisingEdge
 
 from hotline_rtl.burst_cutter import transfer_layout
 from hotline_rtl.key_list import listed_key_layout
-from hotline_rtl.layouts import words_layout
+from hotline_rtl.layouts import group_layout, words_layout
 from hotline_rtl.row_mover import move_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until
+from hotline_sim.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until, wavering
 from hotline_sim.memory_model import HELD, Fault
 
 LAYOUT = words_layout(CONFIG)
@@ -136,9 +136,10 @@ async def each_row_lands_in_its_place(dut):
             model = small_model(host.image.base + 4, row_bytes)
             device.model.allow({"rows"})
             source = StreamSource(dut, "keys", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
-            words = StreamSink(dut, "key_words", LAYOUT, "half", n)
+            words = StreamSink(dut, "key_words", group_layout(2), "half", n)
             dut.start.value = dut.count.value = 0
-            dut.pause.value = dut.hold.value = 0
+            dut.hold.value = 0
+            wavering(dut, STALLS[n % len(STALLS)][1], n, "pause", "give_way")
             dut.listing.value, dut.active.value, dut.complete.value = 1, 1, 1
             await start(dut)
             await drive_model(dut, model)
@@ -308,6 +309,7 @@ async def rows_are_moved_to_where_they_belong(dut):
             device = Memory(dut, "device", {"rows": 100 * row_bytes}, timing.with_seed(9))
             device.model.allow({"rows"})
             source = StreamSource(dut, "i", move_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
+            wavering(dut, STALLS[n % len(STALLS)][1], n, "give_way")
             dut.row_bytes.value = row_bytes
             done = {0: 0, 1: 0}
 

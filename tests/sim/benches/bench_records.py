@@ -182,6 +182,7 @@ async def keys_are_packed_into_rows_in_trace_order(dut):
 async def results_return_to_their_words(dut):
     for n, (a, b) in enumerate(STALLS):
         source = StreamSource(dut, "i", BEAT, a, n)
+        masks = StreamSource(dut, "masks", BEAT_WORDS, "always", n + 3)
         results = StreamSource(dut, "results", results_layout(CONFIG), b, n + 5)
         sink = StreamSink(dut, "o", BEAT, b, n)
         dut.start.value = 0
@@ -192,6 +193,7 @@ async def results_return_to_their_words(dut):
         tracked = np.random.default_rng(n).random((40, model.accesses)) < 0.6
         payloads = record_beats(model, samples, tracked)
         source.put(payloads)
+        masks.put(p["mask"] for p in payloads)
         r = rng(n)
         answers = [(r.randint(0, 1), r.getrandbits(CONFIG.slot_bits)) for _ in range(int(tracked.sum()))]
         at = 0
@@ -222,7 +224,7 @@ async def tracker_equals_golden(dut):
     for n, (a, b) in enumerate(STALLS[:3]):
         source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", BEAT, b, n)
         list_in = StreamSource(dut, "list_i", words_layout(CONFIG), a, n)
-        list_out = StreamSink(dut, "list_o", words_layout(CONFIG), b, n)
+        list_out = StreamSink(dut, "list_o", group_layout(2), b, n)
         for name in ("clear", "dump", "load", "start", "learning", "more", "swap", "halve", "limit", "worth"):
             getattr(dut, name).value = 0
         await start(dut)

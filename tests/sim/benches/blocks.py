@@ -181,7 +181,7 @@ class Tracker(wiring.Component):
             "start": In(1), "learning": In(1), "hits": Out(32), "more": In(1), "learns": Out(1),
             "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(beat_layout(config))),
             "starting": Out(1), "list_i": In(stream.Signature(words_layout(config))),
-            "list_o": Out(stream.Signature(words_layout(config))),
+            "list_o": Out(stream.Signature(group_layout(2))),
             "swap": In(1), "halve": In(1), "limit": In(32), "worth": In(16),
             "changed": Out(config.slot_bits + 1), "left": Out(config.slot_bits + 1),
         })  # fmt: skip
@@ -221,8 +221,14 @@ BLOCKS = {
     "register_slice": (
         lambda c: RegisterSlice(37), "bench_streams", "register_slice_keeps_order_and_loses_nothing",
     ),
-    "word_queue": (lambda c: WordQueue(c.bus_words, c.beat_words), "bench_streams", "word_queue_widens"),
-    "word_queue_narrow": (lambda c: WordQueue(c.beat_words, c.bus_words), "bench_streams", "word_queue_narrows"),
+    "word_queue": (lambda c: WordQueue(c.bus_words, c.beat_words, extra=10), "bench_streams", "word_queue_widens"),
+    "word_queue_narrow": (
+        lambda c: WordQueue(c.beat_words, c.bus_words, extra=10), "bench_streams", "word_queue_narrows",
+    ),
+    "word_queue_masked": (
+        lambda c: WordQueue(c.beat_words, c.beat_words, extra=10, masked_in=True, masked_out=True),
+        "bench_streams", "word_queue_takes_marked_words",
+    ),
     "keys": (lambda c: Permutation(c, 2, 5), "bench_streams", "permutation_equals_golden"),
     "burst_cutter": (lambda c: BurstCutter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
     "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
@@ -241,7 +247,7 @@ BLOCKS = {
         "bench_memory", "reader_delivers_the_buffer",
     ),
     "stream_writer": (
-        lambda c: WithMasters(c, StreamWriter(c), {}, {"client": "bus"}),
+        lambda c: WithMasters(c, StreamWriter(c, c.bus_words), {}, {"client": "bus"}),
         "bench_memory", "writer_fills_the_buffer_and_nothing_else",
     ),
     "read_master": (
@@ -268,7 +274,7 @@ BLOCKS = {
     "record_reader": (RecordReader, "bench_records", "records_are_aligned"),
     "access_decoder": (AccessDecoder, "bench_records", "every_word_is_recognised"),
     "packer": (Packer, "bench_records", "keys_are_packed_into_rows_in_trace_order"),
-    "merger": (Merger, "bench_records", "results_return_to_their_words"),
+    "merger": (lambda c: Merger(c, 64), "bench_records", "results_return_to_their_words"),
     "tracker": (Tracker, "bench_records", "tracker_equals_golden"),
     "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),
     "working_set": (ColdPath, "bench_records", "working_rows_are_numbered_in_first_use_order"),
