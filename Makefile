@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HOTLINE_BUILD := $(CURDIR)/build
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow lint format registers wheel clean
+.PHONY: help run test test-slow synth lint format registers wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(VENV)/.test  ## All default tests, cocotb regressions on Verilator inclu
 
 test-slow: $(VENV)/.test  ## Tests that take minutes: more configurations, 100 000 samples
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (five seeds; an hour)
+	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)
 
 lint: $(VENV)/.test  ## ruff, mypy and the layering check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

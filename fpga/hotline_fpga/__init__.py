@@ -1,1 +1,4 @@
-"""Synthesis, place and route of the emitted Verilog. Empty in this version: see docs/architecture.md."""
+"""Synthesis, place and route of the emitted Verilog with Yosys and nextpnr.
+
+emitted Verilog ─► harness ─► yosys (flow) ─► netlist ─► nextpnr, seed by seed (flow) ─► report
+"""

@@ -488,6 +488,60 @@ def bench_engines(
 
 
 @app.command()
+def synth(
+    target: Annotated[
+        str,
+        typer.Option("--target", help="ecp5-85k, ecp5-45k or ecp5-25k: placed and routed; xcup or xc7: Yosys' area only."),
+    ] = "ecp5-85k",
+    preset: PresetOption = "ecp5",
+    settings: SetOption = None,
+    speed: Annotated[int, typer.Option("--speed", min=6, max=8, help="Speed grade of an ECP5.")] = 8,
+    seeds: Annotated[int, typer.Option("--seeds", min=0, help="Places and routes, each with another seed; 0: none.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 1 to 2 GB.")] = 1,
+    directory: Annotated[
+        Path, typer.Option("--out", help="Folder for netlist, logs and report.json; made if it is not there.")
+    ] = Path("build/synth"),
+) -> None:  # fmt: skip
+    """Synthesise, place, route and time a configuration with Yosys and nextpnr.
+
+    Prints what it takes of the part, the clock over the seeds, the critical path, and the area of each block. Ports are
+    kept behind registers (a timing harness), so only paths inside the accelerator count. Takes some minutes to
+    synthesise the `ecp5` preset, and about as long again for each seed.
+    """
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from hotline_fpga import flow
+    from hotline_fpga.harness import TOP
+    from hotline_fpga.netlist import Netlist
+    from hotline_fpga.parts import part
+    from hotline_fpga.report import numbers, tables
+    from hotline_fpga.tools import find_tool
+
+    chip, config = part(target), configuration(preset, settings)
+    find_tool("yosys")
+    if chip.routed and seeds:
+        find_tool("nextpnr-ecp5")
+    directory.mkdir(parents=True, exist_ok=True)
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
+    ) as bar:
+        task = bar.add_task("yosys", total=None)
+        path = flow.synthesise(config, chip, directory, lambda text: bar.update(task, description=f"yosys: {text}"))
+        bar.remove_task(task)
+        tasks = {seed: bar.add_task(f"seed {seed}", total=None) for seed in range(1, seeds + 1) if chip.routed}
+        timings = flow.place_and_route(
+            chip, speed, len(tasks), directory, jobs,
+            lambda seed, text: bar.update(tasks[seed], description=f"seed {seed}: {text or 'done'}"),
+        ) if tasks else []  # fmt: skip
+    found = numbers(
+        config, target, chip, speed, Netlist.read(path, TOP if chip.routed else "hotline", chip.family), timings
+    )
+    flow.write_report(directory / "report.json", found)
+    publish(tables(found), found)
+    out.print(f"{directory / 'report.json'} has all of it")
+
+
+@app.command()
 def train(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `hotline run --out DIR` wrote.")],
     learning_rate: Annotated[float, typer.Option("--lr", help="Of plain SGD.")] = 0.1,
@@ -542,12 +596,14 @@ def main() -> None:
     """Runs the command line; what a user can mend ends in one line and exit code 2."""
     from rich.markup import escape
 
+    from hotline_fpga.tools import FpgaToolError
+
     from .driver import CommandError, DriverError
     from .toolchain import ToolError
 
     try:
         app()
-    except (ValueError, OSError, ToolError, DriverError, CommandError) as e:
+    except (ValueError, OSError, ToolError, FpgaToolError, DriverError, CommandError) as e:
         err.print(f"[bold red]hotline:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
         sys.exit(UNUSABLE)
 

@@ -1,0 +1,84 @@
+"""From a configuration to a netlist, and to a placed and routed design: what Yosys and nextpnr are asked to do."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.verilog import accelerator_verilog
+
+from .harness import TOP, harness_verilog
+from .parts import Part
+from .timing import Timing
+from .tools import find_tool, run
+
+#: What nextpnr optimises for, MHz: more than can be had, so that it goes on trying.
+TARGET_MHZ = 200
+#: Widest adders and comparators that go into LUTs, bits: shorter than a carry chain's way in and out.
+SMALL_ADDER_BITS = 9
+#: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
+MAPPING_PS = 3000
+
+Progress = Callable[[str], None]
+
+
+def yosys_script(part: Part, top: str) -> str:
+    """What Yosys runs after it has read the Verilog."""
+    if part.family == "ecp5":
+        return (
+            f"scratchpad -set abc9.D {MAPPING_PS}; synth_ecp5 -top {top} -run begin:map_gates; "
+            f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
+            f"synth_ecp5 -top {top} -run map_gates: -json netlist.json; check -assert"
+        )
+    ultra = " -uram" if part.family == "xcup" else ""
+    return (
+        f"synth_xilinx -family {part.family}{ultra} -flatten -noiopad -noclkbuf -top {top}; check -assert; "
+        "write_json netlist.json"
+    )
+
+
+def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Progress) -> Path:
+    """Writes ``hotline.v``, ``netlist.json`` and ``yosys.log`` into ``folder``; returns the netlist.
+
+    Parts that are placed and routed get the timing harness around the accelerator.
+    """
+    progress("emitting Verilog")
+    verilog = accelerator_verilog(config)
+    (folder / "hotline.v").write_text(verilog)
+    sources, top = ["hotline.v"], "hotline"
+    if part.routed:
+        (folder / "harness.v").write_text(harness_verilog(verilog))
+        sources, top = ["hotline.v", "harness.v"], TOP
+    script = f"read_verilog -sv {' '.join(sources)}; {yosys_script(part, top)}"
+    (folder / "synth.ys").write_text(script.replace("; ", "\n") + "\n")
+    run(find_tool("yosys"), ["-s", "synth.ys"], folder, folder / "yosys.log", progress)
+    return folder / "netlist.json"
+
+
+def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
+                    progress: Callable[[int, str], None]) -> list[Timing]:  # fmt: skip
+    """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
+    tool = find_tool("nextpnr-ecp5")
+
+    def one(seed: int) -> Timing:
+        report = folder / f"timing_{seed}.json"
+        arguments = [
+            *part.options, "--speed", str(speed), "--json", "netlist.json", "--seed", str(seed), "--freq", str(TARGET_MHZ),
+            "--report", report.name, "--timing-allow-fail", "--lpf-allow-unconstrained",
+        ]  # fmt: skip
+        run(tool, arguments, folder, folder / f"nextpnr_{seed}.log", lambda text: progress(seed, text))
+        progress(seed, "")
+        return Timing.read(report)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        running = {pool.submit(one, seed): seed for seed in range(1, seeds + 1)}
+        done = {running[future]: future.result() for future in as_completed(running)}
+    return [done[seed] for seed in sorted(done)]
+
+
+def write_report(path: Path, report: dict) -> None:
+    """Writes ``report`` as JSON, whole or not at all."""
+    temporary = path.with_name(path.name + ".partial")
+    temporary.write_text(json.dumps(report, indent=2) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,54 @@
+"""A top level for timing: every port of the accelerator behind a register, in shift registers with four pins.
+
+A board would not bring out 1,000 port bits, and a tool that had to place them at pins would measure its own wires. So
+all inputs come from one long shift register and all outputs go into another; no path from a pin to the accelerator, or
+back, counts. It adds two flip-flops and a LUT for each output bit, one flip-flop for each input bit, in block
+``harness``.
+"""
+
+import re
+
+TOP = "hotline_timing"
+UNTOUCHED = ("clk", "rst")
+
+
+def ports(verilog: str) -> dict[str, tuple[int, bool]]:
+    """Width in bits of each port of the module ``hotline`` in emitted Verilog, and whether it is an input."""
+    module = re.search(r"^module hotline\(.*?^endmodule", verilog, re.M | re.S)
+    if not module:
+        raise ValueError("there is no module hotline in this Verilog")
+    found = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+)\s*;", module[0], re.M)
+    return {name: (int(high or 0) + 1, direction == "input") for direction, high, name in found}
+
+
+def harness_verilog(verilog: str) -> str:
+    """Verilog of the module ``hotline_timing``, around the module ``hotline`` of ``verilog``."""
+    known = {name: port for name, port in ports(verilog).items() if name not in UNTOUCHED}
+    inputs = [(name, bits) for name, (bits, is_input) in known.items() if is_input]
+    outputs = [(name, bits) for name, (bits, is_input) in known.items() if not is_input]
+    in_bits, out_bits = (sum(bits for _, bits in some) for some in (inputs, outputs))
+    connections = ["        .clk(clk), .rst(reset)"]
+    for bus, some in (("harness_in", inputs), ("outs", outputs)):
+        low = 0
+        for name, bits in some:
+            connections.append(f"        .{name}({bus}[{low + bits - 1}:{low}])")
+            low += bits
+    connected = ",\n".join(connections)
+    return f"""module {TOP} (input clk, input rst, input load, input shift_in, output shift_out);
+    reg reset, harness_load;
+    reg [{in_bits - 1}:0] harness_in;
+    reg [{out_bits - 1}:0] harness_seen, harness_out;
+    wire [{out_bits - 1}:0] outs;
+    always @(posedge clk) begin
+        reset <= rst;
+        harness_load <= load;
+        harness_in <= {{harness_in[{in_bits - 2}:0], shift_in}};
+        harness_seen <= outs;
+        harness_out <= harness_load ? harness_seen : {{harness_out[{out_bits - 2}:0], 1'b0}};
+    end
+    assign shift_out = harness_out[{out_bits - 1}];
+    hotline dut (
+{connected}
+    );
+endmodule
+"""
