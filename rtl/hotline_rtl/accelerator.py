@@ -59,9 +59,9 @@ class Accelerator(wiring.Component):
         m = Module()
         config = self.config
         # A soft reset waits until nothing is under way at the memory ports, which it therefore leaves alone.
-        m.domains.sync = sync = ClockDomain()
-        m.domains.port = port = ClockDomain()
-        m.domains.boot = boot = ClockDomain(reset_less=True)
+        m.domains.sync = sync = ClockDomain(local=True)
+        m.domains.port = port = ClockDomain(local=True)
+        m.domains.boot = boot = ClockDomain(local=True, reset_less=True)
         sync.clk = port.clk = boot.clk = self.clk
         port.rst = Signal(init=1)
         sync.rst = Signal(init=1)

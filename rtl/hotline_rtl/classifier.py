@@ -20,6 +20,7 @@ from .keys import Permutation
 from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
+from .register_slice import RegisterSlice
 from .rehearsal import Rehearsal
 from .tracker import BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
 from .words import count_ones, is_one_of, one_hot_mux
@@ -103,13 +104,15 @@ class Classifier(wiring.Component):
         coming = self.more | packer.busy | permutation.busy  # rows, after the one at the permutation's output
         if config.rehearses:
             m.submodules.rehearsal = rehearsal = Rehearsal(config)
-            wiring.connect(m, permutation.o, rehearsal.i)
+            m.submodules.slice = permuted = RegisterSlice(permutation.o.p.shape())
+            wiring.connect(m, permutation.o, permuted.i)
+            wiring.connect(m, permuted.o, rehearsal.i)
             wiring.connect(m, rehearsal.o, crossbar.rows)
             wiring.connect(m, crossbar.results, rehearsal.results)
             wiring.connect(m, rehearsal.r, merger.results)
             m.d.comb += [
                 rehearsal.learning.eq(self.learning),
-                rehearsal.ended.eq(~coming),
+                rehearsal.ended.eq(~coming & ~permutation.o.valid & permuted.i.ready),
                 rehearsal.forget.eq(self.port_valid & (self.port_op == BankOp.CLEAR)),
                 rehearsal.halve_pressure.eq(self.port_valid & (self.port_op == BankOp.HALVE) & (self.port_set == 0)),
                 self.busy.eq(rehearsal.busy),

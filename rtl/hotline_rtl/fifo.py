@@ -14,6 +14,8 @@ from .ram import Ram
 
 #: Bits of the smallest memory that lies in block RAM.
 BLOCK_RAM_BITS = 2048
+#: And words of the shallowest that does although it is narrow.
+BLOCK_RAM_DEPTH = 256
 
 
 class StreamFifo(wiring.Component):
@@ -31,7 +33,7 @@ class StreamFifo(wiring.Component):
             raise ValueError(f"FIFO depth must be a power of two and at least 2, not {depth!r}")
         self.shape = shape
         self.depth = depth
-        self.deep = depth * Shape.cast(shape).width > BLOCK_RAM_BITS
+        self.deep = depth * Shape.cast(shape).width > BLOCK_RAM_BITS or depth >= BLOCK_RAM_DEPTH
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),

@@ -131,12 +131,16 @@ class Gather(wiring.Component):
         # The address of a row in its table, and its place among the working rows.
         move_valid = Signal()
         move = Signal(move_layout(config))
-        step = ~move_valid | (mover.i.ready & ~self.pause)
+        m.submodules.moves = moves = RegisterSlice(move_layout(config))
+        step = ~move_valid | moves.i.ready
         good = address.o.valid & ~address.o.p.bad & ~self.bad_key
         m.d.comb += [
             address.o.ready.eq(step),
-            mover.i.valid.eq(move_valid & ~self.pause),
-            mover.i.p.eq(move),
+            moves.i.valid.eq(move_valid),
+            moves.i.p.eq(move),
+            mover.i.valid.eq(moves.o.valid & ~self.pause),
+            mover.i.p.eq(moves.o.p),
+            moves.o.ready.eq(mover.i.ready & ~self.pause),
             mover.give_way.eq(self.give_way),
             mover.row_bytes.eq(self.model.row_bytes),
         ]
@@ -182,9 +186,9 @@ class Gather(wiring.Component):
             self.error.eq(Mux(current, errors[1], errors[0])),
             self.earlier.eq(Mux(current, errors[0], errors[1])),
             self.asks.eq(self.active & mover.i.valid & mover.i.ready),
-            self.waits.eq(self.active & ~move_valid & self.complete & self.keys_done),
-            self.stall_keys.eq(self.active & ~move_valid & ~self.waits),
-            self.stall_records.eq(self.active & move_valid & self.pause),
+            self.waits.eq(self.active & ~moves.o.valid & self.complete & self.keys_done),
+            self.stall_keys.eq(self.active & ~moves.o.valid & ~self.waits),
+            self.stall_records.eq(self.active & moves.o.valid & self.pause),
             self.stall_slots.eq(self.active & mover.stall_slots),
             self.stall_port.eq(self.active & mover.i.valid & ~mover.i.ready & ~mover.stall_slots),
         ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Remembers the newest SPLITs that went well and have not been scattered: those that a later command may name.
 
-Combinational look-up; a change is seen in the next cycle. The golden twin is ``hotline_golden.machine.OpenSplit``.
+A look-up takes a cycle; so does a change. The golden twin is ``hotline_golden.machine.OpenSplit``.
 """
 
 from amaranth.hdl import Cat, Const, Module, Signal
@@ -38,8 +38,10 @@ class OpenSplits(wiring.Component):
         m = Module()
         layout = data.StructLayout({"valid": 1, "tag": 32, "rows": COUNT_BITS + 1})
         entries = [Signal(layout, name=f"open_{n}") for n in range(OPEN_SPLITS)]  # the newest first
-        named = [entry.valid & (entry.tag == self.after) for entry in entries]
-        named[-1] = named[-1] & self.by_scatter
+        named = [Signal(name=f"named_{n}") for n in range(OPEN_SPLITS)]
+        for n, entry in enumerate(entries):
+            may_be = self.by_scatter if n == OPEN_SPLITS - 1 else 1
+            m.d.sync += named[n].eq(entry.valid & (entry.tag == self.after) & may_be)
         m.d.comb += self.known.eq(Cat(named).any())
         for entry, hit in reversed(list(zip(entries, named, strict=True))):
             with m.If(hit):

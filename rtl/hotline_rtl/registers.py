@@ -1,7 +1,8 @@
 """The AXI4-Lite register block, built from ``hotline.rdl``.
 
 One write or read at a time; a write takes effect in the cycle after its address and data have both
-come. Latency: 1 cycle from the address to the answer.
+come. Latency: a write is answered one cycle after its address and data, a read two after its
+address.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetSignal, Signal
@@ -43,12 +44,13 @@ class RegisterBlock(wiring.Component):
         m = Module()
         axil = self.axil
         write, read = Signal(), Signal()
+        reading, read_address = Signal(), Signal.like(axil.araddr)
         m.d.comb += [
             # Reset lasts a cycle longer inside than outside.
             write.eq(axil.awvalid & axil.wvalid & (~axil.bvalid | axil.bready) & ~ResetSignal()),
             axil.awready.eq(write),
             axil.wready.eq(write),
-            read.eq(axil.arvalid & (~axil.rvalid | axil.rready) & ~ResetSignal()),
+            read.eq(axil.arvalid & ~reading & (~axil.rvalid | axil.rready) & ~ResetSignal()),
             axil.arready.eq(read),
         ]
         with m.If(axil.bready):
@@ -80,12 +82,13 @@ class RegisterBlock(wiring.Component):
                 m.d.sync += getattr(self, f"{register.name}_written").eq(write & selected)
             with m.If(selected):
                 m.d.comb += write_known.eq(1)
-            with m.If(axil.araddr[2:] == register.address >> 2):
+            with m.If(read_address[2:] == register.address >> 2):
                 m.d.comb += [read_data.eq(Cat(*word)), read_known.eq(1)]
 
         with m.If(write):
             m.d.sync += [axil.bvalid.eq(1), axil.bresp.eq(Mux(write_known, 0, RESP_SLVERR))]
-        with m.If(read):
+        m.d.sync += [reading.eq(read), read_address.eq(axil.araddr)]
+        with m.If(reading):
             m.d.sync += [
                 axil.rvalid.eq(1),
                 axil.rdata.eq(read_data),

@@ -5,11 +5,10 @@
               +-- store of the block's keys <- when the block is known ---------+
 
 The rules are the golden twin's, ``hotline_golden.rehearsal``. A LEARN takes two passes through the lanes, a
-cycle more for each sample, and one latency of crossbar and banks for each block. While nothing is
-learnt, rows pass with no latency.
+cycle more for each sample, and one latency of crossbar and banks for each block. Latency of a row: 2 cycles.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -20,8 +19,9 @@ from .fifo import StreamFifo
 from .layouts import SHIFT_BITS
 from .packer import row_layout
 from .ram import Ram
+from .register_slice import RegisterSlice
 from .tracker import sweep_bits
-from .words import count_ones, first_set
+from .words import count_ones, first_set, rotate
 
 BLOCK_ACCESSES = 1024
 BEST_PART = 8
@@ -37,12 +37,12 @@ class KeyStore(wiring.Component):
     clear : In(1)
         Forgets all keys; ``row`` is the user's to reset.
     write : In(1), keys, offset, count : In
-        Appends ``count`` words, those from lane ``offset`` on.
+        Appends ``count`` words, those from lane ``offset`` on. They are in their rows two cycles later.
     read : In(1), words : Out
         Row ``row``, one cycle later.
     row : In
     level : Out
-        Words inside.
+        Words appended.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -61,19 +61,20 @@ class KeyStore(wiring.Component):
         m = Module()
         lanes = self.lanes
         lane_bits = ceil_log2(lanes)
-        at, row = self.level[:lane_bits], self.level[lane_bits:]
         # Lane `offset` goes to RAM `at`, and so on round the RAMs; those below `at` are in the next row.
-        turn = Signal(max(1, lane_bits))
-        m.d.comb += turn.eq(self.offset - at if lane_bits else 0)
-        turned: list[Value] = [self.keys[lane] for lane in range(lanes)]
-        for bit in range(lane_bits):
-            turned = [Mux(turn[bit], turned[(r + (1 << bit)) % lanes], turned[r]) for r in range(lanes)]
+        write, keys, count = Signal(), Signal.like(self.keys), Signal.like(self.count)
+        turn, at, row = Signal(max(1, lane_bits)), Signal(max(1, lane_bits)), Signal(range(self.rows))
+        m.d.sync += [
+            write.eq(self.write), keys.eq(self.keys), count.eq(self.count), at.eq(self.level[:lane_bits] if lane_bits else 0),
+            row.eq(self.level[lane_bits:]), turn.eq(self.offset - self.level[:lane_bits] if lane_bits else 0),
+        ]  # fmt: skip
+        turned = rotate([keys[lane] for lane in range(lanes)], turn)
         for r in range(lanes):
             m.submodules[f"ram_{r}"] = ram = Ram(self.bits, self.rows)
             distance = Signal(max(1, lane_bits), name=f"distance_{r}")
             m.d.comb += [
                 distance.eq(r - at if lane_bits else 0),
-                ram.w_en.eq(self.write & (distance < self.count)),
+                ram.w_en.eq(write & (distance < count)),
                 ram.w_addr.eq(row + (at > r)),
                 ram.w_data.eq(turned[r]),
                 ram.r_en.eq(self.read),
@@ -127,28 +128,32 @@ class Rehearsal(wiring.Component):
         config, lanes = self.config, self.config.lanes
         m.submodules.store = store = KeyStore(config)
         m.submodules.shifts = shifts = StreamFifo(SHIFT_BITS, BLOCK_ACCESSES)
-        sends = self.o.valid & self.o.ready
+        m.submodules.slice = out = RegisterSlice(requests_layout(config))
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        sends = out.i.valid & out.i.ready
         returns = self.results.valid & self.results.ready
-        inside = Signal(range(2 * config.lane_rows + 4))  # pieces on their way through the crossbar
+        inside = Signal(range(2 * config.lane_rows + 6))  # pieces on their way through the crossbar
         m.d.sync += inside.eq(inside + sends - returns)
 
         # The row in hand, a new one or one of the store, and its next piece: keys of one sample.
-        training = Signal()
-        stored = Signal.like(store.level)  # keys from the store's row in hand on
-        looked, trained = Signal(lanes), Signal(lanes)  # lanes of either row that have left
-        present, firsts, left = Signal(lanes), Signal(lanes), Signal(lanes)
+        training, learning = Signal(), Signal()
+        row = data.ArrayLayout(config.key_bits + 1, lanes)
+        hand, hand_valid, left = (
+            Signal(row),
+            Signal(),
+            Signal(lanes),
+        )  # keys and whether they begin a sample; those to leave
+        firsts = Signal(lanes)
         begins, piece, row_ends = Signal(), Signal(lanes), Signal()
-        offset, count = Signal(range(max(2, lanes))), Signal(range(lanes + 1))
+        offset = Signal(range(max(2, lanes)))
         others = Signal(lanes)
+        m.d.sync += learning.eq(self.learning)
         m.d.comb += [
-            present.eq(Mux(training, Cat(stored > n for n in range(lanes)), self.i.p.extra[:lanes])),
-            firsts.eq(Mux(training, Cat(store.words[n][-1] for n in range(lanes)), self.i.p.extra[lanes:])),
-            left.eq(present & ~Mux(training, trained, looked)),
+            firsts.eq(Cat(hand[n][-1] for n in range(lanes))),
             begins.eq((first_set(left) & firsts).any()),
             others.eq(first_set(left & firsts & ~first_set(left))),  # where the next sample begins
-            piece.eq(left & (others - 1)),
+            piece.eq(Mux(learning, left & (others - 1), left)),
             row_ends.eq((left & ~piece) == 0),
-            count.eq(count_ones(piece)),
         ]
         for n in reversed(range(lanes)):
             with m.If(left[n]):
@@ -156,61 +161,87 @@ class Rehearsal(wiring.Component):
 
         shift = Signal(SHIFT_BITS)  # of the sample that has begun
         m.d.comb += [
-            self.o.p.present.eq(Mux(self.learning, piece, self.i.p.extra[:lanes])),
-            self.o.p.train.eq(training),
-            self.o.p.shift.eq(Mux(begins, shifts.o.p, shift)),
-            self.o.p.first.eq(begins),
+            out.i.p.present.eq(piece),
+            out.i.p.train.eq(training),
+            out.i.p.shift.eq(Mux(begins, shifts.o.p, shift)),
+            out.i.p.first.eq(begins),
+            store.keys.eq(hand),
             store.offset.eq(offset),
-            store.count.eq(count),
+            store.count.eq(count_ones(piece)),
         ]
         for n in range(lanes):
-            m.d.comb += [
-                self.o.p.keys[n].eq(Mux(training, store.words[n][:-1], self.i.p.keys[n])),
-                store.keys[n].eq(Cat(self.i.p.keys[n], self.i.p.extra[lanes + n])),
-            ]
+            m.d.comb += out.i.p.keys[n].eq(hand[n][:-1])
+        with m.If(sends):
+            m.d.sync += left.eq(left & ~piece)
+            with m.If(row_ends):
+                m.d.sync += hand_valid.eq(0)
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += [hand_valid.eq(1), left.eq(self.i.p.extra[:lanes])]
+            for n in range(lanes):
+                m.d.sync += hand[n].eq(Cat(self.i.p.keys[n], self.i.p.extra[lanes + n]))
+
+        aside, aside_left, aside_valid = Signal(row), Signal(lanes), Signal()
+
+        # Rows of the store that have not been in hand yet, and which lanes of the last of them hold keys.
+        lane_bits = ceil_log2(lanes)
+        rows_left, last_row, last_lanes = Signal(range(store.rows + 1)), Signal(), Signal(lanes)
+        take_row = Signal()  # the next one into the hand; the one after it is read
+        over = store.level[:lane_bits] if lane_bits else Const(0, 1)
+        m.d.comb += last_lanes.eq(Cat((over > n) | (over == 0) for n in range(lanes)))
+        with m.If(take_row):
+            m.d.comb += store.read.eq(1)
+            m.d.sync += [
+                hand_valid.eq(1), hand.eq(store.words), left.eq(Mux(last_row, last_lanes, (1 << lanes) - 1)),
+                store.row.eq(store.row + 1), rows_left.eq(rows_left - 1), last_row.eq(rows_left == 2),
+            ]  # fmt: skip
 
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
-        full = store.level >= BLOCK_ACCESSES
+        full = store.level[ceil_log2(BLOCK_ACCESSES) :].any()
         with m.FSM() as fsm:
             with m.State("LOOK"):
-                with m.If(~self.learning):
-                    m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready)]
-                with m.Elif((self.i.valid & begins & full) | (~self.i.valid & self.ended & (store.level != 0))):
+                waits = learning & hand_valid & begins & full
+                m.d.comb += [
+                    out.i.valid.eq(hand_valid & ~waits),
+                    self.i.ready.eq(~hand_valid | (out.i.ready & row_ends & ~waits)),
+                    store.write.eq(sends & learning),
+                ]
+                nothing_comes = ~hand_valid & ~self.i.valid & self.ended & (store.level != 0)
+                with m.If(waits | (learning & nothing_comes)):
                     m.next = "COUNT"
-                with m.Else():
-                    m.d.comb += [
-                        self.o.valid.eq(self.i.valid),
-                        self.i.ready.eq(self.o.ready & row_ends),
-                        store.write.eq(sends),
-                    ]
-                    with m.If(sends):
-                        m.d.sync += looked.eq(Mux(row_ends, 0, looked | piece))
             with m.State("COUNT"):
                 with m.If(inside == 0):
                     m.d.comb += last_sample.eq(1)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
+                m.d.sync += store.row.eq(0)
                 m.next = "TURN"
             with m.State("TURN"):
+                # A row that waits for the next block steps aside.
+                rows = (store.level + lanes - 1) >> lane_bits
                 m.d.comb += [block_ends.eq(1), store.read.eq(1)]
-                m.d.sync += [stored.eq(store.level), store.row.eq(1)]
+                m.d.sync += [
+                    store.row.eq(1), rows_left.eq(rows), last_row.eq(rows == 1), aside.eq(hand), aside_left.eq(left),
+                    aside_valid.eq(hand_valid), hand_valid.eq(0),
+                ]  # fmt: skip
+                m.next = "FETCH"
+            with m.State("FETCH"):
+                m.d.comb += take_row.eq(1)
                 m.next = "TRAIN"
             with m.State("TRAIN"):
                 m.d.comb += [
                     training.eq(1),
-                    self.o.valid.eq(shifts.o.valid | ~begins),
-                    shifts.o.ready.eq(self.o.ready & begins),
-                    store.read.eq(sends & row_ends),
+                    out.i.valid.eq(shifts.o.valid | ~begins),
+                    shifts.o.ready.eq(out.i.ready & begins),
                 ]
                 with m.If(sends):
-                    m.d.sync += trained.eq(Mux(row_ends, 0, trained | piece))
                     with m.If(begins):
                         m.d.sync += shift.eq(shifts.o.p)
                     with m.If(row_ends):
-                        m.d.sync += [store.row.eq(store.row + 1), stored.eq(stored - lanes)]
-                        with m.If(stored <= lanes):
+                        with m.If(rows_left != 0):
+                            m.d.comb += take_row.eq(1)
+                        with m.Else():
                             m.d.comb += store.clear.eq(1)
-                            m.d.sync += store.row.eq(0)
+                            m.d.sync += [hand.eq(aside), left.eq(aside_left), hand_valid.eq(aside_valid)]
                             m.next = "LOOK"
                             with m.If(aged):
                                 m.next = "DRAIN"
@@ -223,7 +254,7 @@ class Rehearsal(wiring.Component):
                 with m.If(self.number.all()):
                     m.next = "LOOK"
         m.d.comb += self.busy.eq(
-            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid)
+            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | hand_valid)
         )
         self._count(m, last_sample, block_ends, aged, shifts)
         return m

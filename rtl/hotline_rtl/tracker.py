@@ -23,6 +23,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
+from .delay_line import DelayLine
+from .fifo import StreamFifo
 from .layouts import SHIFT_BITS
 from .placement import cell_place, twist
 from .policies import POLICIES
@@ -151,9 +153,9 @@ class TrackerBank(wiring.Component):
 
         # Stage 1: hashing. Keys go to a set of each array, everything else to the one that it names.
         go = Signal()  # stages 1 to 3 move
-        s1_valid, s1, s1_line = Signal(), Signal(bank_request_layout(config)), Signal(layout)
-        s2_valid, s2, s2_line = Signal(), Signal(about), Signal(layout)
-        s3_valid, s3, s3_line = Signal(), Signal(about), Signal(layout)
+        s1_valid, s1 = Signal(), Signal(bank_request_layout(config))
+        s2_valid, s2 = Signal(), Signal(about)
+        s3_valid, s3 = Signal(), Signal(about)
         m.d.comb += self.i.ready.eq(go)
         by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
         sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
@@ -161,8 +163,7 @@ class TrackerBank(wiring.Component):
         named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
         with m.If(go):
             m.d.sync += [
-                s1_valid.eq(self.i.valid), s1.eq(self.i.p), s1_line.eq(self.line),
-                s2_valid.eq(s1_valid), s2_line.eq(s1_line), s3_valid.eq(s2_valid), s3.eq(s2), s3_line.eq(s2_line),
+                s1_valid.eq(self.i.valid), s1.eq(self.i.p), s2_valid.eq(s1_valid), s3_valid.eq(s2_valid), s3.eq(s2),
                 s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
                 s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),
@@ -185,18 +186,18 @@ class TrackerBank(wiring.Component):
         # The stages behind. ``hit`` is known from stage 6 on.
         valid = {k: Signal(name=f"s{k}_valid") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in range(FIRST_STAGE, LAST_STAGE + 1)}
-        lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in range(5, MISS_STAGE + 1)}
-        port_line = {k: Signal(layout, name=f"s{k}_line", reset_less=True) for k in range(4, MISS_STAGE + 1)}
+        lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in (5, 6)}
         hit = {k: Signal(name=f"s{k}_hit") for k in range(6, LAST_STAGE + 1)}
-        m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), port_line[4].eq(s3_line)]
+        m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), lines[6].eq(lines[5])]
         for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
             m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
-            if k in lines and k > 5:
-                m.d.sync += lines[k].eq(lines[k - 1])
-            if k in port_line and k > 4:
-                m.d.sync += port_line[k].eq(port_line[k - 1])
             if k in hit and k > 6:
                 m.d.sync += hit[k].eq(hit[k - 1])
+
+        m.submodules.old_lines = old_lines = DelayLine(lines_layout, MISS_STAGE - 6)
+        m.d.comb += old_lines.i.eq(lines[6])
+        lines[MISS_STAGE] = old_lines.o
+        given = self._given_lines(m, go, valid, at)
 
         # Stages 2 and 3: who else is there? While stages 1 to 3 stand, the others go on.
         def changes(op):
@@ -233,7 +234,7 @@ class TrackerBank(wiring.Component):
             ]  # fmt: skip
             same = next_write[a] & (next_places[a] == at[4].places.sets[a])
             m.d.sync += lines[5][a].as_value().eq(Mux(same, next_lines[a].as_value(), ram.r_data))
-        looked_at = self._hot_lines(m, lines[5], s3.places.sets, valid, at, port_line)
+        looked_at = self._hot_lines(m, lines[5], s3.places.sets, valid, at, given)
 
         # Stage 5: is the key here? Which entry is the coldest?
         match = Signal(entries)  # of stage 6
@@ -292,14 +293,13 @@ class TrackerBank(wiring.Component):
         ]
         least, coldest, estimate = (delayed(m, value) for value in (least, coldest, estimate))
         last = at[MISS_STAGE]
-        given = port_line[MISS_STAGE]
         for a in range(arrays):
             for w in range(ways):
                 now, then = lines[MISS_STAGE][a][w], after_miss[a][w]
                 is_victim = takes & (coldest == a * ways + w)
                 with m.Switch(last.op):
                     with m.Case(BankOp.WRITE):
-                        m.d.comb += then.eq(given[w])
+                        m.d.comb += then.eq(given[MISS_STAGE][w])
                     with m.Case(BankOp.CLEAR):
                         m.d.comb += then.eq(0)
                     with m.Case(BankOp.HALVE):
@@ -319,7 +319,25 @@ class TrackerBank(wiring.Component):
             m.d.sync += next_write[a].eq(hit_learns | (valid[MISS_STAGE] & writes))
         return m
 
-    def _hot_lines(self, m: Module, lines, sets, valid: dict, at: dict, port_line: dict) -> list:
+    def _given_lines(self, m: Module, go: Value, valid: dict, at: dict) -> dict:
+        """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 6, too."""
+        config = self.config
+        layout = line_layout(config)
+        m.submodules.given = fifo = StreamFifo(layout, 16)
+        brings = [BankOp.WRITE, BankOp.SWAP] if config.shadow else [BankOp.WRITE]
+        stage = 6 if config.shadow else MISS_STAGE
+        m.d.comb += [
+            fifo.i.valid.eq(go & self.i.valid & is_one_of(self.i.p.op, *brings)), fifo.i.p.eq(self.line),
+            fifo.o.ready.eq(valid[stage] & is_one_of(at[stage].op, *brings)),
+        ]  # fmt: skip
+        given = {stage: fifo.o.p}
+        if config.shadow:
+            m.submodules.given_later = later = DelayLine(layout, MISS_STAGE - stage)
+            m.d.comb += later.i.eq(fifo.o.p)
+            given[MISS_STAGE] = later.o
+        return given
+
+    def _hot_lines(self, m: Module, lines, sets, valid: dict, at: dict, given_lines: dict) -> list:
         """What keys are compared with, in stage 5: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set.
 
         The hot set changes only by the hot-list engine, while nothing else is inside.
@@ -330,7 +348,7 @@ class TrackerBank(wiring.Component):
         layout = hot_line_layout(config)
         given = Signal(layout)
         for w in range(config.tracker_ways):
-            m.d.comb += [given[w].valid.eq(port_line[6][w].valid), given[w].tag.eq(port_line[6][w].tag)]
+            m.d.comb += [given[w].valid.eq(given_lines[6][w].valid), given[w].tag.eq(given_lines[6][w].tag)]
         clears = at[6].op == BankOp.CLEAR
         looked_at = []
         for a in range(config.tracker_arrays):

@@ -4,7 +4,7 @@ Buckets of four entries, a bucket in one memory word, at most half full; a full 
 the next. Emptied in one cycle: a bucket counts only if it carries the present epoch; the memory is
 swept when the epoch number starts again, every 255 mini-batches, and after reset.
 One probe per cycle; a probe of a bucket that an earlier one is looking at waits up to 3 cycles, and each full bucket
-costs about 12. Latency 9 cycles.
+costs about 12. Latency 10 cycles.
 The golden twin is ``hotline_golden.working_set``.
 """
 
@@ -18,6 +18,7 @@ from .fifo import StreamFifo
 from .keys import Permutation
 from .layouts import key_layout
 from .ram import Ram
+from .register_slice import RegisterSlice
 from .words import first_set, one_hot_mux
 
 BUCKET_ENTRIES = 4
@@ -123,20 +124,36 @@ class WorkingSet(wiring.Component):
         candidate = Signal(stage)
         from_back = one_hot_mux(first_set(back_valid), [b.as_value() for b in back])
         m.d.comb += candidate.eq(Mux(comes_back, from_back, s1.as_value()))
+        same = {
+            n: Signal(name=f"same_bucket_{n}") for n in (2, 3, 4)
+        }  # what is in stage n looks at the bucket of stage 1
         waits = Mux(
             comes_back, valid[2] | valid[3] | valid[4],
-            Cat(valid[n] & (s.bucket == s1.bucket) for n, s in ((2, s2), (3, s3), (4, s4))).any(),
+            Cat(valid[n] & same[n] for n in same).any(),
         )  # fmt: skip
         moves = (comes_back | valid[1]) & ~waits & ~returns
         s1_free = ~valid[1] | (moves & ~comes_back)
+        m.submodules.slice = entrance = RegisterSlice(stage)
         m.d.comb += [
-            hash_.o.ready.eq(s1_free & room),
+            entrance.i.valid.eq(hash_.o.valid & room),
+            entrance.i.p.bucket.eq(hash_.o.p.keys[0]),
+            entrance.i.p.extra.eq(hash_.o.p.extra),
+            hash_.o.ready.eq(entrance.i.ready & room),
             enters.eq(hash_.o.valid & hash_.o.ready),
+            entrance.o.ready.eq(s1_free),
             ram.r_en.eq(1),
             ram.r_addr.eq(candidate.bucket),
         ]
+        bucket_of = entrance.o.p.bucket
         with m.If(s1_free):
-            m.d.sync += [valid[1].eq(enters), s1.bucket.eq(hash_.o.p.keys[0]), s1.extra.eq(hash_.o.p.extra)]
+            m.d.sync += [valid[1].eq(entrance.o.valid), s1.eq(entrance.o.p)]
+            m.d.sync += [same[n].eq(bucket_of == s.bucket) for n, s in ((2, s1), (3, s2), (4, s3))]
+        with m.Else():
+            m.d.sync += [
+                same[2].eq(data.View(stage, from_back).bucket == s1.bucket),
+                same[3].eq(same[2]),
+                same[4].eq(same[3]),
+            ]
         s3_used = Mux(found.epoch == epoch, found.used, 0)
         is_it = [(s3_used > n) & (found.entries[n].key == s3_extra.key) for n in range(BUCKET_ENTRIES)]
         m.d.sync += [
@@ -153,7 +170,7 @@ class WorkingSet(wiring.Component):
         hit = match.any()
         full = used == BUCKET_ENTRIES
         left = Signal.like(self.limit)  # keys that the set may still take
-        no_room = left == 0
+        no_room = Signal()  # left == 0
         known = Signal(range(config.working_rows))
         m.d.comb += known.eq(one_hot_mux(match, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)]))
 
@@ -176,6 +193,7 @@ class WorkingSet(wiring.Component):
             self.found.eq(again),
         ]
         m.d.comb += [numbers.i.valid.eq(leave & ~s4_extra.lookup), numbers.i.p.eq(Mux(hit, known, self.count))]
+        m.d.sync += no_room.eq(Mux(insert, left == 1, left == 0))
         with m.If(insert):
             m.d.sync += [self.count.eq(self.count + 1), left.eq(left - 1)]
         with m.If(leave & ~hit & no_room & ~s4_extra.lookup & ~self.overflow):
@@ -197,7 +215,9 @@ class WorkingSet(wiring.Component):
         sweep = Signal(bucket_bits)
         m.d.comb += [
             self.ready.eq(~sweeping),
-            self.busy.eq(hash_.busy | Cat(valid.values()).any() | comes_back | (numbers.level != 0)),
+            self.busy.eq(
+                hash_.busy | Cat(valid.values()).any() | entrance.o.valid | comes_back | (numbers.level != 0)
+            ),
             ram.w_en.eq(insert | sweeping),
             ram.w_addr.eq(Mux(sweeping, sweep, s4.bucket)),
             ram.w_data.eq(Mux(sweeping, 0, fresh)),
@@ -211,6 +231,7 @@ class WorkingSet(wiring.Component):
                 sweeping.eq(last_epoch | sweeping),
                 self.count.eq(0),
                 left.eq(self.limit),
+                no_room.eq(self.limit == 0),
                 self.overflow.eq(0),
             ]
         return m

@@ -6,12 +6,13 @@ public, which slows model and build several times. Builds are cached by content.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
 from pathlib import Path
 
-from .toolchain import ToolError, cached_build, find_verilator
+from .toolchain import ToolError, cached_build, find_verilator, python_tag
 
 
 def _runner():
@@ -91,15 +92,33 @@ def _child(arguments: list[str], env: dict[str, str], cwd: Path, timeout: float,
     return done.stdout
 
 
+def _build(runner, folder: Path, top: str, waves: str, options: list[str]) -> None:
+    """Verilates and compiles. Verilator's runtime, half of the work and always the same, is compiled by the first build."""
+
+    def compile_all() -> None:
+        runner.build(
+            sources=[folder / f"{top}.vlt", folder / f"{top}.v"], hdl_toplevel=top, build_dir=target,
+            build_args=options, waves=waves == "1", always=True,
+        )  # fmt: skip
+
+    target = folder / "build"
+    target.mkdir(exist_ok=True)
+    with cached_build("verilated", waves, *options, find_verilator().description, python_tag()) as (shared, built):
+        if not built:
+            compile_all()
+        here, there = (shared, target) if built else (target, shared)
+        for file in here.glob("verilated*.[do]"):
+            shutil.copyfile(file, there / file.name)  # newer than its sources, so make leaves it as it is
+    if built:
+        compile_all()
+
+
 def _main(arguments: list[str]) -> None:
     """The child process: ``build FOLDER TOP WAVES OPTIONS`` or ``test FOLDER TOP WAVES MODULE RESULTS TEST``."""
     verb, folder, top, waves, *rest = arguments
     runner = _runner()
     if verb == "build":
-        runner.build(
-            sources=[f"{folder}/{top}.vlt", f"{folder}/{top}.v"], hdl_toplevel=top, build_dir=f"{folder}/build",
-            build_args=rest, waves=waves == "1", always=True,
-        )  # fmt: skip
+        _build(runner, Path(folder), top, waves, rest)
     else:
         module, results, test = rest
         seed = os.environ.get("HOTLINE_SEED")

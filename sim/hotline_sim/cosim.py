@@ -27,10 +27,12 @@ from .toolchain import ToolError, cached_build, cxx, find_verilator, python_tag,
 OPTIMISATION = os.environ.get("HOTLINE_CXX_OPTIMISATION", "-O2")
 #: GCC 12 vectorises at -O2, and then some ways of cutting this model into files hang; without it all agree, as fast.
 NO_VECTORS = "-fno-tree-vectorize -fno-tree-slp-vectorize"
+#: What runs at a reset only (half of the model) is compiled quickly.
+MAKE_OPTIONS = [f"OPT_FAST={OPTIMISATION}", f"OPT_GLOBAL={OPTIMISATION}", "OPT_SLOW=-O0"]
 VERILATOR_OPTIONS = [
     "--cc", "--prefix", "Vhotline", "--top-module", "hotline", "-O3", "--x-assign", "fast",
     "--x-initial", "unique", "--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "15000",
-    "-CFLAGS", f"-fPIC {OPTIMISATION} {NO_VECTORS}",
+    "-CFLAGS", f"-fPIC {NO_VECTORS}",
 ]  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def build(verilog: str, *, waves: bool = False) -> Path:
     sources = [SOURCES / name for name in ("cosim.cpp", "axi_memory.cpp", "axi_memory.h")]
     options = VERILATOR_OPTIONS + (["--trace"] if waves else [])
     texts = [source.read_text() for source in sources]
-    with cached_build("cosim", verilog, *texts, *options, verilator.description, python_tag()) as (
+    with cached_build("cosim", verilog, *texts, *options, *MAKE_OPTIONS, verilator.description, python_tag()) as (
         folder,
         built,
     ):
@@ -52,7 +54,7 @@ def build(verilog: str, *, waves: bool = False) -> Path:
         command = [verilator.executable, *options, "--Mdir", "obj", "hotline.v"]
         run_tool(command, env=env, cwd=folder, what="Verilator")
         # Without MAKEFLAGS of an outer make; the wheel's own ones stay.
-        make = ["make", "-j2", "-C", "obj", "-f", "Vhotline.mk", "libVhotline.a", "libverilated.a"]
+        make = ["make", "-j2", "-C", "obj", "-f", "Vhotline.mk", *MAKE_OPTIONS, "libVhotline.a", "libverilated.a"]
         run_tool(make, env=env, cwd=folder, what="Compiling the Verilated model")
         root = env.get("VERILATOR_ROOT") or _verilator_root(verilator.executable, env)
         link = [

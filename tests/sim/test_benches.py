@@ -1,5 +1,6 @@
 """Every block in cocotb on Verilator, against golden, under back-pressure and hostile memories.
 
+The narrow configuration goes through all timings, the others by default through some, and in the slow tests through all.
 ``HOTLINE_SEED=n`` sets the seed, which a failing bench prints; ``HOTLINE_WAVES=DIR`` writes waves there.
 """
 
@@ -73,9 +74,15 @@ def bench(name: str, settings: str, **environment: str):
 
 @pytest.mark.parametrize("name, settings", list(cases()))
 def test_block_equals_golden_under_any_timing(name: str, settings: str):
+    bench(name, settings, BENCH_TIMINGS="some" if settings else "all")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, settings", [case for case in cases() if case.values[1]])
+def test_block_equals_golden_under_all_timings(name: str, settings: str):
     bench(name, settings)
 
 
 @pytest.mark.parametrize("label", AGING)
 def test_a_small_tracker_learns_much_as_golden_does(label: str):
-    bench("tracker", AGING[label], BENCH_SAMPLES="800")
+    bench("tracker", AGING[label], BENCH_SAMPLES="800", BENCH_TIMINGS="some")
