@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HOTLINE_BUILD := $(CURDIR)/build
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow synth lint format registers wheel clean
+.PHONY: help run test test-slow synth synth-check lint format registers wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,13 +42,16 @@ test-slow: $(VENV)/.test  ## Tests that take minutes: more configurations, 100 0
 synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (five seeds; an hour)
 	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)
 
+synth-check: $(VENV)/.test  ## The same, and compared with the baselines: fails when clock or LUTs are 5 % worse (hours)
+	@$(BIN)/hotline synth --seeds 5 --jobs 2 --check fpga/baselines/ecp5.json $(ARGS)
+
 lint: $(VENV)/.test  ## ruff, mypy and the layering check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 format: $(VENV)/.test  ## Format the code
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format .
 
-registers: $(VENV)/.test  ## docs/registers.md and build/hotline.h from the SystemRDL file
+registers: $(VENV)/.test  ## Registers' page, C header, IP-XACT; the table of docs/fpga.md
 	@$(BIN)/python docs/generate.py
 
 wheel: $(VENV)/.test  ## Build the wheel into dist/

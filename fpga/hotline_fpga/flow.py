@@ -1,15 +1,17 @@
 """From a configuration to a netlist, and to a placed and routed design: what Yosys and nextpnr are asked to do."""
 
 import json
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.verilog import accelerator_verilog
+from hotline_rtl.verilog import accelerator_verilog, component_verilog
 
+from .board.ulx3s import ULX3S, Ulx3s
 from .harness import TOP, harness_verilog
-from .parts import Part
+from .parts import Part, part
 from .timing import Timing
 from .tools import find_tool, run
 
@@ -19,6 +21,8 @@ TARGET_MHZ = 200
 SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
+#: Pins of the boards.
+PINS = Path(__file__).with_name("board")
 
 Progress = Callable[[str], None]
 
@@ -75,6 +79,29 @@ def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
         running = {pool.submit(one, seed): seed for seed in range(1, seeds + 1)}
         done = {running[future]: future.result() for future in as_completed(running)}
     return [done[seed] for seed in sorted(done)]
+
+
+def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tuple[Path, Timing]:
+    """Builds ``hotline.bit`` for a ULX3S board, the accelerator of ``config`` and its serial line inside, into ``folder``.
+
+    Raises FpgaToolError when a tool fails: nextpnr does when the design does not fit, or is slower than the board's clock.
+    """
+    board, chip, top = ULX3S, part(ULX3S.part), "ulx3s"
+    progress("emitting Verilog")
+    (folder / f"{top}.v").write_text(component_verilog(Ulx3s(config), top))
+    script = f"read_verilog -sv {top}.v; {yosys_script(chip, top)}"
+    (folder / "synth.ys").write_text(script.replace("; ", "\n") + "\n")
+    run(find_tool("yosys"), ["-s", "synth.ys"], folder, folder / "yosys.log", progress)
+    shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
+    arguments = [
+        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", "netlist.json", "--lpf",
+        f"{top}.lpf", "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config",
+    ]  # fmt: skip
+    run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "nextpnr.log", progress)
+    progress("ecppack")
+    packing = ["--compress", "--input", "hotline.config", "--bit", "hotline.bit"]
+    run(find_tool("ecppack"), packing, folder, folder / "ecppack.log", progress)
+    return folder / "hotline.bit", Timing.read(folder / "timing.json")
 
 
 def write_report(path: Path, report: dict) -> None:

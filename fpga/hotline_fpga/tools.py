@@ -61,7 +61,7 @@ def run(
 
     Raises FpgaToolError with its last lines when it fails.
     """
-    with log.open("w") as out:
+    with log.open("w", buffering=1) as out:  # line by line, so that it can be watched
         process = subprocess.Popen(
             [tool.command, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             errors="replace",

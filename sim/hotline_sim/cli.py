@@ -501,6 +501,10 @@ def synth(
     directory: Annotated[
         Path, typer.Option("--out", help="Folder for netlist, logs and report.json; made if it is not there.")
     ] = Path("build/synth"),
+    save: Annotated[Path | None, typer.Option("--save", help="Keep the result in this file, as a baseline.")] = None,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Compare with this baseline: exit code 1 if clock or LUTs are 5 % worse.")
+    ] = None,
 ) -> None:  # fmt: skip
     """Synthesise, place, route and time a configuration with Yosys and nextpnr.
 
@@ -510,7 +514,7 @@ def synth(
     """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from hotline_fpga import flow
+    from hotline_fpga import baseline, flow
     from hotline_fpga.harness import TOP
     from hotline_fpga.netlist import Netlist
     from hotline_fpga.parts import part
@@ -518,6 +522,7 @@ def synth(
     from hotline_fpga.tools import find_tool
 
     chip, config = part(target), configuration(preset, settings)
+    before = baseline.read(check) if check else None
     find_tool("yosys")
     if chip.routed and seeds:
         find_tool("nextpnr-ecp5")
@@ -539,6 +544,46 @@ def synth(
     flow.write_report(directory / "report.json", found)
     publish(tables(found), found)
     out.print(f"{directory / 'report.json'} has all of it")
+    if save:
+        flow.write_report(save, baseline.kept(found, preset, settings or []))
+    if before:
+        worse = baseline.worse(found, before)
+        out.print("\n".join(worse) if worse else f"no worse than {check}")
+        if worse:
+            raise typer.Exit(DIFFER)
+
+
+@app.command()
+def bitstream(
+    preset: PresetOption = "tiny",
+    settings: SetOption = None,
+    directory: Annotated[Path, typer.Option("--out", help="Folder for bitstream, logs and report.")] = Path(
+        "build/bitstream"
+    ),
+) -> None:
+    """Build the bitstream of a ULX3S board: the accelerator, 64 KiB of memory for each side, and a serial line.
+
+    All of the open flow: Amaranth, Yosys, nextpnr and ecppack. `openFPGALoader -b ulx3s build/bitstream/hotline.bit` loads
+    it; `hotline_sim.serial_link` talks to it. Takes some minutes.
+    """
+    from hotline_fpga import flow
+    from hotline_fpga.board.ulx3s import ULX3S
+    from hotline_fpga.tools import find_tool
+
+    config = configuration(preset, settings)
+    for tool in ("yosys", "nextpnr-ecp5", "ecppack"):
+        find_tool(tool)
+    directory.mkdir(parents=True, exist_ok=True)
+    with err.status("bitstream") as status:
+        path, timing = flow.bitstream(config, directory, lambda text: status.update(f"bitstream: {text}"))
+    found = {
+        "bitstream": str(path), "bytes": path.stat().st_size, "configuration": config.digest(), "board": "ulx3s",
+        "fmax_mhz": timing.fmax_mhz, "needed_mhz": ULX3S.mhz, "used": timing.used,
+    }  # fmt: skip
+    flow.write_report(directory / "report.json", found)
+    out.print(
+        f"{path}: {found['bytes']:,} bytes; {timing.fmax_mhz:.1f} MHz of {ULX3S.mhz:.0f} MHz that the board needs"
+    )
 
 
 @app.command()

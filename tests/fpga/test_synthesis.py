@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hotline_fpga import baseline
 from hotline_fpga.flow import yosys_script
 from hotline_fpga.harness import harness_verilog, ports
 from hotline_fpga.netlist import Netlist
@@ -103,3 +104,37 @@ def test_synth_refuses_what_it_cannot_do():
     command = [str(Path(sys.executable).with_name("hotline")), "synth", "--target", "ice40"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "unknown target 'ice40'" in done.stderr
+
+
+def found(**changes) -> dict:
+    report = {
+        "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "tools": {"yosys": "Y"},
+        "used": {"LUTs": [1000, 10000]}, "fmax_mhz": {"best": 110.0, "median": 100.0, "worst": 90.0},
+    }  # fmt: skip
+    return report | changes
+
+
+def test_a_synthesis_is_compared_with_its_baseline(tmp_path):
+    file = tmp_path / "baseline.json"
+    file.write_text(json.dumps(baseline.kept(found(), "ecp5", [])))
+    before = baseline.read(file)
+    slower = {"best": 110.0, "median": 94.9, "worst": 90.0}
+    assert baseline.worse(found(), before) == []
+    assert baseline.worse(found(used={"LUTs": [1050, 10000]}, fmax_mhz=slower | {"median": 95.0}), before) == []
+    assert baseline.worse(found(used={"LUTs": [1051, 10000]}, fmax_mhz=slower), before) == [
+        "LUTs: 1,051, 5.1% more than 1,000", "median clock: 94.9 MHz, 5.1% less than 100.0 MHz",
+    ]  # fmt: skip
+    with pytest.raises(ValueError, match="the baseline has seeds 5, this synthesis 1"):
+        baseline.worse(found(seeds=1), before)
+    for text, message in (("[]", "not a baseline"), ("x", "not JSON")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=f"baseline.json: {message}"):
+            baseline.read(file)
+
+
+def test_the_table_of_the_docs_is_that_of_the_baselines():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "fpga.md").read_text()
+    kept = [baseline.read(file) for file in sorted((root / "fpga" / "baselines").glob("*.json"))]
+    assert baseline.markdown(kept) in page, "run `make registers`"
+    assert "**100.0**" in baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])

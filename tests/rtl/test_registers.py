@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from systemrdl import RDLCompiler
@@ -49,11 +50,40 @@ def test_c_header_compiles_and_agrees_with_the_rtl(tmp_path):
         assert int(offset) == registers()[name].address
 
 
-def test_register_page_is_up_to_date():
-    page = (ROOT / "docs" / "registers.md").read_text()
+def generate():
+    """The module docs/generate.py."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    assert page == generate.register_page(), "run `make registers`"
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_register_page_is_up_to_date():
+    assert (ROOT / "docs" / "registers.md").read_text() == generate().register_page(), "run `make registers`"
+
+
+def test_ipxact_has_every_register_and_its_fields(tmp_path):
+    _, path = generate().export(tmp_path)
+    tree = ElementTree.parse(path).getroot()
+    space = {"i": "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"}
+    found = {}
+
+    def walk(node, prefix: str, base: int) -> None:
+        for file in node.findall("i:registerFile", space):
+            walk(
+                file,
+                f"{prefix}{file.find('i:name', space).text}_",
+                base + number(file.find("i:addressOffset", space)),
+            )
+        for register in node.findall("i:register", space):
+            fields = {f.find("i:name", space).text for f in register.findall("i:field", space)}
+            name = prefix + register.find("i:name", space).text
+            found[name] = base + number(register.find("i:addressOffset", space)), fields
+
+    def number(node) -> int:
+        return int(node.text.replace("'h", "0x"), 0)
+
+    walk(tree.find(".//i:addressBlock", space), "", 0)
+    assert found == {r.name: (r.address, {f.name for f in r.fields}) for r in registers().values()}

@@ -1,0 +1,82 @@
+"""What a synthesis found, kept in the repository: to compare a later one with, and to make the table of the docs from."""
+
+import json
+from pathlib import Path
+
+#: How much less clock, or how many more LUTs, a later synthesis may have.
+TOLERANCE = 0.05
+KEPT = (
+    "hotline",
+    "preset",
+    "settings",
+    "digest",
+    "target",
+    "part",
+    "speed",
+    "seeds",
+    "tools",
+    "used",
+    "fmax_mhz",
+    "at_most",
+)
+
+
+def kept(found: dict, preset: str, settings: list[str]) -> dict:
+    """The part of a report that a baseline holds."""
+    everything = {**found, "preset": preset, "settings": settings}
+    return {name: everything[name] for name in KEPT if name in everything}
+
+
+def worse(found: dict, baseline: dict) -> list[str]:
+    """What is worse than in ``baseline`` by more than TOLERANCE, a line each.
+
+    Raises ValueError when the two are not of the same configuration and part, or not placed and routed alike.
+    """
+    for name in ("digest", "target", "speed", "seeds"):
+        if found.get(name) != baseline.get(name):
+            raise ValueError(f"the baseline has {name} {baseline.get(name)!r}, this synthesis {found.get(name)!r}")
+    lines = []
+    luts, before = found["used"]["LUTs"][0], baseline["used"]["LUTs"][0]
+    if luts > before * (1 + TOLERANCE):
+        lines.append(f"LUTs: {luts:,}, {luts / before - 1:.1%} more than {before:,}")
+    if "fmax_mhz" in baseline:
+        clock, fastest = found["fmax_mhz"]["median"], baseline["fmax_mhz"]["median"]
+        if clock < fastest * (1 - TOLERANCE):
+            lines.append(f"median clock: {clock:.1f} MHz, {1 - clock / fastest:.1%} less than {fastest:.1f} MHz")
+    return lines
+
+
+def read(path: Path) -> dict:
+    """A baseline. Raises ValueError, naming the file, for one that is none."""
+    try:
+        baseline = json.loads(path.read_text())
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{path}: not JSON ({e})") from None
+    if not isinstance(baseline, dict) or {"digest", "target", "used"} - set(baseline):
+        raise ValueError(f"{path}: not a baseline, as `hotline synth --save` writes it")
+    return baseline
+
+
+def markdown(baselines: list[dict]) -> str:
+    """A table of ``baselines``, a row each."""
+    lines = [
+        "| preset | part | LUTs | flip-flops | block RAMs | UltraRAMs | DSPs | MHz: best, median, worst of seeds | tools |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for b in baselines:
+        cells = [
+            f"`{b['preset']}`" + "".join(f" `{s}`" for s in b["settings"]),
+            b["part"] + (f", speed {b['speed']}" if "speed" in b else ""),
+        ]
+        for name in ("LUTs", "flip-flops", "block RAMs", "UltraRAMs", "DSPs"):
+            used = b["used"].get(name)
+            cells.append(f"{used[0]:,} ({used[0] / used[1]:.0%})" if used else "")
+        clock = b.get("fmax_mhz")
+        cells.append(
+            f"{clock['best']:.1f}, **{clock['median']:.1f}**, {clock['worst']:.1f} of {b['seeds']}"
+            if clock
+            else "area only"
+        )
+        cells.append(", ".join(b["tools"].values()))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

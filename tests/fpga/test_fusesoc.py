@@ -1,0 +1,74 @@
+"""FuseSoC generates, lints and simulates the accelerator from ``hotline.core``."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hotline_rtl import VERSION
+from hotline_sim.toolchain import find_verilator
+
+CORES = Path(__file__).parents[2] / "fpga"
+BIN = Path(sys.executable).parent
+
+
+def fusesoc(folder: Path, *arguments: str, cores: Path = CORES) -> subprocess.CompletedProcess:
+    verilator = find_verilator()
+    env = verilator.env()
+    env["PATH"] = os.pathsep.join(
+        [str(Path(verilator.executable).parent), str(BIN), env.get("PATH", os.environ["PATH"])]
+    )
+    command = [str(BIN / "fusesoc"), "--cores-root", str(cores), *arguments]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
+
+
+def test_the_core_has_the_version_of_the_rtl():
+    core = yaml.safe_load((CORES / "hotline.core").read_text())
+    assert core["name"] == f"hotline:accelerator:hotline:{VERSION}"
+
+
+def test_fusesoc_lints_and_simulates(tmp_path):
+    for target, expected in (
+        ("lint", "verilator -f"),
+        ("sim", "registers, three commands and their interrupts: passed"),
+    ):
+        done = fusesoc(tmp_path, "run", "--target", target, "hotline")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert expected in done.stdout and "%Warning" not in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_test_bench_can_fail(tmp_path):
+    """The same, of a core whose generator gives another version away."""
+    cores = tmp_path / "cores"
+    (cores / "fusesoc").mkdir(parents=True)
+    for file in ("hotline.core", "fusesoc/axi_ram.sv", "fusesoc/hotline_tb.sv", "fusesoc/generator.py"):
+        text = (CORES / file).read_text().replace("int(patch):08x", "int(patch) + 1:08x")
+        (cores / file).write_text(text)
+    done = fusesoc(tmp_path, "run", "--target", "sim", "hotline", cores=cores)
+    assert done.returncode != 0 and "register 004 is" in done.stdout + done.stderr
+
+
+def test_vivado_gets_a_project(tmp_path):
+    """Without Vivado: FuseSoC writes what Vivado would read."""
+    cores = tmp_path / "cores"
+    (cores / "fusesoc").mkdir(parents=True)
+    (cores / "vivado").mkdir()
+    for file in ("hotline.core", "fusesoc/generator.py", "vivado/hotline.xdc"):
+        (cores / file).write_text((CORES / file).read_text().replace("preset: alveo", "preset: tiny"))
+    done = fusesoc(tmp_path, "run", "--setup", "--target", "alveo", "hotline", cores=cores)
+    assert done.returncode == 0, done.stderr
+    project = "".join(file.read_text() for file in tmp_path.glob("build/*/alveo/*.tcl"))
+    assert "hotline.v" in project and "hotline.xdc" in project and "xcu250" in project
+
+
+def test_a_setting_that_cannot_be_ends_with_a_reason(tmp_path):
+    request = tmp_path / "request.yml"
+    request.write_text(yaml.safe_dump({"vlnv": "a:b:c:1", "parameters": {"settings": ["lanes=3"]}}))
+    command = [sys.executable, str(CORES / "fusesoc" / "generator.py"), str(request)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("hotline_verilog: lanes must be 1, 2, 4, 8 or 16")
+    assert not (tmp_path / "hotline.v").exists()

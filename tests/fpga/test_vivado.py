@@ -1,0 +1,72 @@
+"""The scripts for Vivado, run against stubs of its commands: what they name is what the emitted Verilog has."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hotline_fpga.harness import ports
+from hotline_rtl.config import preset
+from hotline_rtl.verilog import accelerator_verilog
+
+VIVADO = Path(__file__).parents[2] / "fpga" / "vivado"
+STUBS = Path(__file__).with_name("vivado_stubs.tcl")
+TCLSH = shutil.which("tclsh")
+needs_tcl = pytest.mark.skipif(not TCLSH, reason="no tclsh on this machine (Debian: apt install tcl)")
+
+
+def vivado(script: str, *arguments) -> subprocess.CompletedProcess:
+    command = [str(TCLSH), str(STUBS), str(VIVADO / script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def port_names() -> set[str]:
+    return set(ports(accelerator_verilog(preset("tiny"))))
+
+
+@needs_tcl
+def test_the_packaged_ip_maps_every_port(tmp_path, port_names):
+    verilog = tmp_path / "hotline.v"
+    verilog.touch()
+    done = vivado("package_ip.tcl", verilog, tmp_path / "ip")
+    assert done.returncode == 0, done.stderr
+    mapped = set(re.findall(r"^set_property physical_name (\S+)", done.stdout, re.M))
+    signals = set(re.findall(r"^ipx::infer_bus_interface (\w+) xilinx.com:signal", done.stdout, re.M))
+    assert mapped | signals == port_names and signals == {"clk", "rst", "irq"}
+    for port in mapped:
+        prefix, signal = port.rsplit("_", 1)
+        assert re.search(rf"^ipx::add_port_map {signal.upper()} \w*{prefix}", done.stdout, re.M)
+    assert "set_property value s_axil:m_axi_host:m_axi_dev" in done.stdout
+    assert done.stdout.rstrip().endswith("close_project")
+
+
+@needs_tcl
+def test_the_block_design_connects_every_interface_once(tmp_path, port_names):
+    done = vivado("block_design.tcl", tmp_path, tmp_path / "project")
+    assert done.returncode == 0, done.stderr
+    interfaces = re.findall(r"^get_bd_intf_pins hotline/(\w+)", done.stdout, re.M)
+    pins = re.findall(r"^get_bd_pins hotline/(\w+)", done.stdout, re.M)
+    assert sorted(interfaces) == ["m_axi_dev", "m_axi_host", "s_axil"] and sorted(pins) == ["clk", "irq", "rst"]
+    assert all(any(port.startswith(interface) for port in port_names) for interface in interfaces)
+    assert len(re.findall(r"^assign_bd_address", done.stdout, re.M)) == 3
+
+
+@needs_tcl
+@pytest.mark.parametrize("script", ["package_ip.tcl", "block_design.tcl"])
+def test_wrong_arguments_end_with_the_usage(script):
+    done = vivado(script, "one")
+    assert done.returncode == 1 and done.stderr.startswith(f"usage: {script}")
+
+
+@needs_tcl
+def test_verilog_that_is_not_there_is_told_with_the_remedy(tmp_path):
+    done = vivado("package_ip.tcl", "nowhere.v", tmp_path)
+    assert done.returncode == 1 and "nowhere.v is not there; make it with `hotline verilog" in done.stderr
+
+
+def test_constraints_name_ports_that_exist(port_names):
+    constraints = (VIVADO / "hotline.xdc").read_text()
+    assert set(re.findall(r"get_ports (\w+)", constraints)) == {"clk"} <= port_names
