@@ -47,7 +47,7 @@ AGING = {
     "lanes8-bus256": "tracker_sets=64,tracker_ways=2,lanes=8,banks_per_lane=1,bus_bits=256,sketch_bits=5",
 }
 #: Blocks that no configuration changes.
-FIXED = {"fifo", "register_slice", "registers", "counters", "open_splits"}
+FIXED = {"fifo", "register_slice", "delay_line", "registers", "counters", "open_splits"}
 #: Blocks of which the narrowest and the widest bus are enough.
 EXTREMES = {
     "row_mover", "key_list", "read_master", "read_master_timeout", "stream_reader", "stream_writer", "gather", "scatter",

@@ -5,6 +5,7 @@ from collections import deque
 import cocotb
 import numpy as np
 from bench_common import BEAT_WORDS, CONFIG, KEYS, STALLS, WORDS, rng
+from cocotb.triggers import RisingEdge
 
 from hotline_rtl.burst_cutter import burst_layout, transfer_layout
 from hotline_rtl.layouts import group_layout
@@ -33,6 +34,19 @@ async def register_slice_keeps_order_and_loses_nothing(dut):
         source.put(expected)
         await until(dut, lambda s=sink: len(s.got) >= 200, "register slice")
         assert sink.got == expected
+
+
+@cocotb.test()
+async def delay_line_gives_what_came_five_cycles_ago(dut):
+    dut.i.value = 0
+    await start(dut)
+    given = [rng().getrandbits(37) + k & (1 << 37) - 1 for k in range(100)]
+    got = []
+    for value in given:
+        dut.i.value = value
+        await RisingEdge(dut.clk)
+        got.append(int(dut.o.value))
+    assert got[5:] == given[:-5]
 
 
 async def regroup(dut, in_words: int, out_words: int, masked: bool = False):

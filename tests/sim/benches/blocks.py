@@ -11,6 +11,7 @@ from hotline_rtl.classifier import Classifier, connect_port
 from hotline_rtl.cold_resolver import ColdResolver
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.counters import Counters
+from hotline_rtl.delay_line import DelayLine
 from hotline_rtl.fifo import StreamFifo
 from hotline_rtl.fragmenter import Fragmenter
 from hotline_rtl.gather import Gather
@@ -218,6 +219,7 @@ class Tracker(wiring.Component):
 #: Block under test by name: (what makes it, bench module, names of its cocotb tests).
 BLOCKS = {
     "fifo": (lambda c: StreamFifo(37, 8), "bench_streams", "fifo_keeps_order_and_loses_nothing"),
+    "delay_line": (lambda c: DelayLine(37, 5), "bench_streams", "delay_line_gives_what_came_five_cycles_ago"),
     "register_slice": (
         lambda c: RegisterSlice(37), "bench_streams", "register_slice_keeps_order_and_loses_nothing",
     ),
