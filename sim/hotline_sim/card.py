@@ -15,6 +15,9 @@ from typing import Protocol
 import numpy as np
 
 from hotline_golden.memory import Buffer, MemoryImage
+from hotline_rtl.register_map import registers as known_registers
+
+from .wall_clock import WallClock
 
 REGISTER_BYTES = 4096
 #: Clock that a number of cycles is turned into time with; only how long a driver waits depends on it.
@@ -57,7 +60,7 @@ def map_memory(
     return MemoryImage(bus_address, np.frombuffer(map_file(path, size, offset), np.uint8), buffers)
 
 
-class CardTransport:
+class CardTransport(WallClock):
     """What the driver needs, over mapped registers.
 
     ``interrupt`` is a file that becomes readable with an interrupt: ``/dev/uio0``, which is also written 1 to unmask it,
@@ -68,12 +71,10 @@ class CardTransport:
 
     def __init__(self, registers: RegisterWindow, host: MemoryImage, device: MemoryImage, *,
                  interrupt: Path | str | None = None, clock_hz: float = CLOCK_HZ, poll_seconds: float = 20e-6):  # fmt: skip
-        from hotline_rtl.register_map import registers as known
-
+        super().__init__(clock_hz)
         self.registers, self.host, self.device = registers, host, device
-        self.clock_hz, self.poll_seconds = clock_hz, poll_seconds
-        self.started = time.monotonic()
-        self.status = known()["irq_status"].address // 4
+        self.poll_seconds = poll_seconds
+        self.status = known_registers()["irq_status"].address // 4
         self.interrupt = os.open(interrupt, os.O_RDWR | os.O_NONBLOCK) if interrupt else None
 
     def close(self) -> None:
@@ -82,11 +83,6 @@ class CardTransport:
             os.close(self.interrupt)
             self.interrupt = None
 
-    @property
-    def cycles(self) -> int:
-        """Cycles of the accelerator's clock since the start, by this computer's clock."""
-        return int((time.monotonic() - self.started) * self.clock_hz)
-
     def read32(self, address: int) -> int:
         """Reads a register. Raises ValueError for an address that is not one of a register."""
         return self.registers[self._number(address)]
@@ -94,10 +90,6 @@ class CardTransport:
     def write32(self, address: int, value: int) -> None:
         """Writes a register."""
         self.registers[self._number(address)] = value & 0xFFFF_FFFF
-
-    def run_cycles(self, cycles: int) -> None:
-        """Lets so much time pass."""
-        time.sleep(cycles / self.clock_hz)
 
     def _number(self, address: int) -> int:
         if address % 4 or not 0 <= address < REGISTER_BYTES:

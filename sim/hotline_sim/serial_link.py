@@ -3,13 +3,14 @@
 The other end is ``hotline_fpga.board.serial_bridge``, which states the protocol.
 """
 
-import time
 from typing import Protocol
 
 import numpy as np
 
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.register_map import registers
+
+from .wall_clock import WallClock
 
 REGISTERS, HOST, DEVICE, INTERRUPT = (number << 28 for number in range(4))
 MOST_WORDS = 0xFFFF
@@ -68,7 +69,7 @@ class SerialLink:
             raise SerialError(f"at {address:#010x}: {'refused' if end == b'E' else f'unexpected answer {end!r}'}")
 
 
-class SerialTransport:
+class SerialTransport(WallClock):
     """What the driver needs. ``host`` and ``device`` are copies of the board's memories: what has changed in them goes
     over before a doorbell rings, and both come back once a completion has been counted.
     """
@@ -76,17 +77,12 @@ class SerialTransport:
     engine = "serial"
 
     def __init__(self, line: ByteLine, host: MemoryImage, device: MemoryImage, *, clock_hz: float = 25_000_000):
-        self.clock_hz, self.started = clock_hz, time.monotonic()
+        super().__init__(clock_hz)
         self.link = SerialLink(line)
         self.host, self.device = host, device
         self.doorbell, self.completions = (registers()[name].address for name in ("command_tail", "completion_tail"))
         self.seen = 0  # completions
         self.sent: dict[int, np.ndarray | None] = {image.base: None for image in (host, device)}
-
-    @property
-    def cycles(self) -> int:
-        """Cycles of the board's clock since the start, by this computer's clock."""
-        return int((time.monotonic() - self.started) * self.clock_hz)
 
     def read32(self, address: int) -> int:
         """Reads a register; a higher count of completions, and then the memories."""
@@ -108,10 +104,6 @@ class SerialTransport:
             if self.link.read(INTERRUPT, 1)[0]:
                 return True
         return False
-
-    def run_cycles(self, cycles: int) -> None:
-        """Lets so much time pass."""
-        time.sleep(cycles / self.clock_hz)
 
     def push(self) -> None:
         """Sends every run of words that differs from what the board has."""
