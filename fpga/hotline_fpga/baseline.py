@@ -23,7 +23,8 @@ KEPT = (
 
 def kept(found: dict, preset: str, settings: list[str]) -> dict:
     """The part of a report that a baseline holds."""
-    everything = {**found, "preset": preset, "settings": settings}
+    tools = {name: version.split(" (")[0] for name, version in found["tools"].items()}
+    everything = {**found, "preset": preset, "settings": settings, "tools": tools}
     return {name: everything[name] for name in KEPT if name in everything}
 
 

@@ -21,8 +21,6 @@ TARGET_MHZ = 200
 SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
-#: nextpnr's default router takes hours for the `ecp5` preset: it tears up as many connections as it makes.
-ROUTER = ("--router", "router2")
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 
@@ -71,7 +69,7 @@ def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
         report = folder / f"timing_{seed}.json"
         arguments = [
             *part.options, "--speed", str(speed), "--json", "netlist.json", "--seed", str(seed), "--freq", str(TARGET_MHZ),
-            "--report", report.name, "--timing-allow-fail", "--lpf-allow-unconstrained", *ROUTER,
+            "--report", report.name, "--timing-allow-fail", "--lpf-allow-unconstrained",
         ]  # fmt: skip
         run(tool, arguments, folder, folder / f"nextpnr_{seed}.log", lambda text: progress(seed, text))
         progress(seed, "")
@@ -97,7 +95,7 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
     arguments = [
         chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", "netlist.json", "--lpf",
-        f"{top}.lpf", "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config", *ROUTER,
+        f"{top}.lpf", "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config",
     ]  # fmt: skip
     run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "nextpnr.log", progress)
     progress("ecppack")

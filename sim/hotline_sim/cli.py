@@ -510,7 +510,7 @@ def synth(
 
     Prints what it takes of the part, the clock over the seeds, the critical path, and the area of each block. Ports are
     kept behind registers (a timing harness), so only paths inside the accelerator count. Takes some minutes to
-    synthesise the `ecp5` preset, and about as long again for each seed.
+    synthesise the `ecp5` preset (`--seeds 0`: no more than that); placing and routing it takes hours a seed.
     """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -564,7 +564,7 @@ def bitstream(
     """Build the bitstream of a ULX3S board: the accelerator, 64 KiB of memory for each side, and a serial line.
 
     All of the open flow: Amaranth, Yosys, nextpnr and ecppack. `openFPGALoader -b ulx3s build/bitstream/hotline.bit` loads
-    it; `hotline_sim.serial_link` talks to it. Takes some minutes.
+    it; `hotline_sim.serial_link` talks to it. Takes an hour or so, most of it in nextpnr.
     """
     from hotline_fpga import flow
     from hotline_fpga.board.ulx3s import ULX3S

@@ -136,5 +136,5 @@ def test_the_table_of_the_docs_is_that_of_the_baselines():
     root = Path(__file__).parents[2]
     page = (root / "docs" / "fpga.md").read_text()
     kept = [baseline.read(file) for file in sorted((root / "fpga" / "baselines").glob("*.json"))]
-    assert baseline.markdown(kept) in page, "run `make registers`"
+    assert kept and baseline.markdown(kept) in page, "run `make registers`"
     assert "**100.0**" in baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])
