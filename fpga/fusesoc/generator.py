@@ -9,17 +9,16 @@ from pathlib import Path
 
 import yaml
 
-from hotline_rtl import VERSION
+from hotline_rtl import VERSION_NUMBER
 from hotline_rtl.config import AcceleratorConfig, preset
 from hotline_rtl.verilog import accelerator_verilog
 
 
 def sizes(config: AcceleratorConfig) -> str:
     """A SystemVerilog header with what a test bench must know."""
-    major, minor, patch = VERSION.split(".")
     values = {
         "HOTLINE_ADDRESS_BITS": config.address_bits, "HOTLINE_BUS_BITS": config.bus_bits, "HOTLINE_ID_BITS": config.id_bits,
-        "HOTLINE_VERSION": f"32'h{int(major) << 16 | int(minor) << 8 | int(patch):08x}",
+        "HOTLINE_VERSION": f"32'h{VERSION_NUMBER:08x}",
     }  # fmt: skip
     return "".join(f"`define {name} {value}\n" for name, value in values.items())
 

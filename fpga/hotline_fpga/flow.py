@@ -54,6 +54,11 @@ def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Pr
     if part.routed:
         (folder / "harness.v").write_text(harness_verilog(verilog))
         sources, top = ["hotline.v", "harness.v"], TOP
+    return _run_yosys(part, top, sources, folder, progress)
+
+
+def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress: Progress) -> Path:
+    """Writes ``synth.ys`` into ``folder`` and carries it out; returns the netlist."""
     script = f"read_verilog -sv {' '.join(sources)}; {yosys_script(part, top)}"
     (folder / "synth.ys").write_text(script.replace("; ", "\n") + "\n")
     run(find_tool("yosys"), ["-s", "synth.ys"], folder, folder / "yosys.log", progress)
@@ -89,12 +94,10 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     board, chip, top = ULX3S, part(ULX3S.part), "ulx3s"
     progress("emitting Verilog")
     (folder / f"{top}.v").write_text(component_verilog(Ulx3s(config), top))
-    script = f"read_verilog -sv {top}.v; {yosys_script(chip, top)}"
-    (folder / "synth.ys").write_text(script.replace("; ", "\n") + "\n")
-    run(find_tool("yosys"), ["-s", "synth.ys"], folder, folder / "yosys.log", progress)
+    netlist = _run_yosys(chip, top, [f"{top}.v"], folder, progress)
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
     arguments = [
-        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", "netlist.json", "--lpf",
+        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", netlist.name, "--lpf",
         f"{top}.lpf", "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config",
     ]  # fmt: skip
     run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "nextpnr.log", progress)

@@ -12,11 +12,11 @@ TOP = "hotline_timing"
 UNTOUCHED = ("clk", "rst")
 
 
-def ports(verilog: str) -> dict[str, tuple[int, bool]]:
-    """Width in bits of each port of the module ``hotline`` in emitted Verilog, and whether it is an input."""
-    module = re.search(r"^module hotline\(.*?^endmodule", verilog, re.M | re.S)
+def ports(verilog: str, top: str = "hotline") -> dict[str, tuple[int, bool]]:
+    """Width in bits of each port of the module ``top`` in emitted Verilog, and whether it is an input."""
+    module = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.M | re.S)
     if not module:
-        raise ValueError("there is no module hotline in this Verilog")
+        raise ValueError(f"there is no module {top} in this Verilog")
     found = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+)\s*;", module[0], re.M)
     return {name: (int(high or 0) + 1, direction == "input") for direction, high, name in found}
 

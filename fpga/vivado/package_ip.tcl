@@ -1,6 +1,6 @@
 # Packages the accelerator for Vivado's IP catalogue, its interfaces, clock, reset, interrupt and registers recognised.
 #
-#   hotline verilog --preset alveo --out hotline.v
+#   hotline verilog --preset alveo --output hotline.v
 #   vivado -mode batch -source package_ip.tcl -tclargs hotline.v ip_repo [part]
 #
 # Not run by this project, which has no Vivado: its tests run this script against stubs of Vivado's commands, and check
@@ -14,7 +14,7 @@ if {$part eq ""} {
     set part xcu250-figd2104-2L-e
 }
 if {![file exists $verilog]} {
-    error "$verilog is not there; make it with `hotline verilog --out $verilog`"
+    error "$verilog is not there; make it with `hotline verilog --output $verilog`"
 }
 set here [file dirname [file normalize [info script]]]
 

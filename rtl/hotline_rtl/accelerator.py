@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, ClockDomain, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from . import VERSION
+from . import VERSION_MAJOR, VERSION_MINOR, VERSION_PATCH
 from .access_decoder import AccessDecoder
 from .axi import Axi4LiteSignature, Axi4Signature
 from .classifier import Classifier, connect_port
@@ -462,10 +462,9 @@ class Accelerator(wiring.Component):
             registers.status_ring_error.eq(completions.error),
             self.irq.eq(registers.irq_status_completion & registers.control_irq_enable),
         ]
-        major, minor, patch = (int(part) for part in VERSION.split("."))
         for name, value in {
             "id_value": IDENTIFICATION,
-            "version_major": major, "version_minor": minor, "version_patch": patch,
+            "version_major": VERSION_MAJOR, "version_minor": VERSION_MINOR, "version_patch": VERSION_PATCH,
             "capability_lanes": config.lanes, "capability_bus_words": config.bus_words,
             "capability_ways": config.tracker_ways, "capability_prefetch": 1, "capability_shadow": config.shadow,
             "tracker_sets_value": config.tracker_sets, "working_rows_value": config.working_rows,

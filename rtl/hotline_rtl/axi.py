@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 BURST_INCR = 1
 RESP_OKAY = 0
+RESP_SLVERR = 2
 
 
 class Axi4ReadSignature(wiring.Signature):

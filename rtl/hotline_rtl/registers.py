@@ -9,11 +9,10 @@ from amaranth.hdl import Cat, Const, Module, Mux, ResetSignal, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .axi import Axi4LiteSignature
+from .axi import RESP_SLVERR, Axi4LiteSignature
 from .register_map import registers
 
 ADDRESS_BITS = 12
-RESP_SLVERR = 2
 
 
 class RegisterBlock(wiring.Component):

@@ -138,12 +138,8 @@ class Rehearsal(wiring.Component):
         # The row in hand, a new one or one of the store, and its next piece: keys of one sample.
         training, learning = Signal(), Signal()
         row = data.ArrayLayout(config.key_bits + 1, lanes)
-        hand, hand_valid, left = (
-            Signal(row),
-            Signal(),
-            Signal(lanes),
-        )  # keys and whether they begin a sample; those to leave
-        firsts = Signal(lanes)
+        hand, hand_valid = Signal(row), Signal()  # keys, and whether they begin a sample
+        firsts, left = Signal(lanes), Signal(lanes)  # the lanes that do; those that are still to leave
         begins, piece, row_ends = Signal(), Signal(lanes), Signal()
         offset = Signal(range(max(2, lanes)))
         others = Signal(lanes)
@@ -180,7 +176,11 @@ class Rehearsal(wiring.Component):
             for n in range(lanes):
                 m.d.sync += hand[n].eq(Cat(self.i.p.keys[n], self.i.p.extra[lanes + n]))
 
-        aside, aside_left, aside_valid = Signal(row), Signal(lanes), Signal()
+        aside, aside_left, aside_valid = (
+            Signal(row),
+            Signal(lanes),
+            Signal(),
+        )  # the same, while the store's are in hand
 
         # Rows of the store that have not been in hand yet, and which lanes of the last of them hold keys.
         lane_bits = ceil_log2(lanes)

@@ -124,9 +124,8 @@ class WorkingSet(wiring.Component):
         candidate = Signal(stage)
         from_back = one_hot_mux(first_set(back_valid), [b.as_value() for b in back])
         m.d.comb += candidate.eq(Mux(comes_back, from_back, s1.as_value()))
-        same = {
-            n: Signal(name=f"same_bucket_{n}") for n in (2, 3, 4)
-        }  # what is in stage n looks at the bucket of stage 1
+        # What is in stage n looks at the bucket of stage 1.
+        same = {n: Signal(name=f"same_bucket_{n}") for n in (2, 3, 4)}
         waits = Mux(
             comes_back, valid[2] | valid[3] | valid[4],
             Cat(valid[n] & same[n] for n in same).any(),
@@ -144,10 +143,9 @@ class WorkingSet(wiring.Component):
             ram.r_en.eq(1),
             ram.r_addr.eq(candidate.bucket),
         ]
-        bucket_of = entrance.o.p.bucket
         with m.If(s1_free):
             m.d.sync += [valid[1].eq(entrance.o.valid), s1.eq(entrance.o.p)]
-            m.d.sync += [same[n].eq(bucket_of == s.bucket) for n, s in ((2, s1), (3, s2), (4, s3))]
+            m.d.sync += [same[n].eq(entrance.o.p.bucket == s.bucket) for n, s in ((2, s1), (3, s2), (4, s3))]
         with m.Else():
             m.d.sync += [
                 same[2].eq(data.View(stage, from_back).bucket == s1.bucket),

@@ -63,8 +63,9 @@ def map_memory(
 class CardTransport(WallClock):
     """What the driver needs, over mapped registers.
 
-    ``interrupt`` is a file that becomes readable with an interrupt: ``/dev/uio0``, which is also written 1 to unmask it,
-    or ``/dev/xdma0_events_0``. Without one, the completion count is polled.
+    ``interrupt`` is a file that becomes readable with an interrupt (``/dev/xdma0_events_0``); it is not written, so one that
+    must be unmasked each time (UIO) wakes up once. In any case the register is looked at every 0.1 s; without a file, every
+    ``poll_seconds``.
     """
 
     engine = "card"

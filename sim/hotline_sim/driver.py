@@ -20,7 +20,7 @@ from hotline_golden.layouts import (
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.model import Model
 from hotline_golden.split import check_rows
-from hotline_rtl import VERSION
+from hotline_rtl import VERSION_NUMBER
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.policies import POLICIES
 from hotline_rtl.register_map import registers
@@ -138,10 +138,8 @@ class Driver:
     def _identify(self) -> None:
         if (found := self.read("id")) != IDENTIFICATION:
             raise DriverError(f"not a Hotline accelerator: id register {found:#x}, not {IDENTIFICATION:#x}")
-        major, minor, patch = (int(part) for part in VERSION.split("."))
-        version, expected = self.read("version"), major << 16 | minor << 8 | patch
-        if version != expected:
-            raise DriverError(f"the accelerator is version {version:#x}, this driver {expected:#x}")
+        if (version := self.read("version")) != VERSION_NUMBER:
+            raise DriverError(f"the accelerator is version {version:#x}, this driver {VERSION_NUMBER:#x}")
         c = self.config
         for register, value in {
             "capability": c.lanes | c.bus_words << 8 | c.tracker_ways << 16 | 1 << 24 | c.shadow << 25,

@@ -37,10 +37,10 @@ class SerialLink:
         """uint32 [count] from byte ``address`` on."""
         parts = []
         for first in range(0, count, MOST_WORDS):
-            some = min(MOST_WORDS, count - first)
-            self._ask(b"R", address + 4 * first, some)
-            answer = self._take(4 * some, address)
-            self._end(address + 4 * first)
+            at, some = address + 4 * first, min(MOST_WORDS, count - first)
+            self._ask(b"R", at, some)
+            answer = self._take(4 * some, at)
+            self._end(at)
             parts.append(np.frombuffer(answer, "<u4"))
         return np.concatenate(parts) if parts else np.zeros(0, np.uint32)
 
@@ -48,10 +48,10 @@ class SerialLink:
         """Writes uint32 [count]."""
         words = np.ascontiguousarray(words, "<u4")
         for first in range(0, len(words), MOST_WORDS):
-            some = words[first : first + MOST_WORDS]
-            self._ask(b"W", address + 4 * first, len(some))
+            at, some = address + 4 * first, words[first : first + MOST_WORDS]
+            self._ask(b"W", at, len(some))
             self.line.write(some.tobytes())
-            self._end(address + 4 * first)
+            self._end(at)
 
     def _ask(self, what: bytes, address: int, count: int) -> None:
         self.line.write(what + address.to_bytes(4, "little") + count.to_bytes(2, "little"))

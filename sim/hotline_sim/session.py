@@ -140,6 +140,9 @@ class Session:
         self.golden = job.golden()
         self.progress = progress or (lambda *_: None)
         self.results = Results(transport.engine)
+        #: Memories that are modelled, by name; a real one is compared in the end, and no more.
+        self.modelled = {name: memory for name in ("host", "device")
+                         if (memory := getattr(transport, f"{name}_memory", None))}  # fmt: skip
         buffers = transport.host.buffers
         self.rings = (buffers["command ring"], buffers["completion ring"])
         self.driver = Driver(transport, job.config, self.rings)
@@ -167,9 +170,7 @@ class Session:
         results.cycles = self.transport.cycles - first_cycle
         results.seconds = time.perf_counter() - started
         results.counters = self.driver.counters()
-        for name in ("host", "device"):
-            if not (memory := getattr(self.transport, f"{name}_memory", None)):
-                continue
+        for name, memory in self.modelled.items():
             results.memory[name] = memory.statistics()
             if memory.violation and not results.difference:
                 results.difference = f"{name} memory: {memory.violation}"
@@ -351,10 +352,8 @@ class Session:
         return rtl
 
     def _allow(self, host: set[str], device: set[str]) -> None:
-        """A modelled memory refuses writes elsewhere, at once; of a real one, all is compared in the end."""
-        if hasattr(self.transport, "host_memory"):
-            self.transport.host_memory.allow(host)
-            self.transport.device_memory.allow(device)
+        for name, memory in self.modelled.items():
+            memory.allow({"host": host, "device": device}[name])
 
     def _compare_buffer(self, rtl: MemoryImage, golden: MemoryImage, name: str, when: str) -> None:
         buffer = rtl.buffers[name]

@@ -266,9 +266,8 @@ def cases(real: str | None) -> dict[str, list[Case]]:
                 f"synthetic:{shape},samples=8192",
                 "ecp5",
                 samples=8192,
-                batch_size=1024
-                if shape == "single-key"
-                else 128,  # whose working set fits if all its keys are distinct
+                # The working set of 128 samples fits, if all their keys are distinct.
+                batch_size=1024 if shape == "single-key" else 128,
                 host_latency=300,
                 resident=None,
             )

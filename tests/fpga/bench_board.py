@@ -5,11 +5,12 @@ import os
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
+from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, FallingEdge, Timer
 
 from hotline_golden.layouts import ENTRY_WORDS, Command, Completion, Opcode, Status
 from hotline_rtl.register_map import registers
-from hotline_sim.serial_link import DEVICE, HOST, INTERRUPT, REGISTERS
+from hotline_sim.serial_link import DEVICE, HOST, INTERRUPT, REGISTERS, SerialError, SerialLink
 
 CLOCK_NS = 10
 BIT_NS = CLOCK_NS * int(os.environ["BENCH_DIVISOR"])
@@ -17,7 +18,7 @@ BYTES = int(os.environ["BENCH_BYTES"])
 
 
 class Line:
-    """The computer's end."""
+    """The computer's end: a ``ByteLine``, to be used from a thread that ``cocotb.task.bridge`` started."""
 
     def __init__(self, dut):
         self.dut, self.got = dut, bytearray()
@@ -46,78 +47,90 @@ class Line:
             if len(self.got) >= size:
                 break
             await Timer(BIT_NS, "ns")
-        assert len(self.got) >= size, f"{len(self.got)} of {size} bytes came"
         some = bytes(self.got[:size])
         del self.got[:size]
         return some
 
-    async def write(self, address: int, words, end: bytes = b"K") -> None:
-        words = np.asarray(words, "<u4")
-        await self.send(b"W" + address.to_bytes(4, "little") + len(words).to_bytes(2, "little") + words.tobytes())
-        assert await self.take(1) == end
+    def write(self, data: bytes) -> int:
+        resume(self.send)(data)
+        return len(data)
 
-    async def read(self, address: int, count: int = 1, end: bytes = b"K") -> np.ndarray:
-        await self.send(b"R" + address.to_bytes(4, "little") + count.to_bytes(2, "little"))
-        words = np.frombuffer(await self.take(4 * count), "<u4")
-        assert await self.take(1) == end
-        return words
+    def read(self, size: int) -> bytes:
+        return resume(self.take)(size)
+
+
+def refused(function, *arguments) -> bool:
+    try:
+        function(*arguments)
+    except SerialError as e:
+        return str(e) == f"at {arguments[0]:#010x}: refused"
+    return False
 
 
 def register(name: str) -> int:
     return REGISTERS | registers()[name].address
 
 
-@cocotb.test()
-async def a_computer_works_with_the_board(dut):
-    dut.fire.value = 0
-    Clock(dut.clk_25mhz, CLOCK_NS, unit="ns").start()
-    line = Line(dut)
-    await ClockCycles(dut.clk_25mhz, 200)
-    assert (await line.read(register("id")))[0] == 0x484F_544C
+def work(dut, line: Line, wait) -> None:
+    """What a computer does, with the library's own link; ``wait`` lets cycles pass."""
+    link = SerialLink(line)
+    assert link.read(register("id"), 1)[0] == 0x484F_544C
 
     # Memories: what was written comes back, whatever the lane; the neighbours stay.
     words = np.arange(1, 12, dtype=np.uint32) * 0x0101_0107
     for base in (HOST, DEVICE):
-        await line.write(base + 0x104, words)
-        assert (await line.read(base + 0x104, len(words))).tolist() == words.tolist()
-        await line.write(base + 0x108, [7])
-        assert (await line.read(base + 0x104, 3)).tolist() == [words[0], 7, words[2]]
+        link.write(base + 0x104, words)
+        assert link.read(base + 0x104, len(words)).tolist() == words.tolist()
+        link.write(base + 0x108, [7])
+        assert link.read(base + 0x104, 3).tolist() == [words[0], 7, words[2]]
 
     # Errors: past a memory, in no register, nowhere, and what is no request.
-    await line.read(HOST + BYTES, 1, b"E")
-    await line.write(DEVICE + BYTES, [1], b"E")
-    await line.read(REGISTERS + 0xF00, 1, b"E")
-    await line.read(REGISTERS + 0x1000, 1, b"E")
-    await line.write(0x7000_0000, [1], b"E")
-    await line.send(b"x")
-    assert await line.take(1) == b"?"
+    assert refused(link.read, HOST + BYTES, 1)
+    assert refused(link.write, DEVICE + BYTES, [1])
+    assert refused(link.read, REGISTERS + 0xF00, 1)
+    assert refused(link.read, REGISTERS + 0x1000, 1)
+    assert refused(link.write, 0x7000_0000, [1])
+    line.write(b"x")
+    assert line.read(1) == b"?"
 
     # Commands from ring to completion: through both memories' AXI ports.
     ring, completions, hot_list = HOST, HOST + 0x200, HOST + 0x400
-    await line.write(register("command_base_lo"), [ring, 0, 4])
-    await line.write(register("completion_base_lo"), [completions, 0, 4])
-    await line.write(register("control"), [3])
+    link.write(register("command_base_lo"), [ring, 0, 4])
+    link.write(register("completion_base_lo"), [completions, 0, 4])
+    link.write(register("control"), [3])
     for n, (command, status) in enumerate([
         (Command(Opcode.CLEAR, tag=0xABCD), Status.OK), (Command(Opcode.DUMP, tag=3, source=hot_list), Status.OK),
         (Command(Opcode.DUMP, tag=4, source=HOST + BYTES), Status.WRITE_ERROR), (Command(Opcode.CLEAR, tag=5), Status.OK),
     ]):  # fmt: skip
-        await line.write(ring + 64 * n, command.words())
-        await line.write(register("command_tail"), [n + 1])
+        link.write(ring + 64 * n, command.words())
+        link.write(register("command_tail"), [n + 1])
         for _ in range(100):
-            if (await line.read(INTERRUPT))[0]:
+            if link.read(INTERRUPT, 1)[0]:
                 break
         else:
             raise AssertionError("no interrupt")
         assert dut.led.value.to_unsigned() & 0b101 == 0b101
-        await line.write(register("irq_status"), [1])
-        completion = Completion.from_words(await line.read(completions + 64 * n, ENTRY_WORDS))
+        link.write(register("irq_status"), [1])
+        completion = Completion.from_words(link.read(completions + 64 * n, ENTRY_WORDS))
         assert (completion.tag, completion.status, completion.sequence) == (command.tag, status, n + 1)
-        await line.write(register("completion_head"), [n + 1])
-    assert ((await line.read(hot_list, 64)) == 0xFFFF_FFFF).all()
+        link.write(register("completion_head"), [n + 1])
+    assert (link.read(hot_list, 64) == 0xFFFF_FFFF).all()
 
     # The button resets all of it.
     dut.fire.value = 1
-    await ClockCycles(dut.clk_25mhz, 10)
+    wait(10)
     dut.fire.value = 0
-    await ClockCycles(dut.clk_25mhz, 200)
-    assert (await line.read(register("control")))[0] == 0
+    wait(200)
+    assert link.read(register("control"), 1)[0] == 0
+
+
+@cocotb.test()
+async def a_computer_works_with_the_board(dut):
+    async def pass_(cycles: int) -> None:
+        await ClockCycles(dut.clk_25mhz, cycles)
+
+    dut.fire.value = 0
+    Clock(dut.clk_25mhz, CLOCK_NS, unit="ns").start()
+    line = Line(dut)
+    await pass_(200)
+    await bridge(work)(dut, line, resume(pass_))

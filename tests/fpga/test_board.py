@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hotline_fpga.board.ulx3s import Ulx3s
 from hotline_fpga.flow import PINS
+from hotline_fpga.harness import ports
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import component_verilog
 from hotline_sim.cocotb_build import run_cocotb
@@ -23,15 +24,13 @@ def test_a_computer_works_with_the_board_over_the_serial_line():
 
 
 def test_every_port_of_the_board_has_a_pin():
-    verilog = component_verilog(Ulx3s(preset("tiny")), "ulx3s")
-    module = re.search(r"^module ulx3s\(.*?^endmodule", verilog, re.M | re.S)[0]
-    ports = set()
-    for high, name in re.findall(r"^  (?:input|output) (?:\[(\d+):0\] )?(\w+)\s*;", module, re.M):
-        ports |= {f"{name}[{n}]" for n in range(int(high) + 1)} if high else {name}
+    pins = set()
+    for name, (bits, _) in ports(component_verilog(Ulx3s(preset("tiny")), "ulx3s"), "ulx3s").items():
+        pins |= {f"{name}[{n}]" for n in range(bits)} if bits > 1 else {name}
     constraints = (PINS / "ulx3s.lpf").read_text()
     assert (
-        ports
+        pins
         == set(re.findall(r'LOCATE COMP "(.*?)"', constraints))
         == set(re.findall(r'IOBUF PORT "(.*?)"', constraints))
     )
-    assert len(set(re.findall(r'SITE "(.*?)"', constraints))) == len(ports), "no pin twice"
+    assert len(set(re.findall(r'SITE "(.*?)"', constraints))) == len(pins), "no pin twice"

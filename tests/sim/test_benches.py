@@ -48,20 +48,18 @@ AGING = {
 }
 #: Blocks that no configuration changes.
 FIXED = {"fifo", "register_slice", "delay_line", "registers", "counters", "open_splits"}
-#: Blocks that the middle configuration, too, goes through by default: where lanes meet.
+#: Blocks that take the middle configuration by default, too, not only in the slow tests: where lanes meet.
 MIDDLE = {"tracker", "packer", "merger", "fragmenter", "word_queue"}
-#: Blocks of which the narrowest and the widest bus are enough.
-EXTREMES = {
-    "row_mover", "key_list", "read_master", "read_master_timeout", "stream_reader", "stream_writer", "gather", "scatter",
-    "command_ring", "completion_ring", "burst_cutter",
-}  # fmt: skip
 
 
-def cases():
+def cases(slow: bool):
+    """By default (not ``slow``) each block in its configurations; slow, in all of them but the narrow one."""
     for name in BLOCKS:
         for label, settings in {**CONFIGURATIONS, **WIDE.get(name, {})}.items():
-            if (name not in FIXED or not settings) and not (name in EXTREMES and label == "lanes4-bus128"):
-                yield pytest.param(name, settings, id=f"{name}-{label}")
+            by_default = name in MIDDLE or label != "lanes4-bus128"
+            if settings and name in FIXED or not (settings if slow else by_default):
+                continue
+            yield pytest.param(name, settings, id=f"{name}-{label}")
 
 
 def bench(name: str, settings: str, **environment: str):
@@ -74,17 +72,13 @@ def bench(name: str, settings: str, **environment: str):
     )  # fmt: skip
 
 
-def default_cases():
-    return [c for c in cases() if c.values[0] in MIDDLE or not c.id.endswith("lanes4-bus128")]
-
-
-@pytest.mark.parametrize("name, settings", default_cases())
+@pytest.mark.parametrize("name, settings", list(cases(slow=False)))
 def test_block_equals_golden_under_any_timing(name: str, settings: str):
     bench(name, settings, BENCH_TIMINGS="some" if settings else "all")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, settings", [case for case in cases() if case.values[1]])
+@pytest.mark.parametrize("name, settings", list(cases(slow=True)))
 def test_block_equals_golden_under_all_timings(name: str, settings: str):
     bench(name, settings)
 
@@ -92,3 +86,9 @@ def test_block_equals_golden_under_all_timings(name: str, settings: str):
 @pytest.mark.parametrize("label", AGING)
 def test_a_small_tracker_learns_much_as_golden_does(label: str):
     bench("tracker", AGING[label], BENCH_SAMPLES="800", BENCH_TIMINGS="some")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label", AGING)
+def test_a_small_tracker_learns_much_under_all_timings(label: str):
+    bench("tracker", AGING[label], BENCH_SAMPLES="800")

@@ -5,11 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hotline_rtl.axi import RESP_OKAY, Axi4Signature
+from hotline_rtl.axi import RESP_OKAY, RESP_SLVERR, Axi4Signature
 from hotline_rtl.config import PAGE_BYTES, AcceleratorConfig
 from hotline_rtl.ram import Ram
-
-RESP_SLVERR = 2
 
 
 class WordPortSignature(wiring.Signature):
@@ -51,7 +49,6 @@ class AxiMemory(wiring.Component):
         lanes = config.bus_bytes
         shift = ceil_log2(lanes)
         depth = self.size // lanes
-        rams = []
         strobes, w_data, r_data = Signal(lanes), Signal(config.bus_bits), Signal(config.bus_bits)
         w_addr, r_addr, r_en = Signal(range(depth)), Signal(range(depth)), Signal()
         for lane in range(lanes):
@@ -60,7 +57,6 @@ class AxiMemory(wiring.Component):
                 ram.w_en.eq(strobes[lane]), ram.w_addr.eq(w_addr), ram.w_data.eq(w_data.word_select(lane, 8)),
                 ram.r_en.eq(r_en), ram.r_addr.eq(r_addr), r_data.word_select(lane, 8).eq(ram.r_data),
             ]  # fmt: skip
-            rams.append(ram)
 
         size_bits = ceil_log2(self.size)
 

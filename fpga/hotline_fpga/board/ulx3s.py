@@ -28,12 +28,11 @@ class Board:
     part: str  # of ``hotline_fpga.parts``
     package: str
     speed: int
-    clock: str  # the port
     mhz: float
 
 
 #: https://github.com/emard/ulx3s, board revision 3.
-ULX3S = Board("ecp5-85k", "CABGA381", 6, "clk_25mhz", CLOCK_HZ / 1e6)
+ULX3S = Board("ecp5-85k", "CABGA381", 6, CLOCK_HZ / 1e6)
 
 
 class Ulx3s(wiring.Component):
