@@ -127,7 +127,9 @@ class Accelerator(wiring.Component):
         wiring.connect(m, gather.write, device_write.clients[3])
 
         wiring.connect(m, records.o, decoder.i)
-        wiring.connect(m, decoder.o, classifier.i)
+        m.submodules.decoded = to_lanes = RegisterSlice(decoder.o.p.shape())
+        wiring.connect(m, decoder.o, to_lanes.i)
+        wiring.connect(m, to_lanes.o, classifier.i)
         wiring.connect(m, classifier.o, fragmenter.i)
         wiring.connect(m, fragmenter.popular, popular_writer.i)
         wiring.connect(m, fragmenter.non_popular, cold.i)
@@ -183,7 +185,7 @@ class Accelerator(wiring.Component):
             decoder.fail.eq(reader.error),
             classifier.start.eq(batch_begins),
             classifier.learning.eq(is_learn),
-            classifier.more.eq(~decoder.ended | decoder.o.valid),
+            classifier.more.eq(~decoder.ended | decoder.o.valid | to_lanes.o.valid),
             fragmenter.start.eq(batch_begins),
             fragmenter.discard.eq(is_learn),
             working_set.clear.eq(split_begins),

@@ -15,7 +15,7 @@ from .layouts import COUNT_BITS, NO_ACCESS, beat_layout
 from .model_store import ModelSignature
 from .ram import Ram
 from .record_reader import record_beat_layout
-from .words import count_ones, first_set
+from .words import count_ones, first_set, no_reset
 
 
 class AccessDecoder(wiring.Component):
@@ -60,11 +60,13 @@ class AccessDecoder(wiring.Component):
             self.i.ready.eq(step | self.ended),
         ]
 
+        no_reset(self.o.p, self.bad_sample, self.bad_access)
+
         # Stage 1: which table does each word belong to? One memory per word of a beat.
         position = Signal(range(config.max_record_words))
         m.d.comb += position.eq(model.access + model.payload_words + 1)
         column_bits = ceil_log2(words)
-        s1_beat = Signal(record_beat_layout(config))
+        s1_beat = Signal(record_beat_layout(config), reset_less=True)
         s1_valid = Signal()
         s1_table = []
         for i in range(words):
@@ -90,6 +92,7 @@ class AccessDecoder(wiring.Component):
         s2_valid = Signal()
         s2_table = [Signal(config.table_bits, name=f"s2_table_{i}") for i in range(words)]
         s2_known = Signal(words)
+        no_reset(s2_beat, *s2_table, s2_known)
         s2_descriptors = []
         rows_bits = len(model.descriptor.rows)
         fields = Cat(model.descriptor.rows, model.descriptor.resident, model.descriptor.first_slot)
@@ -116,6 +119,7 @@ class AccessDecoder(wiring.Component):
         s3_present, s3_known = Signal(words), Signal(words)
         s3_descriptors = [Signal(len(fields), name=f"s3_descriptor_{i}") for i in range(words)]
         s3_table = [Signal(config.table_bits, name=f"s3_table_{i}") for i in range(words)]
+        no_reset(s3_beat, s3_present, s3_known, *s3_descriptors, *s3_table)
         with m.If(step):
             m.d.sync += [s3_valid.eq(s2_valid & ~self.ended), s3_beat.eq(s2_beat), s3_known.eq(s2_known)]
             for i in range(words):
@@ -133,6 +137,7 @@ class AccessDecoder(wiring.Component):
         s4_present, s4_resident, s4_bad = Signal(words), Signal(words), Signal(words)
         s4_words = [Signal(32, name=f"s4_word_{i}") for i in range(words)]
         s4_table = [Signal(config.table_bits, name=f"s4_table_{i}") for i in range(words)]
+        no_reset(s4_beat, s4_present, s4_resident, s4_bad, *s4_words, *s4_table)
         with m.If(step):
             m.d.sync += [s4_valid.eq(s3_valid & ~self.ended), s4_beat.eq(s3_beat), s4_present.eq(s3_present)]
             for i, descriptor in enumerate(s3_descriptors):
@@ -176,6 +181,7 @@ class AccessDecoder(wiring.Component):
         ]
         # Where the first bad row was: found a cycle later.
         bad, bad_before, bad_beat = Signal(), Signal(words), Signal(range(config.record_beats))
+        no_reset(bad_before, bad_beat)
         m.d.sync += bad.eq(accept & s4_bad.any() & ~self.fail)
         with m.If(accept):
             m.d.sync += [

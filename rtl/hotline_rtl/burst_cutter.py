@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from .config import PAGE_BYTES, AcceleratorConfig
 from .layouts import WORDS_BITS
+from .words import no_reset
 
 
 def transfer_layout(config: AcceleratorConfig, tag_bits: int) -> data.StructLayout:
@@ -52,6 +53,7 @@ class BurstCutter(wiring.Component):
         s2_valid, s2 = Signal(), Signal(layout)
         length, last = Signal(range(limit + 1)), Signal()
         shorter, again = Signal(), Signal()
+        no_reset(s1, s2, length, last)
         taken = self.o.valid & self.o.ready
         whole = Mux(again, s2.as_value(), s1.as_value())
         source = Signal(layout)

@@ -23,7 +23,7 @@ from .packer import Packer
 from .register_slice import RegisterSlice
 from .rehearsal import Rehearsal
 from .tracker import BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
-from .words import count_ones, is_one_of, one_hot_mux
+from .words import count_ones, is_one_of, no_reset, one_hot_mux
 
 
 def port_set_bits(config: AcceleratorConfig) -> int:
@@ -43,10 +43,15 @@ def port_layout(config: AcceleratorConfig) -> dict:
 
 
 def connect_port(m: Module, config: AcceleratorConfig, engine, classifier) -> None:
-    """Connects the hot-list ``engine``'s port to the ``classifier``'s."""
-    for name, (_, comes) in port_layout(config).items():
+    """Connects the hot-list ``engine``'s port to the ``classifier``'s; requests arrive a cycle later."""
+    for name, (shape, comes) in port_layout(config).items():
         ours, theirs = getattr(classifier, f"port_{name}"), getattr(engine, f"port_{name}")
-        m.d.comb += ours.eq(theirs) if comes else theirs.eq(ours)
+        if comes:
+            request = Signal(shape, name=f"port_{name}", reset_less=name != "valid")
+            m.d.sync += request.eq(theirs)
+            m.d.comb += ours.eq(request)
+        else:
+            m.d.comb += theirs.eq(ours)
 
 
 class Classifier(wiring.Component):
@@ -178,6 +183,7 @@ class Classifier(wiring.Component):
         m.d.sync += self.port_r_valid.eq(Cat(answering).any())
         with m.If(Cat(answering).any()):
             for name in names:
+                no_reset(getattr(self, f"port_{name}"))
                 of_banks = [Value.cast(getattr(bank, name)) for bank in banks]
                 m.d.sync += Value.cast(getattr(self, f"port_{name}")).eq(one_hot_mux(answering, of_banks))
         # Where the lanes' cycles go, from a mini-batch's first row to its last.

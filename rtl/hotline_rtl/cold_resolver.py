@@ -11,7 +11,7 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import WORKING_ROW_BIT, beat_layout, group_layout
 from .register_slice import RegisterSlice
-from .words import first_set, one_hot_mux
+from .words import first_set, no_reset, one_hot_mux
 from .working_set import probe_layout
 
 
@@ -52,10 +52,11 @@ class ColdResolver(wiring.Component):
         wiring.connect(m, out.o, wiring.flipped(self.probes))
         keys = [Signal(config.key_bits, name=f"key_{i}") for i in range(words)]
         scan, rest = Signal(words), Signal(words)
+        sends, lasts = Signal(), Signal()  # of `scan`: there is one; there is none after it
         record_start = Signal(init=1)
         sample = Signal(32)
-        sends = scan.any()
-        done = ~sends | (out.i.ready & (rest == 0))
+        no_reset(*keys, rest, lasts, sample)
+        done = ~sends | (out.i.ready & lasts)
         first = first_set(self.i.p.mask)
         m.d.comb += [
             self.i.ready.eq(done & beats.i.ready),
@@ -66,11 +67,16 @@ class ColdResolver(wiring.Component):
             beats.i.p.eq(self.i.p),
         ]
         with m.If(done):
-            m.d.sync += scan.eq(0)
+            m.d.sync += [scan.eq(0), sends.eq(0)]
         with m.Elif(out.i.ready):
-            m.d.sync += [scan.eq(first_set(rest)), rest.eq(rest & ~first_set(rest))]
+            after = rest & ~first_set(rest)
+            m.d.sync += [scan.eq(first_set(rest)), rest.eq(after), lasts.eq(after == 0)]
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [scan.eq(first), rest.eq(self.i.p.mask & ~first), record_start.eq(self.i.p.last)]
+            after = self.i.p.mask & ~first
+            m.d.sync += [
+                scan.eq(first), sends.eq(self.i.p.mask.any()), rest.eq(after), lasts.eq(after == 0),
+                record_start.eq(self.i.p.last),
+            ]  # fmt: skip
             for i in range(words):
                 m.d.sync += keys[i].eq(Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]))
             with m.If(record_start):
@@ -80,6 +86,7 @@ class ColdResolver(wiring.Component):
         beat_valid, beat = Signal(), Signal(beats.o.p.shape())
         place, others = Signal(words), Signal(words)  # of the next number, and of those after it
         missing, last = Signal(), Signal()
+        no_reset(beat, place, others, missing, last)
         number = Signal(32)
         first_place = first_set(beats.o.p.mask)
         m.d.comb += [

@@ -21,7 +21,7 @@ from .config import BUFFER_ALIGNMENT, AcceleratorConfig
 from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
 from .open_splits import OpenSplits
 from .rings import fetched_layout
-from .words import delayed, is_one_of
+from .words import delayed, is_one_of, no_reset
 
 
 class CommandProcessor(wiring.Component):
@@ -89,6 +89,7 @@ class CommandProcessor(wiring.Component):
         now = SimpleNamespace(**{name: delayed(m, getattr(self, name)) for name in told})
         front_busy, back_busy, second = Signal(), Signal(), Signal()  # second: the popular completion has been given
         back = Signal(command_layout())
+        no_reset(*vars(now).values(), self.next, self.front, self.side, back, self.o.p)
         back_refused, carried_out = Signal(), Signal()  # of the command in back; and it is a SPLIT
 
         # Decisions are made on registers that have had time to follow whatever happened last.
@@ -103,6 +104,7 @@ class CommandProcessor(wiring.Component):
         check, check_address = (delayed(m, value) for value in self._check(m, self.next))
         fetch_failed = Signal()
         refusal, refused_address = Signal(8), Signal(64)
+        no_reset(check, check_address, refusal, refused_address)
         m.d.comb += self.i.ready.eq(~next_valid)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
@@ -148,6 +150,7 @@ class CommandProcessor(wiring.Component):
         starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
         settle = Signal(4)  # until `run` has had its effect
         front_cycles = Signal(64)
+        no_reset(front_refusal, front_refused_address, front_cycles)
         side_settle = Signal(3)
         none_alone = ~(front_busy & front_alone) & ~(back_busy & back_alone)
         # The working set of the SPLIT in back is still being looked into.
@@ -189,7 +192,7 @@ class CommandProcessor(wiring.Component):
                 self.front.eq(self.next), front_alone.eq(~next_batch),
                 front_refusal.eq(refusal), front_refused_address.eq(refused_address),
             ]  # fmt: skip
-        side_cycles = Signal(64)
+        side_cycles = Signal(64, reset_less=True)
         m.d.sync += [
             self.side_run.eq(begin_side), side_cycles.eq(side_cycles + 1), side_settle.eq(Cat(self.side_busy, side_settle)),
         ]  # fmt: skip
@@ -221,6 +224,7 @@ class CommandProcessor(wiring.Component):
         status, index, access, address = Signal(8), Signal(32), Signal(32), Signal(64)
         counts = {name: Signal(32, name=f"back_{name}") for name in
                   ("popular", "non_popular", "working_rows", "accesses", "hot_accesses")}  # fmt: skip
+        no_reset(back_cycles, status, index, access, address, *counts.values())
         refused = front_refusal != 0
         front_split = self.front.opcode == Opcode.SPLIT
         well = ~refused & (now.front_status == 0) & ~now.overflow & front_split

@@ -293,7 +293,8 @@ class AcceleratorConfig:
 PRESETS = {
     "tiny": AcceleratorConfig(),
     "ecp5": AcceleratorConfig(
-        lanes=4, banks_per_lane=1, tracker_sets=4096, tracker_ways=4, sketch_cells=4, table_bits=6, bus_bits=64, id_bits=6,
+        lanes=4, banks_per_lane=1, tracker_sets=8192, tracker_ways=2, sketch_cells=8, table_bits=6, bus_bits=64,
+        address_bits=32, id_bits=6,
         outstanding_writes=32, outstanding_rows=62, read_ahead_beats=512, max_record_words=256, working_rows=4096,
     ),
     "alveo": AcceleratorConfig(

@@ -23,7 +23,7 @@ from .fifo import StreamFifo
 from .layouts import SHIFT_BITS
 from .ram import Ram
 from .register_slice import RegisterSlice
-from .words import count_ones, first_set, one_hot_mux, pick
+from .words import count_ones, first_set, no_reset, one_hot_mux, pick
 
 
 def result_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -102,7 +102,7 @@ class Crossbar(wiring.Component):
 
         # The row in hand: which keys go to the banks, and what the filters say of the others.
         row_valid = Signal()
-        row = Signal(requests_layout(config))
+        row = Signal(requests_layout(config), reset_less=True)
         keys, present = [row.keys[lane] for lane in range(lanes)], row.present
         known, answers = self._filter(m, row_valid, keys)
         taken = Signal(lanes)
@@ -197,7 +197,8 @@ class Crossbar(wiring.Component):
         oldest = placings.o.p
         leave, step = Signal(), Signal()
         have = Signal(lanes)
-        found = [Signal(result, name=f"found_{lane}") for lane in range(lanes)]
+        found = [Signal(result, name=f"found_{lane}", reset_less=True) for lane in range(lanes)]
+        no_reset(self.results.p)
         for lane, queues in enumerate(result_queues):
             m.submodules[f"where_{lane}"] = where = StreamFifo(max(1, bank_bits), depth)
             here, free = Signal(name=f"here_{lane}"), Signal(name=f"free_{lane}")

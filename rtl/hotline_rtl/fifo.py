@@ -11,6 +11,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .ram import Ram
+from .words import no_reset
 
 #: Bits of the smallest memory that lies in block RAM.
 BLOCK_RAM_BITS = 2048
@@ -67,6 +68,7 @@ class StreamFifo(wiring.Component):
         ]
         if self.deep:
             read = Signal()  # the RAM's output holds a payload
+            no_reset(self.o.p)
             m.d.comb += [
                 fetch.eq((stored != 0) & (~read | step)),
                 self.level.eq(stored + read + self.o.valid),

@@ -1,6 +1,6 @@
 """The gather engine: a front end of the row mover. Keys become transfers from the tables to the working rows.
 
-One key per cycle; 4 cycles from a key to its transfer.
+One key per cycle; 9 cycles from a key to its transfer.
 """
 
 import enum
@@ -18,6 +18,7 @@ from .read_master import ReadClientSignature
 from .register_slice import RegisterSlice
 from .row_address import RowAddress
 from .row_mover import RowMover, move_layout
+from .words import delayed, no_reset
 from .write_master import WriteClientSignature
 
 
@@ -128,12 +129,15 @@ class Gather(wiring.Component):
         with m.If(self.keys.valid & self.keys.ready):
             m.d.sync += keys_in.eq(keys_in + 1)
 
-        # The address of a row in its table, and its place among the working rows.
-        move_valid = Signal()
-        move = Signal(move_layout(config))
+        # The address of a row in its table, and its place among the working rows: first how far from their base, then where.
+        offset_valid, move_valid = Signal(), Signal()
+        offset, move = Signal(move_layout(config)), Signal(move_layout(config))
         m.submodules.moves = moves = RegisterSlice(move_layout(config))
-        step = ~move_valid | moves.i.ready
+        no_reset(*bases, offset, move, self.bad_index)
+        step_move = ~move_valid | moves.i.ready
+        step = ~offset_valid | step_move
         good = address.o.valid & ~address.o.p.bad & ~self.bad_key
+        row_bytes = delayed(m, self.model.row_bytes)
         m.d.comb += [
             address.o.ready.eq(step),
             moves.i.valid.eq(move_valid),
@@ -142,20 +146,27 @@ class Gather(wiring.Component):
             mover.i.p.eq(moves.o.p),
             moves.o.ready.eq(mover.i.ready & ~self.pause),
             mover.give_way.eq(self.give_way),
-            mover.row_bytes.eq(self.model.row_bytes),
+            mover.row_bytes.eq(row_bytes),
         ]
         number, of_set = address.o.p.extra[:COUNT_BITS], address.o.p.extra[COUNT_BITS]
         dropped = address.o.valid & address.o.ready & (address.o.p.bad | self.bad_key)
         with m.If(step):
             m.d.sync += [
-                move_valid.eq(good),
-                move.source.eq(address.o.p.address),
-                move.destination.eq(Mux(of_set, bases[1], bases[0]) + number * self.model.row_bytes),
-                move.tag.eq(number),
-                move.set.eq(of_set),
+                offset_valid.eq(good),
+                offset.source.eq(address.o.p.address),
+                offset.destination.eq(number * row_bytes),
+                offset.tag.eq(number),
+                offset.set.eq(of_set),
             ]
             with m.If(address.o.valid & address.o.p.bad & ~self.bad_key):
                 m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(number)]
+
+        with m.If(step_move):
+            m.d.sync += [
+                move_valid.eq(offset_valid),
+                move.eq(offset),
+                move.destination.eq(Mux(offset.set, bases[1], bases[0]) + offset.destination),
+            ]
 
         # Rows of each set that are on their way, and what went wrong with them.
         under_way, errors = [], []

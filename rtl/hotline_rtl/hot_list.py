@@ -21,6 +21,7 @@ from .policies import POLICIES
 from .register_slice import RegisterSlice
 from .tracker import BankOp, hot_line_layout, line_layout, sweep_bits
 from .word_queue import WordQueue
+from .words import no_reset
 
 
 class HotList(wiring.Component):
@@ -80,7 +81,8 @@ class HotList(wiring.Component):
         sweep = Signal(sweep_bits(config))
         way = Signal(way_bits)
         last_set = number == config.tracker_sets - 1
-        line = Signal(line_layout(config))
+        line = Signal(line_layout(config), reset_less=True)
+        no_reset(self.bad_slot)
 
         # DUMP and SWAP: keys from tags. A literal goes along with the keys, and out as one word.
         out_extra = data.StructLayout({"valid": 1, "literal": 1, "slot": config.slot_bits})
@@ -266,7 +268,7 @@ class HotList(wiring.Component):
         """
         config = self.config
         ways = config.tracker_ways
-        hot = Signal(hot_line_layout(config))
+        hot = Signal(hot_line_layout(config), reset_less=True)
         entries, hot_entries = ([Cat(of[w]) for w in range(ways)] for of in (line, hot))
         kept_back, kept_at = Signal(), Signal(config.set_bits)
         touched = Signal()

@@ -13,7 +13,7 @@ from .fifo import StreamFifo
 from .layouts import beat_layout
 from .register_slice import RegisterSlice
 from .word_queue import WordQueue
-from .words import count_ones, ranks
+from .words import count_ones, no_reset, ranks
 
 
 class Merger(wiring.Component):
@@ -82,6 +82,7 @@ class Merger(wiring.Component):
             self.i.ready.eq(step & (none | queue.o.valid)),
             queue.o.ready.eq(step & self.i.valid & ~none),
         ]
+        no_reset(self.o.p)
         results = [data.View(result, queue.o.p.data.word_select(i, result.size)) for i in range(words)]
         hit = Signal(words)
         m.d.comb += hit.eq(Cat(self.i.p.mask[i] & results[i].hit for i in range(words)))

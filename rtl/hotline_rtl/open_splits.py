@@ -8,6 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import COUNT_BITS
+from .words import first_set
 
 #: SPLITs that a SCATTER may name. A SPLIT may name one fewer: it takes an entry itself while it waits.
 OPEN_SPLITS = 4
@@ -36,12 +37,13 @@ class OpenSplits(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layout = data.StructLayout({"valid": 1, "tag": 32, "rows": COUNT_BITS + 1})
-        entries = [Signal(layout, name=f"open_{n}") for n in range(OPEN_SPLITS)]  # the newest first
+        layout = data.StructLayout({"tag": 32, "rows": COUNT_BITS + 1})
+        entries = [Signal(layout, name=f"open_{n}", reset_less=True) for n in range(OPEN_SPLITS)]  # the newest first
+        valid = Signal(OPEN_SPLITS)
         named = [Signal(name=f"named_{n}") for n in range(OPEN_SPLITS)]
         for n, entry in enumerate(entries):
             may_be = self.by_scatter if n == OPEN_SPLITS - 1 else 1
-            m.d.sync += named[n].eq(entry.valid & (entry.tag == self.after) & may_be)
+            m.d.sync += named[n].eq(valid[n] & (entry.tag == self.after) & may_be)
         m.d.comb += self.known.eq(Cat(named).any())
         for entry, hit in reversed(list(zip(entries, named, strict=True))):
             with m.If(hit):
@@ -49,13 +51,13 @@ class OpenSplits(wiring.Component):
 
         with m.If(self.add):
             m.d.sync += [older.eq(newer) for newer, older in zip(entries, entries[1:], strict=False)]
-            m.d.sync += [entries[0].valid.eq(1), entries[0].tag.eq(self.new_tag), entries[0].rows.eq(self.new_rows)]
+            m.d.sync += [
+                valid.eq(Cat(Const(1, 1), valid)),
+                entries[0].tag.eq(self.new_tag),
+                entries[0].rows.eq(self.new_rows),
+            ]
         with m.Elif(self.drop_newest):
-            m.d.sync += entries[0].valid.eq(0)
+            m.d.sync += valid[0].eq(0)
         with m.Elif(self.close):
-            seen = Const(0, 1)
-            for entry, hit in zip(entries, named, strict=True):
-                with m.If(hit & ~seen):
-                    m.d.sync += entry.valid.eq(0)
-                seen = seen | hit
+            m.d.sync += valid.eq(valid & ~first_set(Cat(named)))
         return m

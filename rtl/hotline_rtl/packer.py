@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from .config import AcceleratorConfig
 from .layouts import beat_layout
 from .word_queue import WordQueue, masked_layout
-from .words import count_ones, ranks
+from .words import count_ones, no_reset, ranks
 
 
 def row_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -54,6 +54,7 @@ class Packer(wiring.Component):
         s1 = Signal(masked_layout(words, bits))
         seen = Signal()  # a key of the sample in an earlier beat
         s1_seen = Signal()
+        no_reset(*s1_keys, s1, s1_seen)
         with m.If(self.i.ready):
             m.d.sync += [
                 s1_valid.eq(self.i.valid & self.i.p.mask.any()), s1.mask.eq(self.i.p.mask), s1_seen.eq(seen),

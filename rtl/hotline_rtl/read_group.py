@@ -18,6 +18,7 @@ from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
 from .ram import Ram
 from .register_slice import RegisterSlice
+from .words import no_reset
 
 #: Cycles from an answer (in a register) to its owner.
 LOOKUP_CYCLES = 4
@@ -99,6 +100,7 @@ class ReadGroup(wiring.Component):
         head = Mux(head_written, written_head, heads.r_data)
         lost = Signal(id_bits)
         new_entry = Signal(entry_layout)
+        no_reset(s2_id, s2_burst, forward, forward_tail, held_tail, written_head)
         full = (tail - head)[:pointer_bits] == bursts
         m.d.comb += [
             cutter.drop.eq(self.drop),
@@ -148,6 +150,10 @@ class ReadGroup(wiring.Component):
         written_state, earlier_state = Signal(state_layout), Signal(state_layout)
         is_before, is_earlier, earlier_valid, earlier_id = Signal(), Signal(), Signal(), Signal(id_bits)
         state, following = Signal(state_layout), Signal(state_layout)
+        no_reset(
+            a2_id, a2_last, a2_error, a3_id, a3_last, a3_error, a4_last, a4_error, a5_last, a5_error, a5_entry,
+            read_state, written_state, earlier_state, is_before, is_earlier, earlier_id,
+        )  # fmt: skip
         owed = state.owed != 0
         m.d.comb += [
             s1_id.eq(self.r_id - self.base),
@@ -178,6 +184,7 @@ class ReadGroup(wiring.Component):
         patience = Signal(32)
         settle = Signal(range(LOOKUP_CYCLES + 5))
         lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
+        no_reset(lost_state, lost_tail)
         feign, feign_last, give_back = Signal(), Signal(), Signal()
         burst_ends = Mux(feigning, feign & feign_last, a5_valid & a5_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - burst_ends)

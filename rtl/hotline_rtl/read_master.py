@@ -19,6 +19,7 @@ from .axi import BURST_INCR, RESP_OKAY, Axi4ReadSignature
 from .burst_cutter import transfer_layout
 from .config import AcceleratorConfig
 from .read_group import LOOKUP_CYCLES, ReadGroup
+from .words import no_reset
 
 
 def id_lists(config: AcceleratorConfig, streams: int, tagged: bool) -> tuple[int, int, int, int]:
@@ -111,6 +112,7 @@ class ReadMaster(wiring.Component):
         count = len(groups)
         may = Signal(count)
         locked, locked_choice, choice = Signal(), Signal(range(count)), Signal(range(count))
+        no_reset(locked_choice)
         for n, group in enumerate(groups):
             m.d.comb += may[n].eq(group.o.valid)
         if self.tag_bits:
@@ -140,6 +142,7 @@ class ReadMaster(wiring.Component):
         # Answers go to all groups; whose ID it is looks up whose beat it is.
         hold = Cat(group.hold for group in groups).any()
         r_valid, r_id, r_last, r_error = Signal(), Signal(config.id_bits), Signal(), Signal()
+        no_reset(r_id, r_last, r_error)
         beat_data = [Signal(config.bus_bits, reset_less=True, name=f"r{n}_data") for n in range(LOOKUP_CYCLES + 1)]
         m.d.comb += [
             bus.arsize.eq(ceil_log2(config.bus_bytes)),

@@ -12,6 +12,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .layouts import COUNT_BITS, words_layout
 from .word_queue import WordQueue
+from .words import no_reset
 
 
 def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -57,6 +58,7 @@ class RecordReader(wiring.Component):
         sample = Signal(COUNT_BITS + 1)
         left = Signal(COUNT_BITS + 1)  # samples that have not left
         beat = Signal(range(config.record_beats))
+        no_reset(sample, left)
         asked = Signal(about)
         first = beat == 0
         m.d.comb += [

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .words import no_reset
+
 
 class RegisterSlice(wiring.Component):
     """No path goes through, in either direction. Latency 1 cycle, a payload per cycle.
@@ -19,6 +21,7 @@ class RegisterSlice(wiring.Component):
         m = Module()
         spare = Signal(self.shape)  # taken although the output was not
         spare_valid = Signal()
+        no_reset(spare, self.o.p)
         m.d.comb += self.i.ready.eq(~spare_valid)
         with m.If(~self.o.valid | self.o.ready):
             m.d.sync += [

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from .axi import RESP_SLVERR, Axi4LiteSignature
 from .register_map import registers
+from .words import no_reset
 
 ADDRESS_BITS = 12
 
@@ -42,8 +43,9 @@ class RegisterBlock(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         axil = self.axil
+        no_reset(axil.rdata, axil.rresp, axil.bresp)
         write, read = Signal(), Signal()
-        reading, read_address = Signal(), Signal.like(axil.araddr)
+        reading, read_address = Signal(), Signal.like(axil.araddr, reset_less=True)
         m.d.comb += [
             # Reset lasts a cycle longer inside than outside.
             write.eq(axil.awvalid & axil.wvalid & (~axil.bvalid | axil.bready) & ~ResetSignal()),

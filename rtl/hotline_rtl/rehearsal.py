@@ -20,8 +20,9 @@ from .layouts import SHIFT_BITS
 from .packer import row_layout
 from .ram import Ram
 from .register_slice import RegisterSlice
+from .sample_cutter import SampleCutter, piece_layout
 from .tracker import sweep_bits
-from .words import count_ones, first_set, rotate
+from .words import count_ones, no_reset, rotate
 
 BLOCK_ACCESSES = 1024
 BEST_PART = 8
@@ -64,6 +65,7 @@ class KeyStore(wiring.Component):
         # Lane `offset` goes to RAM `at`, and so on round the RAMs; those below `at` are in the next row.
         write, keys, count = Signal(), Signal.like(self.keys), Signal.like(self.count)
         turn, at, row = Signal(max(1, lane_bits)), Signal(max(1, lane_bits)), Signal(range(self.rows))
+        no_reset(keys, count, turn, at, row)
         m.d.sync += [
             write.eq(self.write), keys.eq(self.keys), count.eq(self.count), at.eq(self.level[:lane_bits] if lane_bits else 0),
             row.eq(self.level[lane_bits:]), turn.eq(self.offset - self.level[:lane_bits] if lane_bits else 0),
@@ -135,77 +137,58 @@ class Rehearsal(wiring.Component):
         inside = Signal(range(2 * config.lane_rows + 6))  # pieces on their way through the crossbar
         m.d.sync += inside.eq(inside + sends - returns)
 
-        # The row in hand, a new one or one of the store, and its next piece: keys of one sample.
+        # Pieces of new rows, and of those in the store: keys of one sample each. New ones wait while the store's go.
+        m.submodules.news = news = SampleCutter(config)
+        m.submodules.repeats = repeats = SampleCutter(config)
+        wiring.connect(m, wiring.flipped(self.i), news.i)
         training, learning = Signal(), Signal()
-        row = data.ArrayLayout(config.key_bits + 1, lanes)
-        hand, hand_valid = Signal(row), Signal()  # keys, and whether they begin a sample
-        firsts, left = Signal(lanes), Signal(lanes)  # the lanes that do; those that are still to leave
-        begins, piece, row_ends = Signal(), Signal(lanes), Signal()
-        offset = Signal(range(max(2, lanes)))
-        others = Signal(lanes)
+        piece = data.View(piece_layout(config), Mux(training, repeats.o.p.as_value(), news.o.p.as_value()))
+        shift = Signal(SHIFT_BITS, reset_less=True)  # of the sample that has begun
         m.d.sync += learning.eq(self.learning)
         m.d.comb += [
-            firsts.eq(Cat(hand[n][-1] for n in range(lanes))),
-            begins.eq((first_set(left) & firsts).any()),
-            others.eq(first_set(left & firsts & ~first_set(left))),  # where the next sample begins
-            piece.eq(Mux(learning, left & (others - 1), left)),
-            row_ends.eq((left & ~piece) == 0),
+            news.cut.eq(learning),
+            repeats.cut.eq(1),
+            out.i.p.keys.eq(piece.keys),
+            out.i.p.present.eq(piece.present),
+            out.i.p.train.eq(training),
+            out.i.p.shift.eq(Mux(piece.first, shifts.o.p, shift)),
+            out.i.p.first.eq(piece.first),
+            store.count.eq(count_ones(news.o.p.present)),
         ]
         for n in reversed(range(lanes)):
-            with m.If(left[n]):
-                m.d.comb += offset.eq(n)
+            m.d.comb += store.keys[n].eq(Cat(news.o.p.keys[n], news.o.p.firsts[n]))
+            with m.If(news.o.p.present[n]):
+                m.d.comb += store.offset.eq(n)
 
-        shift = Signal(SHIFT_BITS)  # of the sample that has begun
-        m.d.comb += [
-            out.i.p.present.eq(piece),
-            out.i.p.train.eq(training),
-            out.i.p.shift.eq(Mux(begins, shifts.o.p, shift)),
-            out.i.p.first.eq(begins),
-            store.keys.eq(hand),
-            store.offset.eq(offset),
-            store.count.eq(count_ones(piece)),
-        ]
-        for n in range(lanes):
-            m.d.comb += out.i.p.keys[n].eq(hand[n][:-1])
-        with m.If(sends):
-            m.d.sync += left.eq(left & ~piece)
-            with m.If(row_ends):
-                m.d.sync += hand_valid.eq(0)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [hand_valid.eq(1), left.eq(self.i.p.extra[:lanes])]
-            for n in range(lanes):
-                m.d.sync += hand[n].eq(Cat(self.i.p.keys[n], self.i.p.extra[lanes + n]))
-
-        aside, aside_left, aside_valid = (
-            Signal(row),
-            Signal(lanes),
-            Signal(),
-        )  # the same, while the store's are in hand
-
-        # Rows of the store that have not been in hand yet, and which lanes of the last of them hold keys.
+        # Rows of the store, once `rows_left` says how many there are to be read.
         lane_bits = ceil_log2(lanes)
-        rows_left, last_row, last_lanes = Signal(range(store.rows + 1)), Signal(), Signal(lanes)
-        take_row = Signal()  # the next one into the hand; the one after it is read
-        over = store.level[:lane_bits] if lane_bits else Const(0, 1)
-        m.d.comb += last_lanes.eq(Cat((over > n) | (over == 0) for n in range(lanes)))
-        with m.If(take_row):
-            m.d.comb += store.read.eq(1)
-            m.d.sync += [
-                hand_valid.eq(1), hand.eq(store.words), left.eq(Mux(last_row, last_lanes, (1 << lanes) - 1)),
-                store.row.eq(store.row + 1), rows_left.eq(rows_left - 1), last_row.eq(rows_left == 2),
-            ]  # fmt: skip
+        rows_left, read, read_last = Signal(range(store.rows + 1)), Signal(), Signal()
+        m.submodules.rows = rows = RegisterSlice(row_layout(config))
+        wiring.connect(m, rows.o, repeats.i)
+        over = store.level[:lane_bits] if lane_bits else Const(0, 1)  # keys of the last row; 0: all
+        for n in range(lanes):
+            m.d.comb += [
+                rows.i.p.keys[n].eq(store.words[n][:-1]),
+                rows.i.p.extra[n].eq(~read_last | (over > n) | (over == 0)),
+                rows.i.p.extra[lanes + n].eq(store.words[n][-1]),
+            ]
+        m.d.comb += [rows.i.valid.eq(read), store.read.eq((rows_left != 0) & (~read | rows.i.ready))]
+        m.d.sync += read.eq(store.read | (read & ~rows.i.ready))
+        with m.If(store.read):
+            m.d.sync += [store.row.eq(store.row + 1), rows_left.eq(rows_left - 1), read_last.eq(rows_left == 1)]
+        repeated = (rows_left == 0) & ~read & ~rows.o.valid & ~repeats.o.valid
 
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
         full = store.level[ceil_log2(BLOCK_ACCESSES) :].any()
         with m.FSM() as fsm:
             with m.State("LOOK"):
-                waits = learning & hand_valid & begins & full
+                waits = learning & news.o.valid & news.o.p.first & full
                 m.d.comb += [
-                    out.i.valid.eq(hand_valid & ~waits),
-                    self.i.ready.eq(~hand_valid | (out.i.ready & row_ends & ~waits)),
+                    out.i.valid.eq(news.o.valid & ~waits),
+                    news.o.ready.eq(out.i.ready & ~waits),
                     store.write.eq(sends & learning),
                 ]
-                nothing_comes = ~hand_valid & ~self.i.valid & self.ended & (store.level != 0)
+                nothing_comes = ~news.o.valid & ~self.i.valid & self.ended & (store.level != 0)
                 with m.If(waits | (learning & nothing_comes)):
                     m.next = "COUNT"
             with m.State("COUNT"):
@@ -213,38 +196,26 @@ class Rehearsal(wiring.Component):
                     m.d.comb += last_sample.eq(1)
                     m.next = "SETTLE"
             with m.State("SETTLE"):
-                m.d.sync += store.row.eq(0)
                 m.next = "TURN"
             with m.State("TURN"):
-                # A row that waits for the next block steps aside.
-                rows = (store.level + lanes - 1) >> lane_bits
-                m.d.comb += [block_ends.eq(1), store.read.eq(1)]
-                m.d.sync += [
-                    store.row.eq(1), rows_left.eq(rows), last_row.eq(rows == 1), aside.eq(hand), aside_left.eq(left),
-                    aside_valid.eq(hand_valid), hand_valid.eq(0),
-                ]  # fmt: skip
-                m.next = "FETCH"
-            with m.State("FETCH"):
-                m.d.comb += take_row.eq(1)
+                m.d.comb += block_ends.eq(1)
+                m.d.sync += [store.row.eq(0), rows_left.eq((store.level + lanes - 1) >> lane_bits)]
                 m.next = "TRAIN"
             with m.State("TRAIN"):
+                # A shift is at hand for every sample of the block: the last one came while the rows were on their way.
                 m.d.comb += [
                     training.eq(1),
-                    out.i.valid.eq(shifts.o.valid | ~begins),
-                    shifts.o.ready.eq(out.i.ready & begins),
+                    out.i.valid.eq(repeats.o.valid),
+                    repeats.o.ready.eq(out.i.ready),
+                    shifts.o.ready.eq(repeats.o.valid & out.i.ready & repeats.o.p.first),
                 ]
-                with m.If(sends):
-                    with m.If(begins):
-                        m.d.sync += shift.eq(shifts.o.p)
-                    with m.If(row_ends):
-                        with m.If(rows_left != 0):
-                            m.d.comb += take_row.eq(1)
-                        with m.Else():
-                            m.d.comb += store.clear.eq(1)
-                            m.d.sync += [hand.eq(aside), left.eq(aside_left), hand_valid.eq(aside_valid)]
-                            m.next = "LOOK"
-                            with m.If(aged):
-                                m.next = "DRAIN"
+                with m.If(sends & repeats.o.p.first):
+                    m.d.sync += shift.eq(shifts.o.p)
+                with m.If(repeated):
+                    m.d.comb += store.clear.eq(1)
+                    m.next = "LOOK"
+                    with m.If(aged):
+                        m.next = "DRAIN"
             with m.State("DRAIN"):
                 with m.If(inside == 0):
                     m.next = "HALVE"
@@ -254,7 +225,7 @@ class Rehearsal(wiring.Component):
                 with m.If(self.number.all()):
                     m.next = "LOOK"
         m.d.comb += self.busy.eq(
-            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | hand_valid)
+            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | news.o.valid)
         )
         self._count(m, last_sample, block_ends, aged, shifts)
         return m

@@ -44,7 +44,7 @@ class CommandRing(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         beats = ENTRY_BYTES // self.config.bus_bytes
-        words = Signal(32 * ENTRY_WORDS)
+        words = Signal(32 * ENTRY_WORDS, reset_less=True)
         beat = Signal(range(beats + 1))
         failed, lost = Signal(), Signal()
         request = self.read.request
@@ -110,7 +110,7 @@ class CompletionRing(wiring.Component):
         m = Module()
         bits = self.config.bus_bits
         beats = ENTRY_BYTES // self.config.bus_bytes
-        entry = Signal(completion_layout())
+        entry = Signal(completion_layout(), reset_less=True)
         beat = Signal(range(beats + 1))
         full = (self.tail - self.head)[:32] >> self.log2_entries != 0
         request, out = self.write.request, self.write.data

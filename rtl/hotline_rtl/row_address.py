@@ -11,6 +11,7 @@ from .config import AcceleratorConfig
 from .layouts import key_layout
 from .model_store import STRIDE_BITS, ModelSignature
 from .ram import Ram
+from .words import no_reset
 
 #: Bits of a row number that one multiplier takes.
 FACTOR_BITS = 18
@@ -70,6 +71,10 @@ class RowAddress(wiring.Component):
         s3_high = Signal(config.row_bits - low_bits + STRIDE_BITS)
         s4_valid, s4_bad, s4_extra = Signal(), Signal(), Signal(self.extra)
         s4_offset, s4_base = Signal(config.address_bits), Signal(config.address_bits)
+        no_reset(
+            descriptor, s1_row, s1_bad, s1_extra, s2_row, s2_bad, s2_extra, s3_bad, s3_extra, s3_base, s3_low, s3_high,
+            s4_bad, s4_extra, s4_offset, s4_base, self.o.p,
+        )  # fmt: skip
         with m.If(step):
             m.d.sync += [
                 s1_valid.eq(self.i.valid),

@@ -21,6 +21,7 @@ from .read_master import ReadClientSignature
 from .row_beats import place_beat, row_beats_layout
 from .row_beats import row_beats as row_beats_of
 from .row_writer import RowWriter
+from .words import no_reset
 from .write_master import WriteClientSignature
 
 #: Rows that may lie in front of the row writer; with the cycles on the way it takes more than 5 for a row a cycle.
@@ -102,39 +103,59 @@ class RowMover(wiring.Component):
             self.stall_slots.eq(self.i.valid & ~free.o.valid),
         ]
 
-        # Landing. Two stages: look up how many beats of this slot have come; store the beat. The counter of the slot of
-        # the cycle before is forwarded.
+        # Landing. Two stages: look up how many beats of this slot have come, and whether one of them was an error; store the
+        # beat. What is known of the slot of the cycle before is forwarded.
         m.submodules.landing = landing = Ram(config.bus_bits, slots * row_beats)
-        m.submodules.landed = landed = Ram(ceil_log2(row_beats + 1), slots)
-        m.submodules.complete = complete = StreamFifo(slot_bits, 1 << slot_bits)
-        s1_valid, s1_slot, s1_last = Signal(), Signal(slot_bits), Signal()
-        s1_data = Signal(config.bus_bits, reset_less=True)
+        ending = data.StructLayout({"failed": 1, "lost": 1})
+        row_so_far = data.StructLayout({"beats": range(row_beats + 1), "ending": ending})
+        m.submodules.landed = landed = Ram(row_so_far.size, slots)
+        completed = data.StructLayout({"slot": slot_bits, "ending": ending})
+        m.submodules.complete = complete = StreamFifo(completed, 1 << slot_bits)
+        s1_valid, s1_slot, s1_last, s1_ending = Signal(), Signal(slot_bits), Signal(), Signal(ending)
+        s1_data = Signal(config.bus_bits)
         m.d.comb += [landed.r_en.eq(self.read.beat_valid), landed.r_addr.eq(self.read.beat_tag)]
         m.d.sync += [
             s1_valid.eq(self.read.beat_valid), s1_slot.eq(self.read.beat_tag), s1_last.eq(self.read.beat_last),
             s1_data.eq(self.read.beat_data),
+            s1_ending.failed.eq(self.read.beat_error), s1_ending.lost.eq(self.read.beat_error & self.read.beat_timeout),
         ]  # fmt: skip
-        beat = Signal(range(row_beats + 1))
-        as_before, before_beat = Signal(), Signal(range(row_beats + 1))
-        s2_data = Signal(config.bus_bits, reset_less=True)
+        before, so_far = Signal(row_so_far), Signal(row_so_far)  # this beat; with it
+        as_before, just_landed = Signal(), Signal(row_so_far)
+        s2_data = Signal(config.bus_bits)
         s3_lands, s3_place = Signal(), Signal(range(slots * row_beats))
-        s3_data = Signal(config.bus_bits, reset_less=True)
+        s3_data = Signal(config.bus_bits)
         m.d.comb += [
-            beat.eq(Mux(as_before, before_beat, landed.r_data)),
+            before.as_value().eq(Mux(as_before, just_landed.as_value(), landed.r_data)),
+            so_far.beats.eq(before.beats + 1),
+            so_far.ending.eq(before.ending.as_value() | s1_ending.as_value()),
             landing.w_en.eq(s3_lands),
             landing.w_addr.eq(s3_place),
             landing.w_data.eq(s3_data),
             landed.w_en.eq(s1_valid | dealing),
             landed.w_addr.eq(Mux(dealing, deal, s1_slot)),
-            landed.w_data.eq(Mux(dealing | s1_last, 0, beat + 1)),
+            landed.w_data.eq(Mux(dealing | s1_last, 0, so_far.as_value())),
             complete.i.valid.eq(s1_valid & s1_last),
-            complete.i.p.eq(s1_slot),
+            complete.i.p.slot.eq(s1_slot),
+            complete.i.p.ending.eq(so_far.ending),
         ]
         # The beat follows in two cycles, long before its row leaves.
         s2_first, s2_beat, s2_lands = Signal(range(slots * row_beats)), Signal(range(row_beats + 1)), Signal()
+        no_reset(
+            s1_slot,
+            s1_last,
+            s1_ending,
+            s1_data,
+            as_before,
+            just_landed,
+            s2_first,
+            s2_beat,
+            s2_data,
+            s3_place,
+            s3_data,
+        )
         m.d.sync += [
-            as_before.eq(s1_valid & (s1_slot == self.read.beat_tag)), before_beat.eq(landed.w_data),
-            s2_lands.eq(s1_valid), s2_first.eq(s1_slot * row_beats), s2_beat.eq(beat), s2_data.eq(s1_data),
+            as_before.eq(s1_valid & (s1_slot == self.read.beat_tag)), just_landed.eq(landed.w_data),
+            s2_lands.eq(s1_valid), s2_first.eq(s1_slot * row_beats), s2_beat.eq(before.beats), s2_data.eq(s1_data),
             s3_lands.eq(s2_lands), s3_place.eq(s2_first + s2_beat), s3_data.eq(s2_data),
         ]  # fmt: skip
 
@@ -147,27 +168,29 @@ class RowMover(wiring.Component):
         wiring.connect(m, feed.o, writer.i)
         departing = data.StructLayout({
             "slot": slot_bits, "first": range(slots * row_beats), "beats": row_beats_layout(config),
-            "move": move_layout(config),
+            "move": move_layout(config), "ending": ending,
         })  # fmt: skip
         m.submodules.departures = departures = StreamFifo(departing, DEPARTURES)
-        d1_valid, d1_slot = Signal(), Signal(slot_bits)
+        d1_valid, d1 = Signal(), Signal(completed)
         look = Signal()
         found = data.View(move_layout(config), moves.r_data)
-        d2_valid, d2_slot, d2_move = Signal(), Signal(slot_bits), Signal(move_layout(config))
+        d2_valid, d2, d2_move = Signal(), Signal(completed), Signal(move_layout(config))
         d3_valid, d3 = Signal(), Signal(departing)
+        no_reset(d1, d2, d2_move, d3, release_slot)
         m.d.comb += [
             writer.row_bytes.eq(self.row_bytes),
             look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid + d3_valid < DEPARTURES)),
             complete.o.ready.eq(look),
             moves.r_en.eq(look),
-            moves.r_addr.eq(complete.o.p),
+            moves.r_addr.eq(complete.o.p.slot),
             departures.i.valid.eq(d3_valid),
             departures.i.p.eq(d3),
         ]
         m.d.sync += [
-            d1_valid.eq(look), d1_slot.eq(complete.o.p),
-            d2_valid.eq(d1_valid), d2_slot.eq(d1_slot), d2_move.eq(found),
-            d3_valid.eq(d2_valid), d3.slot.eq(d2_slot), d3.first.eq(d2_slot * row_beats), d3.move.eq(d2_move),
+            d1_valid.eq(look), d1.eq(complete.o.p),
+            d2_valid.eq(d1_valid), d2.eq(d1), d2_move.eq(found),
+            d3_valid.eq(d2_valid), d3.slot.eq(d2.slot), d3.first.eq(d2.slot * row_beats), d3.move.eq(d2_move),
+            d3.ending.eq(d2.ending),
             d3.beats.eq(row_beats_of(config, d2_move.source[2:shift], row_words)),
         ]  # fmt: skip
 
@@ -177,6 +200,7 @@ class RowMover(wiring.Component):
         leaving = departures.o.p
         s2_valid, s3_valid = Signal(), Signal()
         s2_words, s3_words = Signal(words_layout(config)), Signal(words_layout(config))
+        no_reset(s2_words, s3_words)
         place = place_beat(m, config, leaving.beats, out_beat)
         last = place.last
         feed_room = Signal()
@@ -214,6 +238,7 @@ class RowMover(wiring.Component):
             sets.i.p.eq(leaving.move.set),
             sets.o.ready.eq(self.write.answered),
         ]
+        no_reset(self.done_set, self.write_timeout, self.write_address)
         m.d.sync += [
             self.done.eq(self.write.answered),
             self.done_set.eq(sets.o.p),
@@ -223,16 +248,10 @@ class RowMover(wiring.Component):
         ]
 
         # A read error is told when its row leaves, which then is written all the same.
-        slot_error, slot_lost = Signal(slots), Signal(slots)
-        with m.If(ask):
-            m.d.sync += [slot_error.bit_select(free.o.p, 1).eq(0), slot_lost.bit_select(free.o.p, 1).eq(0)]
-        with m.If(self.read.beat_valid & self.read.beat_error):
-            m.d.sync += slot_error.bit_select(self.read.beat_tag, 1).eq(1)
-            with m.If(self.read.beat_timeout):
-                m.d.sync += slot_lost.bit_select(self.read.beat_tag, 1).eq(1)
+        no_reset(self.read_timeout, self.failed)
         m.d.sync += [
-            self.read_failed.eq(send & last & slot_error.bit_select(leaving.slot, 1)),
-            self.read_timeout.eq(slot_lost.bit_select(leaving.slot, 1)),
+            self.read_failed.eq(send & last & leaving.ending.failed),
+            self.read_timeout.eq(leaving.ending.lost),
             self.failed.eq(leaving.move),
         ]
         return m

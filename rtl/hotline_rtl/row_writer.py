@@ -14,6 +14,7 @@ from .layouts import words_layout
 from .register_slice import RegisterSlice
 from .row_beats import place_beat, row_beats, row_beats_layout
 from .word_queue import WordQueue
+from .words import no_reset
 from .write_master import WriteClientSignature
 
 #: Rows whose address has been given, and whose words are still on their way: more than the cycles that takes.
@@ -77,6 +78,7 @@ class RowWriter(wiring.Component):
         row_valid = Signal()
         row = Signal(row_beats_layout(config))
         beat = Signal(range(config.row_beats))
+        no_reset(row, self.timeout, self.error_address)
         place = place_beat(m, config, row, beat)
         taken = Signal()  # a beat on its way to the queue's output
         leave = queue.take.valid & queue.take.ready

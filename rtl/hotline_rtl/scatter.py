@@ -16,6 +16,7 @@ from .register_slice import RegisterSlice
 from .row_address import RowAddress
 from .row_writer import RowWriter
 from .stream_reader import StreamReader
+from .words import no_reset
 from .write_master import WriteClientSignature
 
 
@@ -78,6 +79,7 @@ class Scatter(wiring.Component):
         ]
 
         # Rows go out until a bad key; then what follows is thrown away.
+        no_reset(self.bad_index)
         failed = Signal()
         given = Signal(COUNT_BITS + 1)
         stop = self.bad_key | failed

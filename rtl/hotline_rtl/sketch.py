@@ -13,7 +13,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .layouts import SHIFT_BITS
 from .ram import Ram
-from .words import delayed, extreme, pick
+from .words import delayed, extreme, no_reset, pick
 
 
 class Sketch(wiring.Component):
@@ -55,6 +55,7 @@ class Sketch(wiring.Component):
             s4_place = Signal(self.word_bits, name=f"s4_place_{a}")
             s5_word = Signal(layout, name=f"s5_word_{a}")
             s6_count = Signal(bits, name=f"s6_count_{a}")
+            no_reset(next_word, next_place, s4_place, s5_word, s6_count)
             same = next_write & (next_place == s4_place)
             m.d.comb += [
                 ram.r_en.eq(1), ram.r_addr.eq(self.words[a]),
@@ -66,13 +67,15 @@ class Sketch(wiring.Component):
                 s6_count.eq(pick([s5_word[c] for c in range(config.word_cells)], self.cells[a])),
             ]
             counts.append(s6_count)
-            place, word, cell = delayed(m, s4_place), s5_word, self.cells[a]
-            for _ in range(4):
+            cell = Signal.like(self.cells[a], name=f"s6_cell_{a}", reset_less=True)
+            m.d.sync += cell.eq(self.cells[a])
+            place, word = delayed(m, delayed(m, s4_place)), delayed(m, s5_word)
+            for _ in range(3):
                 place, word, cell = delayed(m, place), delayed(m, word), delayed(m, cell)
             parts.append((place, word, cell, next_word, next_place, next_write))
         # Stage 6: the least of the key's cells; stage 7: this access is counted; stage 9: which cells rise.
-        s7_least, s7_shift = Signal(bits), delayed(m, self.shift)
-        s8_estimate = Signal(bits)
+        s7_least, s7_shift, s8_estimate = Signal(bits), delayed(m, self.shift), Signal(bits)
+        no_reset(s7_least, s7_shift, s8_estimate, self.estimate)
         total = s7_least + self.policy.weight_of(s7_shift)
         m.d.sync += [
             s7_least.eq(extreme(m, counts, largest=False)),
@@ -81,7 +84,7 @@ class Sketch(wiring.Component):
         ]
         s10_estimate = delayed(m, self.estimate)
         for place, word, cell, next_word, next_place, next_write in parts:
-            rises = Signal(config.word_cells)
+            rises = Signal(config.word_cells, reset_less=True)
             m.d.sync += rises.eq(Cat((cell == c) & (word[c] < self.estimate) for c in range(config.word_cells)))
             s10_word = delayed(m, word)
             for c in range(config.word_cells):

@@ -13,6 +13,7 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import WORDS_BITS, words_layout
 from .read_master import ReadClientSignature
+from .words import no_reset
 
 
 class StreamReader(wiring.Component):
@@ -95,6 +96,7 @@ class StreamReader(wiring.Component):
         last_count = Signal(range(config.bus_words + 1))  # words of the last beat
         deliver_address = Signal(config.address_bits)
         aborting = Signal()
+        no_reset(address, chunk, beats_left, last_count, deliver_address, self.timeout, self.error_address)
         last = beats_left == 1
         m.d.comb += [
             self.hungry.eq(self.busy & ~self.waiting & asking & (fifo.level < depth // 2)),
@@ -118,6 +120,7 @@ class StreamReader(wiring.Component):
         # From one to the next.
         next_address = Signal(config.address_bits)
         next_words = Signal(WORDS_BITS)
+        no_reset(next_address, next_words)
         beats_of = (next_words + (config.bus_words - 1)) >> word_shift
         with m.If(self.waiting & self.go & ~self.busy):
             m.d.sync += [

@@ -12,6 +12,7 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import group_layout
 from .word_queue import WordQueue
+from .words import no_reset
 from .write_master import WriteClientSignature
 
 
@@ -83,28 +84,30 @@ class StreamWriter(wiring.Component):
             m.d.comb += fifo.i.p.strobe[4 * i : 4 * i + 4].eq((queue.o.p.extra > i).replicate(4))
 
         address = Signal(config.address_bits)
+        no_reset(address, self.timeout, self.error_address, self.settled_timeout, self.settled_address)
         waiting = Signal(range(2 * limit + 3))  # beats in the FIFO that no request covers yet
-        beats = Signal(range(limit + 1))
+        asking, beats = Signal(), Signal(range(limit + 1))  # there is a request, and how many it covers
+        covers, covered = Signal(), Signal.like(beats)
         flushing = draining & ~queue.busy
         request = self.client.request
         whole = waiting >= limit
         m.d.comb += [
-            beats.eq(Mux(whole, limit, waiting)),
-            request.valid.eq(whole | (flushing & (waiting != 0))),
+            covers.eq(~asking & (whole | (flushing & (waiting != 0)))),
+            covered.eq(Mux(whole, limit, waiting)),
+            request.valid.eq(asking),
             request.p.address.eq(address),
             request.p.words.eq(beats << ceil_log2(config.bus_words)),
-            self.flushed.eq(~queue.busy & (waiting == 0)),
+            self.flushed.eq(~queue.busy & (waiting == 0) & ~asking),
             self.idle.eq(self.flushed & (fifo.level == 0) & self.client.idle),
         ]
         entered = fifo.i.valid & fifo.i.ready
         m.d.sync += self.eager.eq(request.valid | (fifo.level > waiting))
-        with m.If(request.valid & request.ready):
-            m.d.sync += [
-                address.eq(address + (beats << ceil_log2(config.bus_bytes))),
-                waiting.eq(waiting + entered - beats),
-            ]
+        with m.If(covers):
+            m.d.sync += [asking.eq(1), beats.eq(covered), waiting.eq(waiting + entered - covered)]
         with m.Else():
             m.d.sync += waiting.eq(waiting + entered)
+        with m.If(request.valid & request.ready):
+            m.d.sync += [asking.eq(0), address.eq(address + (beats << ceil_log2(config.bus_bytes)))]
         # Transfers without an answer, of this buffer and of the previous one. Answers come in order.
         transfers = Signal(range(limit * 2 + config.outstanding_writes + 16))
         previous = Signal.like(transfers)

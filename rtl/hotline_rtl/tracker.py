@@ -30,7 +30,7 @@ from .placement import cell_place, twist
 from .policies import POLICIES
 from .ram import Ram
 from .sketch import Sketch
-from .words import delayed, is_one_of, least_of
+from .words import delayed, is_one_of, least_of, no_reset
 
 
 class BankOp(enum.IntEnum):
@@ -156,6 +156,7 @@ class TrackerBank(wiring.Component):
         s1_valid, s1 = Signal(), Signal(bank_request_layout(config))
         s2_valid, s2 = Signal(), Signal(about)
         s3_valid, s3 = Signal(), Signal(about)
+        no_reset(s1, s2, s3, self.r_lane, self.r_hit, self.r_set, self.r_way, self.r_line)
         m.d.comb += self.i.ready.eq(go)
         by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
         sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
@@ -187,7 +188,7 @@ class TrackerBank(wiring.Component):
         valid = {k: Signal(name=f"s{k}_valid") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in (5, 6)}
-        hit = {k: Signal(name=f"s{k}_hit") for k in range(6, LAST_STAGE + 1)}
+        hit = {k: Signal(name=f"s{k}_hit", reset_less=True) for k in range(6, LAST_STAGE + 1)}
         m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), lines[6].eq(lines[5])]
         for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
             m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
@@ -224,7 +225,8 @@ class TrackerBank(wiring.Component):
         ]
 
         # Stage 4: lines arrive. One that is being written comes from there.
-        next_lines, next_places = Signal(lines_layout), Signal(data.ArrayLayout(address_bits, arrays))
+        next_lines = Signal(lines_layout, reset_less=True)
+        next_places = Signal(data.ArrayLayout(address_bits, arrays), reset_less=True)
         next_write = Signal(arrays)
         for a in range(arrays):
             m.submodules[f"ram_{a}"] = ram = Ram(layout.size, 1 << address_bits)
@@ -237,7 +239,7 @@ class TrackerBank(wiring.Component):
         looked_at = self._hot_lines(m, lines[5], s3.places.sets, valid, at, given)
 
         # Stage 5: is the key here? Which entry is the coldest?
-        match = Signal(entries)  # of stage 6
+        match = Signal(entries, reset_less=True)  # of stage 6
         found = [entry for line in looked_at for entry in line]
         is_it = match_entries(found, at[5].tag)
         m.d.sync += [match.eq(is_it), hit[6].eq(at[5].by_key & is_it.any())]
@@ -285,7 +287,7 @@ class TrackerBank(wiring.Component):
                     m.d.comb += after_hit[a][w].state.eq(policy.touched(lines[6][a][w].state, shift_of(at[6])))
 
         # Stage 9: is the key taken in? Stage 10: the next line of a miss, and of whatever else changes one.
-        takes = Signal()
+        takes = Signal(reset_less=True)
         admitted = policy.admits(least, estimate) & ~hit[9]
         m.d.sync += [
             takes.eq(admitted),
@@ -360,6 +362,7 @@ class TrackerBank(wiring.Component):
                 ram.w_en.eq(valid[6] & ((clears & at[6].line_swept) | written)),
                 ram.w_addr.eq(at[6].places.sets[a]), ram.w_data.eq(Mux(clears, 0, given)),
             ]  # fmt: skip
+            no_reset(hot, hot_6, self.r_hot_line)
             m.d.sync += [hot.eq(ram.r_data), hot_6.eq(hot)]
             with m.If(at[6].named == a):
                 m.d.sync += self.r_hot_line.eq(hot_6)

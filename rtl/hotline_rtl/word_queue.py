@@ -16,7 +16,7 @@ from amaranth.utils import ceil_log2
 
 from .layouts import group_layout
 from .ram import Ram
-from .words import delayed, one_hot_mux, pick, rotate
+from .words import delayed, no_reset, one_hot_mux, pick, rotate
 
 #: Words of a column.
 ROWS = 16
@@ -110,6 +110,7 @@ class WordQueue(wiring.Component):
         write = Signal(columns)
         rows = [Signal(row_bits, name=f"row_{c}") for c in range(columns)]
         before = [Signal(column_bits, name=f"before_{c}") for c in range(columns)]
+        no_reset(*rows, *before, self.o.p)
         m.d.comb += [enter.eq(self.i.valid & room), self.i.ready.eq(room)]
         m.d.sync += [
             in_data.eq(self.i.p.data), in_level.eq(Mux(enter, in_count, 0)),
@@ -136,6 +137,7 @@ class WordQueue(wiring.Component):
                 is_it = [self.i.p.mask[j] & (self.i.p.ranks[j] == n) for j in range(self.in_words)]
                 m.d.sync += place.eq(one_hot_mux(is_it, [Const(j, word_bits) for j in range(self.in_words)]))
             chosen = [Signal(word_bits, name=f"chosen_{c}") for c in range(columns)]
+            no_reset(*places, *chosen)
             m.d.sync += [chosen[c].eq(pick(places, before[c])) for c in range(columns)]
             in_data, in_level, write = (delayed(m, signal) for signal in (in_data, in_level, write))
             came |= in_level != 0
@@ -143,7 +145,7 @@ class WordQueue(wiring.Component):
             given = [in_data.word_select(j, bits) for j in range(self.in_words)]
             words = [pick(given, chosen[c]) for c in range(columns)]
         else:
-            turn = Signal(max(1, word_bits))
+            turn = Signal(max(1, word_bits), reset_less=True)
             m.d.sync += turn.eq(0 if self.whole_in else self.i.p.offset - tail)
             words = rotate(given, turn) * (columns // self.in_words)
         for ram, enable, row, word in zip(rams, write, rows, words, strict=True):
@@ -169,6 +171,7 @@ class WordQueue(wiring.Component):
             row = Mux(head[:column_bits] > c, next_row, head[column_bits : column_bits + row_bits])
             m.d.comb += [rams[c].r_en.eq(step), rams[c].r_addr.eq(row)]
         o1_turn = Signal(column_bits)
+        no_reset(*o1_columns, o1_turn)
         with m.If(step):
             m.d.sync += o1_valid.eq(self.take.valid)
             if self.masked_out:

@@ -89,11 +89,19 @@ def rotate(values, amount: Value) -> list[Value]:
     return turned
 
 
+def no_reset(*registers) -> None:
+    """Lets ``registers`` keep what they hold over a reset: only while something else, which is reset, says so does it count.
+
+    So the reset need not be wired to them: nearly all flip-flops of a pipeline are such.
+    """
+    for register in registers:
+        Value.cast(register)._reset_less = True  # an interface's members cannot be told so when they are made
+
+
 def delayed(m: Module, signal) -> Signal:
-    """``signal`` as it was in the cycle before."""
-    after = Signal.like(
-        signal, name=f"{Value.cast(signal).name}_delayed" if isinstance(Value.cast(signal), Signal) else "delayed"
-    )
+    """``signal`` as it was in the cycle before; reset if that is a register that is."""
+    value = Value.cast(signal)
+    after = Signal.like(signal, name=f"{value.name}_delayed" if isinstance(value, Signal) else "delayed")
     m.d.sync += after.eq(signal)
     return after
 
@@ -114,6 +122,7 @@ def least_of(m: Module, values: list[Value], stages: int) -> tuple[Value, Value]
         registered = []
         for value, number in level:
             after, after_number = Signal.like(value, name="least"), Signal.like(number, name="least_number")
+            no_reset(after, after_number)
             m.d.sync += [after.eq(value), after_number.eq(number)]
             registered.append((after, after_number))
         level = registered

@@ -19,7 +19,7 @@ from .keys import Permutation
 from .layouts import key_layout
 from .ram import Ram
 from .register_slice import RegisterSlice
-from .words import first_set, one_hot_mux
+from .words import first_set, no_reset, one_hot_mux
 
 BUCKET_ENTRIES = 4
 EPOCH_BITS = 8
@@ -132,6 +132,7 @@ class WorkingSet(wiring.Component):
         )  # fmt: skip
         moves = (comes_back | valid[1]) & ~waits & ~returns
         s1_free = ~valid[1] | (moves & ~comes_back)
+        no_reset(s1, s2, s3, s4, found, s4_found, match, used, *same.values(), *back, self.overflow_sample)
         m.submodules.slice = entrance = RegisterSlice(stage)
         m.d.comb += [
             entrance.i.valid.eq(hash_.o.valid & room),

@@ -19,6 +19,7 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .read_group import OWED_BITS
 from .register_slice import RegisterSlice
+from .words import no_reset
 
 
 class WriteClientSignature(wiring.Signature):
@@ -138,6 +139,7 @@ class WriteMaster(wiring.Component):
         b_valid = Signal()
         b_id = Signal(config.id_bits)
         b_error = Signal()
+        no_reset(b_id, b_error)
         m.d.comb += bus.bready.eq(~giving_up)
         m.d.sync += [b_valid.eq(bus.bvalid & bus.bready), b_id.eq(bus.bid), b_error.eq(bus.bresp != RESP_OKAY)]
         ends = []

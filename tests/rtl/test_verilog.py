@@ -42,7 +42,6 @@ def test_header_names_version_and_every_size():
         ("tiny", ["lanes=1", "banks_per_lane=1"]),
         ("tiny", ["lanes=8", "lane_filter=8", "bus_bits=512", "tracker_sets=1024"]),
         ("tiny", ["policy=srrip", "tracker_arrays=1"]),
-        ("tiny", ["policy=frequency", "tracker_arrays=4", "tracker_sets=128"]),
     ],
 )
 def test_verilator_finds_nothing_to_warn_about(name, settings, tmp_path):

@@ -50,13 +50,15 @@ AGING = {
 FIXED = {"fifo", "register_slice", "delay_line", "registers", "counters", "open_splits"}
 #: Blocks that take the middle configuration by default, too, not only in the slow tests: where lanes meet.
 MIDDLE = {"tracker", "packer", "merger", "fragmenter", "word_queue"}
+#: Configurations for the slow tests alone: each of their parts is in another one.
+SLOW = {"srrip-arrays4", "frequency-bits", "shadow-srrip", "lanes2-shadow", "few-ids"}
 
 
 def cases(slow: bool):
     """By default (not ``slow``) each block in its configurations; slow, in all of them but the narrow one."""
     for name in BLOCKS:
         for label, settings in {**CONFIGURATIONS, **WIDE.get(name, {})}.items():
-            by_default = name in MIDDLE or label != "lanes4-bus128"
+            by_default = label not in SLOW and (name in MIDDLE or label != "lanes4-bus128")
             if settings and name in FIXED or not (settings if slow else by_default):
                 continue
             yield pytest.param(name, settings, id=f"{name}-{label}")
@@ -83,7 +85,7 @@ def test_block_equals_golden_under_all_timings(name: str, settings: str):
     bench(name, settings)
 
 
-@pytest.mark.parametrize("label", AGING)
+@pytest.mark.parametrize("label", [label for label in AGING if label not in SLOW])
 def test_a_small_tracker_learns_much_as_golden_does(label: str):
     bench("tracker", AGING[label], BENCH_SAMPLES="800", BENCH_TIMINGS="some")
 

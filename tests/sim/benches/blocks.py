@@ -28,6 +28,7 @@ from hotline_rtl.register_slice import RegisterSlice
 from hotline_rtl.registers import RegisterBlock
 from hotline_rtl.rings import CommandRing, CompletionRing
 from hotline_rtl.row_mover import RowMover
+from hotline_rtl.sample_cutter import SampleCutter
 from hotline_rtl.scatter import Scatter
 from hotline_rtl.stream_reader import StreamReader
 from hotline_rtl.stream_writer import StreamWriter
@@ -276,6 +277,7 @@ BLOCKS = {
     "record_reader": (RecordReader, "bench_records", "records_are_aligned"),
     "access_decoder": (AccessDecoder, "bench_records", "every_word_is_recognised"),
     "packer": (Packer, "bench_records", "keys_are_packed_into_rows_in_trace_order"),
+    "sample_cutter": (SampleCutter, "bench_records", "pieces_hold_keys_of_one_sample"),
     "merger": (lambda c: Merger(c, 64), "bench_records", "results_return_to_their_words"),
     "tracker": (Tracker, "bench_records", "tracker_equals_golden"),
     "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),

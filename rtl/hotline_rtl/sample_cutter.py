@@ -1,0 +1,63 @@
+"""Cuts rows of keys at the samples: pieces, each with keys of one sample only.
+
+A piece a cycle, a row in as many cycles as it has pieces; latency 1 cycle.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .config import AcceleratorConfig
+from .packer import row_layout
+from .words import first_set, no_reset
+
+
+def piece_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Those ``present`` of the keys of a row. ``firsts``: keys of the row that begin a sample; ``first``: the piece's does."""
+    return data.StructLayout({
+        "keys": data.ArrayLayout(config.key_bits, config.lanes), "firsts": config.lanes, "present": config.lanes,
+        "first": 1,
+    })  # fmt: skip
+
+
+class SampleCutter(wiring.Component):
+    """Members
+    -------
+    cut : In(1)
+        Rows are cut; otherwise each is one piece. Changes only while nothing is inside.
+    i : In(stream of row_layout), o : Out(stream of piece_layout)
+        For a policy that rehearses.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "cut": In(1), "i": In(stream.Signature(row_layout(config))), "o": Out(stream.Signature(piece_layout(config))),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        lanes = self.config.lanes
+        piece, rest = self.o.p, Signal(lanes)  # lanes of the row in hand that follow the piece
+        last = Signal()  # none does
+        no_reset(self.o.p, rest, last)
+
+        def next_piece(left, firsts):
+            """Of the lanes ``left``: those of the next piece, those after it, whether the piece begins a sample."""
+            lowest = first_set(left)
+            other = first_set(left & firsts & ~lowest)  # where another sample begins
+            present = Mux(self.cut, left & (other - 1), left)
+            return present, left & ~present, (lowest & firsts).any()
+
+        new_row = ~self.o.valid | last
+        new = next_piece(self.i.p.extra[:lanes], self.i.p.extra[lanes:])
+        present, after, first = (Mux(new_row, a, b) for a, b in zip(new, next_piece(rest, piece.firsts), strict=True))
+        m.d.comb += self.i.ready.eq(~self.o.valid | (self.o.ready & last))
+        with m.If(~self.o.valid | self.o.ready):
+            m.d.sync += [
+                self.o.valid.eq(self.i.valid | ~new_row),
+                piece.present.eq(present), piece.first.eq(first), rest.eq(after), last.eq(after == 0),
+            ]  # fmt: skip
+        with m.If(self.i.ready):
+            m.d.sync += [piece.keys.eq(self.i.p.keys), piece.firsts.eq(self.i.p.extra[lanes:])]
+        return m
