@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HOTLINE_BUILD := $(CURDIR)/build
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow synth synth-check lint format registers wheel clean
+.PHONY: help run test test-slow bench-gpu synth synth-check lint format registers wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,21 @@ test: $(VENV)/.test  ## All default tests, cocotb regressions on Verilator inclu
 
 test-slow: $(VENV)/.test  ## Tests that take minutes: more configurations, 100 000 samples
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+#: Another environment: constraints.txt asks for PyTorch without CUDA.
+GPU_VENV := .venv-gpu
+
+bench-gpu:  ## On a machine with a GPU: training there beside the hybrid baseline, and the exactness tests' model; JSON in build/
+	@test -x $(GPU_VENV)/bin/python || $(PYTHON) -m venv $(GPU_VENV)
+	@$(GPU_VENV)/bin/python -m pip install --quiet -e '.[train]'
+	@mkdir -p build
+	@$(GPU_VENV)/bin/hotline train --device cuda --double --check --optimizer adagrad --lr 0.05 --json build/train_cuda.json
+	@for model in rm1 rm2 rm3 rm4; do \
+		$(GPU_VENV)/bin/hotline bench train --device cuda --model $$model --preset alveo --scale 0.1 --samples 200000 \
+			--batch-size 4096 --json build/bench_$$model.json || exit; \
+		$(GPU_VENV)/bin/hotline bench train --device cuda --model $$model --preset alveo --scale 0.1 --samples 200000 \
+			--batch-size 4096 --device-memory-cap 100 --json build/bench_$${model}_capped.json || exit; \
+	done
 
 synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (ARGS='--seeds 0': area alone, ten minutes)
 	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)

@@ -48,6 +48,37 @@ JsonOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--json", help="Also write the numbers of the table to this file."),
 ]
+ResidentOption = Annotated[
+    str,
+    typer.Option(
+        "--resident", metavar="ROWS|none|auto",
+        help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
+    ),
+]  # fmt: skip
+LearnOption = Annotated[
+    float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")
+]
+RelearnOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--relearn", metavar="N", min=1, help="Go on learning, from every Nth mini-batch, in a shadow."),
+]
+SwapEveryOption = Annotated[
+    int, typer.Option("--swap-every", min=1, help="With --relearn: mini-batches between two swaps.")
+]
+SwapLimitOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--swap-limit", min=1, help="With --relearn: most slots that one swap changes; without it, all."),
+]
+SwapWorthOption = Annotated[
+    int,
+    typer.Option(
+        "--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."
+    ),
+]
+HalveEveryOption = Annotated[
+    int,
+    typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none."),
+]
 PICTURES = (".png", ".svg", ".pdf")
 PlotOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -58,6 +89,13 @@ PlotOption = Annotated[
 def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
     """The configuration of ``--preset`` and ``--set``."""
     return preset(name).with_settings(settings or [])
+
+
+def resident_rows(text: str) -> int | None:
+    """The bound of ``--resident``, as ``prepare`` takes it."""
+    if text not in ("auto", "none") and not text.isdigit():
+        raise ValueError(f"--resident {text}: use a number of rows, none or auto")
+    return {"auto": -1, "none": None}.get(text, int(text) if text.isdigit() else None)
 
 
 def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
@@ -112,14 +150,8 @@ def run(
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
-    learn: Annotated[float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")] = 0.05,
-    resident: Annotated[
-        str,
-        typer.Option(
-            "--resident", metavar="ROWS|none|auto",
-            help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
-        ),
-    ] = "auto",
+    learn: LearnOption = 0.05,
+    resident: ResidentOption = "auto",
     dim: Annotated[int, typer.Option("--dim", min=4, max=256, help="float32 values of an embedding row.")] = 16,
     directory: Annotated[
         Optional[Path],  # noqa: UP045
@@ -137,22 +169,11 @@ def run(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the memories' random behaviour; never changes results.")] = 1,
     waves: Annotated[bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")] = False,
-    relearn: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--relearn", metavar="N", min=1, help="Go on learning, from every Nth mini-batch, in a shadow."),
-    ] = None,
-    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="With --relearn: mini-batches between two swaps.")] = 32,
-    swap_limit: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--swap-limit", min=1, help="With --relearn: most slots that one swap changes; without it, all."),
-    ] = None,
-    swap_worth: Annotated[
-        int,
-        typer.Option("--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."),
-    ] = 4,
-    halve_every: Annotated[
-        int, typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none.")
-    ] = 8,
+    relearn: RelearnOption = None,
+    swap_every: SwapEveryOption = 32,
+    swap_limit: SwapLimitOption = None,
+    swap_worth: SwapWorthOption = 4,
+    halve_every: HalveEveryOption = 8,
     prefetch: Annotated[
         bool,
         typer.Option("--prefetch", help="Submit the next mini-batch's SPLIT before a step's SCATTER; the bytes are the same."),
@@ -183,9 +204,7 @@ def run(
     check_outputs(json_file, timeline)
     if timeline and engine is not Engine.cosim:
         raise ValueError("--timeline needs the co-simulation: leave --engine away")
-    if resident not in ("auto", "none") and not resident.isdigit():
-        raise ValueError(f"--resident {resident}: use a number of rows, none or auto")
-    bound = {"auto": -1, "none": None}.get(resident, int(resident) if resident.isdigit() else None)
+    bound = resident_rows(resident)
 
     def timing(latency: int, offset: int) -> MemoryTiming:
         if not jitter:
@@ -429,6 +448,58 @@ def bench_tracker(
         t.draw(found, plot)
 
 
+@bench_app.command("train")
+def bench_train(
+    model: Annotated[str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file.")] = "rm2",
+    trace: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--trace", metavar="SPEC", help=TRACE_HELP + " Without it, one like the model's data set."),
+    ] = None,
+    scale: Annotated[float, typer.Option("--scale", help="Of the generated trace's large tables.")] = 0.01,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Of the generated trace.")] = 40_000,
+    preset: PresetOption = "ecp5",
+    settings: SetOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 1024,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Mini-batches that are timed.")] = 30,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")] = "sgd",
+    learn: LearnOption = 0.05,
+    resident: ResidentOption = "auto",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    cap: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--device-memory-cap", metavar="MB", min=1, help="Device memory that tables may take; without it, all."),
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Time Hotline beside the hybrid CPU-GPU training, and others, on the same model, data and device.
+
+    On a CPU the ratios say nothing about GPUs: there is no bus to save.
+    """
+    from .gpu import bench
+    from .gpu.dlrm import dlrm_shape
+    from .gpu.trainer import Settings
+    from .gpu.transfers import device_memory, device_name
+    from .job import prepare
+    from .traces import open_trace
+
+    check_outputs(json_file)
+    shape = dlrm_shape(model)
+    plan = Settings(shape, optimizer, 0.01)
+    room = cap * 10**6 if cap else device_memory(device)
+    with err.status("Making the mini-batches...") as status:
+        log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
+        job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn,
+                      resident=resident_rows(resident), dim=plan.rows.words)  # fmt: skip
+        measured, popular = [], 0.0
+        for system in bench.SYSTEMS:
+            status.update(f"{getattr(system, 'name', '')}: {steps} mini-batches...")
+            found, share = bench.measure(system, job, plan, device, room, steps)
+            measured.append(found)
+            popular = max(popular, share)
+    name = device_name(device)
+    publish([bench.table(measured, name, popular)], bench.numbers(measured, name, popular), json_file)
+
+
 @bench_app.command("relearn")
 def bench_relearn(
     trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = "synthetic:drift,samples=128000",
@@ -588,14 +659,58 @@ def bitstream(
 
 @app.command()
 def train(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `hotline run --out DIR` wrote.")],
-    learning_rate: Annotated[float, typer.Option("--lr", help="Of plain SGD.")] = 0.1,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="golden|live|DIR",
+            help="What makes the micro-batches: the golden model (fast), the co-simulated accelerator, or a folder that "
+            "`hotline run --out DIR` wrote.",
+        ),
+    ] = "golden",
+    trace: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--trace", metavar="SPEC", help=TRACE_HELP + " Without it, one like the model's data set."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file; see docs/training.md.")
+    ] = "small",
+    scale: Annotated[float, typer.Option("--scale", help="Of the generated trace's large tables.")] = 0.01,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Of the generated trace.")] = 20_000,
+    preset: PresetOption = "ecp5",
+    settings: SetOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
+    steps: Annotated[int, typer.Option("--steps", min=0, help="Mini-batches; 0: all, once.")] = 0,
+    held_out: Annotated[float, typer.Option("--held-out", help="Share of the samples that is kept for AUC and log loss.")] = 0.1,
+    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")] = "sgd",
+    learning_rate: Annotated[float, typer.Option("--lr", help="Learning rate.")] = 0.1,
     double: Annotated[bool, typer.Option("--double", help="Train in float64.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the model's initial weights.")] = 1,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Also train without fragmenting, and compare.")] = True,
+    learn: LearnOption = 0.05,
+    resident: ResidentOption = "auto",
+    prefetch: Annotated[
+        bool, typer.Option("--prefetch/--no-prefetch", help="Ask for the next mini-batch before a step's rows are back.")
+    ] = True,
+    relearn: RelearnOption = None,
+    swap_every: SwapEveryOption = 32,
+    swap_limit: SwapLimitOption = None,
+    swap_worth: SwapWorthOption = 4,
+    halve_every: HalveEveryOption = 8,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits in every run, on a GPU, too.")] = False,
+    check: Annotated[bool, typer.Option("--check/--no-check", help="Also train without fragmenting, and compare.")] = False,
+    checkpoint: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--checkpoint", metavar="FILE", dir_okay=False, help="Where the training is kept, in the end."),
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=0, help="With --checkpoint: also after every so many steps.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint.")] = False,
     json_file: JsonOption = None,
+    plot: PlotOption = None,
 ) -> None:  # fmt: skip
-    """Train a DLRM in PyTorch on the micro-batches that the hardware produced."""
+    """Train a DLRM in PyTorch on the micro-batches that the hardware produced.
+
+    One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
+    """
     try:
         import torch  # noqa: F401
     except ImportError:
@@ -603,12 +718,41 @@ def train(
             "PyTorch is not installed: `pip install 'hotline-accelerator[train]'`, or in a checkout "
             "`.venv/bin/pip install -c constraints.txt -e '.[train]'`"
         ) from None
-    from .gpu.train import train_directory
+    from .gpu.distributed import first_rank
+    from .gpu.dlrm import dlrm_shape
+    from .gpu.train import Plan, draw
+    from .gpu.train import train as carry_out
+    from .gpu.trainer import Settings
+    from .job import Relearn
+    from .traces import open_trace
 
-    agree, numbers, table = train_directory(directory, learning_rate=learning_rate, double=double, seed=seed,
-                                            check=check, console=err)  # fmt: skip
-    publish([table], numbers, json_file)
-    if not agree:
+    check_outputs(json_file, plot)
+    if checkpoint and not checkpoint.parent.is_dir():
+        raise ValueError(f"--checkpoint {checkpoint}: there is no folder {checkpoint.parent}")
+    if (resume or every) and not checkpoint:
+        raise ValueError("--resume and --every need --checkpoint FILE")
+    if resume and checkpoint and not checkpoint.exists():
+        raise ValueError(f"--checkpoint {checkpoint}: there is no such file to resume from")
+    if resume and check:
+        raise ValueError("--check compares a whole training: leave --resume away")
+    shape = dlrm_shape(model)
+    plan = Plan(
+        source, Settings(shape, optimizer, learning_rate, "float64" if double else "float32", seed), device, steps, held_out,
+        prefetch, Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
+        check, deterministic, checkpoint, every, resume,
+    )  # fmt: skip
+    if source in ("golden", "live"):
+        config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
+        with err.status("Reading the trace..."):
+            log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
+        result = carry_out(plan, log, config, batch_size, err, learn=learn, resident=resident_rows(resident))
+    else:
+        result = carry_out(plan, None, None, batch_size, err)
+    if first_rank():
+        if plot:
+            draw(result, plot)
+        publish([result.table()], result.numbers(), json_file)
+    if not result.agree:
         out.print("[bold red]Training on micro-batches differs from training on whole mini-batches[/]")
         raise typer.Exit(DIFFER)
 

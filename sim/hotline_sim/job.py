@@ -165,6 +165,15 @@ class Job:
         table = self.model.tables[number]
         return image.words(table.base, table.rows * self.dim).view(np.float32).reshape(table.rows, self.dim)
 
+    def resident_keys(self) -> np.ndarray:
+        """uint32 [n, 2]: (table, row) of the slots behind the tracker's, the rows of the resident tables."""
+        parts = [np.zeros((0, 2), np.uint32)]
+        for number, table in enumerate(self.model.tables):
+            if table.resident:
+                rows = np.arange(table.rows, dtype=np.uint32)
+                parts.append(np.stack([np.full_like(rows, number), rows], axis=1))
+        return np.concatenate(parts)
+
     def touched_rows(self) -> list[np.ndarray]:
         """Per table, the rows that the trace uses, ascending."""
         found = []

@@ -76,12 +76,7 @@ class OutputWriter:
 def hot_list(job: Job) -> np.ndarray:
     """uint32 [hot table rows, 2]: the dumped slots, then the rows of the resident tables."""
     buffer = job.host.buffers["hot list"]
-    parts = [job.host.words(buffer.address, buffer.size // 4).reshape(-1, 2).copy()]
-    for number, table in enumerate(job.model.tables):
-        if table.resident:
-            rows = np.arange(table.rows, dtype=np.uint32)
-            parts.append(np.stack([np.full_like(rows, number), rows], axis=1))
-    return np.concatenate(parts)
+    return np.concatenate([job.host.words(buffer.address, buffer.size // 4).reshape(-1, 2), job.resident_keys()])
 
 
 @dataclass(frozen=True)
@@ -116,8 +111,7 @@ class RunDirectory:
         dim = self.summary["dim"]
         return [initial_rows(n, np.arange(rows), dim) for n, rows in enumerate(self.trace.table_rows.tolist())]
 
-    def micro_batches(self):
-        """(batch, popular, non_popular, working_keys) in order."""
-        for file in sorted((self.path / "micro_batches").glob("*.npz")):
-            with np.load(file) as archive:
-                yield int(file.stem), archive["popular"], archive["non_popular"], archive["working_keys"]
+    def micro_batch(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Popular and non-popular records, uint32 [n, record words], and working keys, uint32 [k, 2], of a mini-batch."""
+        with np.load(self.path / "micro_batches" / f"{batch:06}.npz") as archive:
+            return archive["popular"], archive["non_popular"], archive["working_keys"]

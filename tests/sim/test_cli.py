@@ -213,10 +213,39 @@ def test_help_is_there(command):
 
 def test_training_from_a_directory_equals_training_on_whole_mini_batches(run_directory, tmp_path):
     pytest.importorskip("torch")
-    done = hotline("train", run_directory, "--double", "--json", tmp_path / "train.json")
+    done = hotline("train", run_directory, "--double", "--check", "--held-out", 0, "--json", tmp_path / "train.json")
     assert "against whole mini-batches" in done.stdout
     numbers = json.loads((tmp_path / "train.json").read_text())
     assert numbers["agree"] and numbers["difference"] < 1e-10 and numbers["mini_batches"] == 5
+
+
+def test_training_is_kept_and_resumed(tmp_path):
+    pytest.importorskip("torch")
+    options = [
+        "--preset",
+        "tiny",
+        "--samples",
+        600,
+        "--batch-size",
+        50,
+        "--optimizer",
+        "adagrad",
+        "--model",
+        "rm4",
+        "--scale",
+        0.001,
+    ]
+    kept = ["--checkpoint", tmp_path / "kept"]
+    hotline("train", *options, "--json", tmp_path / "whole.json", "--plot", tmp_path / "curves.png")
+    hotline("train", *options, "--steps", 4, *kept)
+    done = hotline("train", *options, *kept, "--resume", "--every", 3, "--json", tmp_path / "rest.json")
+    assert "from step 4 on" in done.stdout and (tmp_path / "curves.png").stat().st_size > 10_000
+    whole, rest = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "rest"))
+    assert whole["losses"][4:] == rest["losses"] and whole["held_out"] == rest["held_out"]
+    assert (
+        "optimizer adagrad, not sgd"
+        in hotline("train", *options, "--optimizer", "sgd", *kept, "--resume", check=2).stderr
+    )
 
 
 def test_without_pytorch_training_says_how_to_get_it(run_directory):

@@ -1,7 +1,66 @@
 """DLRM (Naumov et al., arXiv 1906.00091): bottom MLP, embeddings, dot interaction, top MLP."""
 
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DlrmShape:
+    """Rows of ``dim`` values; hidden layers of the bottom and of the top MLP. ``trace``: the generated click log of the
+    same data set, for who has no log. Raises ValueError for sizes that cannot be built."""
+
+    dim: int = 16
+    bottom: tuple[int, ...] = (64,)
+    top: tuple[int, ...] = (64,)
+    trace: str = "synthetic:criteo-kaggle"
+
+    def __post_init__(self):
+        for name in ("bottom", "top"):
+            sizes = getattr(self, name)
+            if not all(type(size) is int and size >= 1 for size in sizes):
+                raise ValueError(f"{name} must be layer sizes of at least 1, not {list(sizes)}")
+        if type(self.dim) is not int or self.dim < 1:
+            raise ValueError(f"dim must be at least 1, not {self.dim!r}")
+
+    @staticmethod
+    def read(path: Path) -> "DlrmShape":
+        """From a JSON file: an object with any of the fields. Raises ValueError, naming file and field."""
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, json.JSONDecodeError) as e:
+            raise ValueError(f"{path}: not a JSON file: {e}") from e
+        known = {f.name for f in fields(DlrmShape)}
+        if not isinstance(found, dict) or (unknown := set(found) - known):
+            what = f"unknown {', '.join(sorted(unknown))}" if isinstance(found, dict) else "not an object"
+            raise ValueError(f"{path}: {what}; there are {', '.join(sorted(known))}")
+        try:
+            fields_found: dict = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+            return DlrmShape(**fields_found)
+        except (TypeError, ValueError) as e:
+            raise ValueError(f"{path}: {e}") from e
+
+
+#: The paper's models: layer sizes as published with DLRM and TBSM for these data sets.
+SHAPES = {
+    "rm1": DlrmShape(16, (), (30, 60), "synthetic:taobao"),
+    "rm2": DlrmShape(16, (512, 256, 64), (512, 256), "synthetic:criteo-kaggle"),
+    "rm3": DlrmShape(64, (512, 256), (512, 512, 256), "synthetic:criteo-terabyte"),
+    "rm4": DlrmShape(16, (512, 256, 64), (512, 256), "synthetic:avazu"),
+    "small": DlrmShape(),
+}
+
+
+def dlrm_shape(name: str) -> DlrmShape:
+    """The shape of that name, or of the JSON file of that name. Raises ValueError for neither."""
+    if name in SHAPES:
+        return SHAPES[name]
+    if Path(name).exists():
+        return DlrmShape.read(Path(name))
+    raise ValueError(f"unknown model {name!r}: there are {', '.join(SHAPES)}, and JSON files (docs/training.md)")
 
 
 def mlp(sizes: list[int], *, last_linear: bool) -> nn.Sequential:
@@ -15,28 +74,19 @@ def mlp(sizes: list[int], *, last_linear: bool) -> nn.Sequential:
 
 
 class Dlrm(nn.Module):
-    """Everything but the embedding tables: they lie where the trainer keeps them.
+    """Everything but the embedding tables: these lie where the trainer keeps them. ``dense`` features a sample."""
 
-    ``table_of`` gives the table of each access; accesses of one table are pooled by sum. ``dense``
-    features per sample, rows of ``dim`` values.
-    """
-
-    def __init__(self, table_of: list[int], dense: int, dim: int, *, bottom: int = 64, top: int = 64):
+    def __init__(self, tables: int, dense: int, shape: DlrmShape):
         super().__init__()
-        self.tables = max(table_of) + 1
-        self.register_buffer("table_of", torch.tensor(table_of), persistent=False)
-        self.bottom = mlp([dense, bottom, dim], last_linear=False)
-        vectors = self.tables + 1
+        self.bottom = mlp([dense, *shape.bottom, shape.dim], last_linear=False)
+        vectors = tables + 1
         pairs = vectors * (vectors - 1) // 2
-        self.top = mlp([dim + pairs, top, 1], last_linear=True)
-        lower = torch.tril_indices(vectors, vectors, offset=-1)
-        self.register_buffer("lower", lower, persistent=False)
+        self.top = mlp([shape.dim + pairs, *shape.top, 1], last_linear=True)
+        self.register_buffer("lower", torch.tril_indices(vectors, vectors, offset=-1), persistent=False)
 
-    def forward(self, dense: Tensor, rows: Tensor) -> Tensor:
-        """Logits [samples] of ``dense`` [samples, dense] and ``rows`` [samples, accesses, dim]."""
+    def forward(self, dense: Tensor, pooled: Tensor) -> Tensor:
+        """Logits [n] of ``dense`` [n, dense] and ``pooled`` [n, tables, dim]: the sum of each table's rows."""
         x = self.bottom(dense)
-        pooled = rows.new_zeros(rows.shape[0], self.tables, rows.shape[2])
-        pooled = pooled.index_add(1, self.table_of, rows)
         vectors = torch.cat([x[:, None, :], pooled], dim=1)
         products = vectors @ vectors.transpose(1, 2)
         interactions = products[:, self.lower[0], self.lower[1]]

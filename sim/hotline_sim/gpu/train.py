@@ -1,192 +1,250 @@
-"""Trains a DLRM from a folder of ``hotline run --out``, one optimizer step per mini-batch.
+"""``hotline train``: from a source of micro-batches to a trained model, its quality, and a plot.
 
-The hot table is a parameter on the device, by slot; the working rows of a mini-batch are a leaf
-tensor. Both micro-batches use the parameters from before the step, and their gradients are summed;
-then one SGD step changes MLPs, hot rows and working rows, and the working rows go back to their
-tables. The reference trains the same model on whole mini-batches with the tables as they are.
+As a module for torchrun, with the same options: ``torchrun --nproc-per-node N -m hotline_sim.gpu.train ...``.
 """
 
-from dataclasses import dataclass
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
-from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
+from hotline_rtl.config import AcceleratorConfig
 
+from ..cosim import CosimTransport
+from ..job import Relearn, prepare
 from ..outputs import RunDirectory
-from .dlrm import Dlrm
+from ..traces import Trace
+from . import checkpoint, distributed
+from .evaluation import Quality, all_tables, evaluate, largest_difference, parameters, quality
+from .live_source import LiveSource
+from .plain import train_plain
+from .sources import GoldenSource, MicroBatchSource, RecordedSource
+from .trainer import Settings, Step, Trainer
+from .transfers import device_name, transfers_for
 
-#: Largest relative difference at which two trainings count as equal, by element type.
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-3}
+#: Largest relative difference at which two trainings count as equal, by type.
+TOLERANCE = {"float64": 1e-10, "float32": 1e-3}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``hotline train`` is asked for. ``source``: ``golden``, ``live``, or a folder of ``hotline run --out``;
+    ``held_out``: the part of the samples that is not trained on; ``steps``: 0 for one pass over the others."""
+
+    source: str
+    settings: Settings
+    device: str = "cpu"
+    steps: int = 0
+    held_out: float = 0.1
+    prefetch: bool = True
+    relearn: Relearn | None = None
+    check: bool = False
+    deterministic: bool = False
+    checkpoint: Path | None = None
+    every: int = 0
+    resume: bool = False
 
 
 @dataclass
 class Trained:
-    """What a training ends with: the loss of each mini-batch, MLP parameters, all tables."""
+    """``steps`` as they went; ``seconds`` of them; ``difference`` from plain training, if that was asked for,
+    and how good that is."""
 
-    losses: list[float]
-    parameters: list[Tensor]
-    tables: list[Tensor]
+    plan: Plan
+    steps: list[Step] = field(default_factory=list)
+    first: int = 0
+    seconds: float = 0.0
+    quality: Quality | None = None
+    difference: float | None = None
+    plain_quality: Quality | None = None
+    device_name: str = ""
+
+    @property
+    def agree(self) -> bool:
+        return self.difference is None or self.difference <= TOLERANCE[self.plan.settings.dtype]
+
+    @property
+    def samples(self) -> int:
+        return sum(step.samples for step in self.steps)
+
+    @property
+    def popular_share(self) -> float:
+        return sum(step.popular for step in self.steps) / max(1, self.samples)
+
+    def numbers(self) -> dict:
+        """What ``--json`` holds."""
+        plan = self.plan
+        found: dict = {
+            "source": plan.source, "device": self.device_name, "settings": asdict(plan.settings), "prefetch": plan.prefetch,
+            "samples": self.samples, "mini_batches": len(self.steps), "first_step": self.first, "seconds": self.seconds,
+            "samples_per_second": self.samples / self.seconds if self.seconds else 0.0,
+            "popular_share": self.popular_share, "losses": [step.loss for step in self.steps],
+        }  # fmt: skip
+        if self.quality:
+            found |= {"held_out": asdict(self.quality)}
+        if self.plain_quality:
+            found |= {"plain_held_out": asdict(self.plain_quality)}
+        if self.difference is not None:
+            found |= {"difference": self.difference, "tolerance": TOLERANCE[plan.settings.dtype], "agree": self.agree}
+        return found
+
+    def table(self) -> Table:
+        """For people."""
+        table = Table(title=f"training from {self.plan.source}", show_header=False)
+        table.add_row("samples", f"{self.samples:,} in {len(self.steps):,} mini-batches"
+                      + (f", from step {self.first:,} on" if self.first else ""))  # fmt: skip
+        table.add_row("speed", f"{self.samples / max(self.seconds, 1e-9):,.0f} samples/s ({self.device_name})")
+        table.add_row("popular share", f"{self.popular_share:.1%}")
+        if self.steps:
+            tenth = max(1, len(self.steps) // 10)
+            first, last = (np.mean([s.loss for s in part]) for part in (self.steps[:tenth], self.steps[-tenth:]))
+            table.add_row("loss", f"{first:.4f} in the first tenth, {last:.4f} in the last")
+        if q := self.quality:
+            table.add_row("held-out samples", f"{q.samples:,}: AUC {q.auc:.4f}, log loss {q.log_loss:.4f}")
+        if p := self.plain_quality:
+            table.add_row("trained whole", f"AUC {p.auc:.4f}, log loss {p.log_loss:.4f}")
+        if self.difference is not None:
+            table.add_row("against whole mini-batches", f"largest difference {self.difference:.2e} (at most "
+                          f"{TOLERANCE[self.plan.settings.dtype]:.0e} is equal, {self.plan.settings.dtype})")  # fmt: skip
+        return table
 
 
-def _dtype(double: bool) -> torch.dtype:
-    return torch.float64 if double else torch.float32
-
-
-def _model(run: RunDirectory, dtype: torch.dtype, seed: int) -> Dlrm:
-    torch.manual_seed(seed)
-    table_of = run.trace.table_of.tolist()
-    return Dlrm(table_of, run.trace.payload_words - 1, run.summary["dim"]).to(dtype)
-
-
-def _features(payload: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Label and dense features of payload words uint32 [n, payload_words]."""
-    values = torch.from_numpy(np.ascontiguousarray(payload).view(np.float32)).to(dtype)
-    return values[:, 0], values[:, 1:]
-
-
-def _loss(model: Dlrm, dense: Tensor, rows: Tensor, labels: Tensor, samples: int) -> Tensor:
-    """A micro-batch's part of the mean loss of a mini-batch of ``samples``."""
-    return binary_cross_entropy_with_logits(model(dense, rows), labels, reduction="sum") / samples
-
-
-def _check_payload(run: RunDirectory) -> None:
-    if run.trace.payload_words < 2:
+def divide(trace: Trace, batch_size: int, held_out: float) -> tuple[Trace, Trace | None]:
+    """Whole mini-batches to train on, and the samples after them. Raises ValueError for a trace that is too short."""
+    if not 0 <= held_out < 1:
+        raise ValueError(f"the held-out part must be in [0, 1), not {held_out}")
+    if held_out == 0:
+        return trace, None
+    count = int(trace.samples * (1 - held_out)) // batch_size * batch_size
+    if count == 0:
         raise ValueError(
-            f"{run.path}: {run.trace.payload_words} payload words a sample; training needs a label and at "
-            "least one dense feature, as float32"
+            f"{trace.name}: {trace.samples} samples do not give a mini-batch of {batch_size} beside the held-out part"
         )
+    return trace.head(count), trace.after(count)
 
 
-def train_on_micro_batches(run: RunDirectory, *, learning_rate: float, double: bool, seed: int,
-                           console: Console) -> Trained:  # fmt: skip
-    """Trains on what the accelerator wrote. Raises ValueError for a run without labels and features."""
-    _check_payload(run)
-    dtype = _dtype(double)
-    model = _model(run, dtype, seed)
-    tables = [torch.from_numpy(t.copy()).to(dtype) for t in run.tables()]
-    hot_list = torch.from_numpy(run.hot_list.astype(np.int64))
-    used = hot_list[:, 0] != NO_ACCESS
-    hot = torch.zeros(len(hot_list), run.summary["dim"], dtype=dtype)
-    for number, table in enumerate(tables):
-        mine = used & (hot_list[:, 0] == number)
-        hot[mine] = table[hot_list[mine, 1]]
-    hot.requires_grad_()
-    optimizer = torch.optim.SGD([*model.parameters(), hot], lr=learning_rate)
-    losses = []
-    batches = list(run.micro_batches())
-    for _, popular, non_popular, keys in track(batches, "micro-batches", console=console, transient=True):
-        keys = torch.from_numpy(keys.astype(np.int64))
-        # Gathered now, not when the run was recorded: training has changed the rows since.
-        gathered = torch.zeros(len(keys), hot.shape[1], dtype=dtype)
-        for number in torch.unique(keys[:, 0]).tolist():
-            mine = keys[:, 0] == number
-            gathered[mine] = tables[number][keys[mine, 1]]
-        working = gathered.requires_grad_()
-        samples = len(popular) + len(non_popular)
-        optimizer.zero_grad()
-        total = 0.0
-        for records in (popular, non_popular):
-            if len(records):
-                loss = _micro_batch_loss(run, model, hot, working, records, samples, dtype)
-                loss.backward()
-                total += loss.item()
-        losses.append(total)
-        optimizer.step()
-        if len(keys) and working.grad is not None:
-            with torch.no_grad():
-                updated = working - learning_rate * working.grad
-                for number in torch.unique(keys[:, 0]).tolist():
-                    mine = keys[:, 0] == number
-                    tables[number][keys[mine, 1]] = updated[mine]
-    for number, table in enumerate(tables):
-        mine = used & (hot_list[:, 0] == number)
-        table[hot_list[mine, 1]] = hot.detach()[mine]
-    return Trained(losses, [p.detach() for p in model.parameters()], tables)
+def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, batch_size: int, console: Console,
+          **job_options) -> Trained:  # fmt: skip
+    """Carries out ``plan``. ``trace``, ``config``, ``batch_size`` and more of ``prepare``'s options are for ``golden`` and
+    ``live``; a folder has its own. Raises what its parts raise, before anything is written."""
+    settings = plan.settings
+    if plan.deterministic:
+        torch.use_deterministic_algorithms(True)
+    device, ranks = plan.device, 1
+    if distributed.launched():
+        if plan.source != "golden":
+            raise ValueError(f"{plan.source}: several ranks train on micro-batches of the golden model only")
+        device = distributed.join(device)
+        ranks = torch.distributed.get_world_size()
+    transfers = transfers_for(device)
+    result = Trained(plan, device_name=device_name(device) + (f", {ranks} ranks" if ranks > 1 else ""))
+    with ExitStack() as stack:
+        source: MicroBatchSource
+        kind: type[Trainer] = Trainer
+        if plan.source in ("golden", "live"):
+            assert trace is not None and config is not None
+            part, held_out = divide(trace, batch_size, plan.held_out)
+            options = {"batch_size": batch_size, "dim": settings.rows.words, "output_sets": 2, **job_options}
+            job = prepare(part, config, **options)
+            if distributed.launched():
+                source = distributed.ShardedSource(job, settings.rows, transfers.device)
+                kind = distributed.DistributedTrainer
+            elif plan.source == "golden":
+                source = GoldenSource(job, settings.rows)
+            else:
+                with console.status("Building the co-simulation (once for each configuration)..."):
+                    transport = stack.enter_context(CosimTransport(config, job.host, job.device))
+                source = LiveSource(job, transport, settings.rows)
+        else:
+            run = RunDirectory.open(Path(plan.source))
+            part, held_out = divide(run.trace, run.summary["batch_size"], plan.held_out)
+            source = RecordedSource(run, settings.rows, part)
+
+        def make(**more) -> Trainer:
+            return kind(settings, source, transfers, prefetch=plan.prefetch, relearn=plan.relearn, **more)
+
+        trainer = (
+            checkpoint.load(plan.checkpoint, settings, source, make) if plan.resume and plan.checkpoint else make()
+        )
+        result.first = trainer.number
+        total = plan.steps or source.batches
+        _run(trainer, total, result, console)
+        if plan.checkpoint:
+            checkpoint.save(trainer, plan.checkpoint, distributed.first_rank())
+        if held_out is not None:
+            result.quality = evaluate(trainer, held_out)
+        if plan.check:
+            with console.status("Training on whole mini-batches, for comparison..."):
+                plain = train_plain(part, settings, source.batch_size, total)
+            if held_out is not None:
+                result.plain_quality = quality(*plain.probabilities(held_out))
+            result.difference = max(
+                largest_difference(parameters(trainer.model), parameters(plain.model)),
+                largest_difference(all_tables(trainer), plain.tables),
+            )
+    return result
 
 
-def _micro_batch_loss(run: RunDirectory, model: Dlrm, hot: Tensor, working: Tensor, records: np.ndarray,
-                      samples: int, dtype: torch.dtype) -> Tensor:  # fmt: skip
-    payload_words = run.trace.payload_words
-    labels, dense = _features(records[:, 1 : 1 + payload_words], dtype)
-    references = torch.from_numpy(records[:, 1 + payload_words :].astype(np.int64))
-    # One table of all rows that this mini-batch can name: hot rows, working rows, and a row of zeros.
-    every = torch.cat([hot, working, hot.new_zeros(1, hot.shape[1])])
-    index = torch.where(references >= WORKING_ROW, references - WORKING_ROW + len(hot), references)
-    index = torch.where(references == NO_ACCESS, len(every) - 1, index)
-    return _loss(model, dense, every[index], labels, samples)
+def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> None:
+    """The steps that are missing to ``total``, with progress, and checkpoints on the way."""
+    plan = result.plan
+    columns = (
+        TextColumn("mini-batches"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[now]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, completed=trainer.number, now="")
+        started = time.perf_counter()
+
+        def after(step: Step) -> None:
+            result.steps.append(step)
+            speed = result.samples / (time.perf_counter() - started)
+            now = f"loss {step.loss:.4f}, {speed:,.0f} samples/s, {step.popular / step.samples:.0%} popular"
+            bar.update(task, completed=step.number + 1, now=now)
+
+        while trainer.number < total:
+            stretch = total - trainer.number
+            if plan.checkpoint and plan.every:
+                stretch = min(stretch, plan.every - trainer.number % plan.every)
+            trainer.run(stretch, after)
+            if plan.checkpoint and trainer.number < total:
+                checkpoint.save(trainer, plan.checkpoint, distributed.first_rank())
+        trainer.transfers.synchronise()
+        result.seconds = time.perf_counter() - started
 
 
-def train_whole(run: RunDirectory, *, learning_rate: float, double: bool, seed: int, console: Console) -> Trained:
-    """The reference: the same model on whole mini-batches, without fragmenting, hot rows or working sets."""
-    _check_payload(run)
-    dtype = _dtype(double)
-    model = _model(run, dtype, seed)
-    trace = run.trace
-    tables = [torch.from_numpy(t.copy()).to(dtype).requires_grad_() for t in run.tables()]
-    optimizer = torch.optim.SGD([*model.parameters(), *tables], lr=learning_rate)
-    losses = []
-    size = run.summary["batch_size"]
-    for start in track(range(0, trace.samples, size), "whole mini-batches", console=console, transient=True):
-        part = slice(start, start + size)
-        labels, dense = _features(trace.payload[part], dtype)
-        rows = torch.from_numpy(trace.rows[part].astype(np.int64))
-        vectors = []
-        for access, number in enumerate(trace.table_of.tolist()):
-            row = rows[:, access]
-            present = row != NO_ACCESS
-            vector = tables[number][torch.where(present, row, 0)]
-            vectors.append(vector * present[:, None].to(dtype))
-        loss = _loss(model, dense, torch.stack(vectors, dim=1), labels, len(labels))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return Trained(losses, [p.detach() for p in model.parameters()], [t.detach() for t in tables])
+def draw(result: Trained, path: Path) -> None:
+    """Draws loss and popular share, step by step, into ``path``."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(8, 5))
+    numbers = [step.number for step in result.steps]
+    losses = np.array([step.loss for step in result.steps])
+    above.plot(numbers, losses, lw=0.6, color="0.7")
+    window = max(1, len(losses) // 50)
+    mean = np.convolve(losses, np.ones(window) / window, mode="valid")
+    above.plot(numbers[window - 1 :], mean, label=f"mean of {window} steps")
+    above.set_ylabel("loss")
+    above.legend()
+    below.plot(numbers, [step.popular / step.samples for step in result.steps], lw=0.8)
+    below.set(xlabel="step", ylabel="popular share", ylim=(0, 1))
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
 
 
-def largest_difference(a: Trained, b: Trained) -> float:
-    """The largest difference of losses, parameters and tables, relative to the larger of value and 1."""
-    worst = 0.0
-    pairs = [(torch.tensor(a.losses), torch.tensor(b.losses))]
-    pairs += list(zip(a.parameters + a.tables, b.parameters + b.tables, strict=True))
-    for x, y in pairs:
-        if x.numel():
-            worst = max(worst, ((x - y).abs() / y.abs().clamp(min=1.0)).max().item())
-    return worst
+if __name__ == "__main__":
+    import sys
 
+    from hotline_sim.cli import main
 
-def train_directory(directory: Path, *, learning_rate: float, double: bool, seed: int, check: bool,
-                    console: Console) -> tuple[bool, dict, Table]:  # fmt: skip
-    """``hotline train``: returns (do both trainings agree, numbers, table)."""
-    run = RunDirectory.open(directory)
-    settings: dict[str, Any] = {"learning_rate": learning_rate, "double": double, "seed": seed, "console": console}
-    trained = train_on_micro_batches(run, **settings)
-    numbers: dict = {
-        "samples": run.trace.samples,
-        "mini_batches": len(trained.losses),
-        "popular_share": run.summary["popular_share"],
-        "first_loss": trained.losses[0],
-        "last_loss": trained.losses[-1],
-        "dtype": "float64" if double else "float32",
-    }
-    agree = True
-    if check:
-        difference = largest_difference(trained, train_whole(run, **settings))
-        agree = difference <= TOLERANCE[_dtype(double)]
-        numbers |= {"difference": difference, "tolerance": TOLERANCE[_dtype(double)], "agree": agree}
-    table = Table(title=f"training from {directory}", show_header=False)
-    table.add_row("samples", f"{run.trace.samples:,} in {len(trained.losses):,} mini-batches")
-    table.add_row("popular share", f"{run.summary['popular_share']:.1%}")
-    table.add_row("loss", f"{trained.losses[0]:.4f} in the first mini-batch, {trained.losses[-1]:.4f} in the last")
-    if check:
-        table.add_row("against whole mini-batches", f"largest difference {numbers['difference']:.2e} "
-                      f"(at most {numbers['tolerance']:.0e} is equal, {numbers['dtype']})")  # fmt: skip
-    return agree, numbers, table
+    sys.argv[1:1] = ["train"]
+    main()

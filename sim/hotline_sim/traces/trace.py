@@ -72,6 +72,11 @@ class Trace:
         return Trace(self.name, self.rows[:samples], self.table_of, self.table_rows, self.payload[:samples],
                      self.notes)  # fmt: skip
 
+    def after(self, samples: int) -> "Trace":
+        """The samples after the first ``samples``."""
+        return Trace(self.name, self.rows[samples:], self.table_of, self.table_rows, self.payload[samples:],
+                     self.notes)  # fmt: skip
+
     def save(self, path: Path) -> None:
         """Writes the ``npz`` format (docs/traces.md); nothing is left behind when it fails."""
         path = Path(path)

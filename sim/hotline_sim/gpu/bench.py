@@ -1,0 +1,445 @@
+"""``hotline bench train``: Hotline beside what else trains the same model on the same data and device.
+
+    hotline    popular and non-popular micro-batches; hot rows on the device, working rows through pinned memory
+    hybrid     tables and their update on the CPU, MLPs on the device: one lookup for all tables, pinned memory
+    gpu_only   everything on the device, where it fits
+    fae        like FAE (Adnan et al., VLDB 2021): hot rows by an offline threshold, all cold mini-batches, then all hot ones
+    fbgemm     FBGEMM's table-batched embeddings with UVM caching, where it is installed
+
+There is no accelerator here: its records are made beforehand, and lie in device memory as it would write them; the working
+rows are gathered and scattered by the CPU, inside the time that is measured.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from hotline_golden.layouts import NO_ACCESS
+
+from ..job import Job
+from .dlrm import Dlrm
+from .rows import ROW_OPTIMIZERS
+from .sources import GoldenSource, HostTables
+from .trainer import Settings, Trainer
+from .transfers import Arriving, Leaving, Transfers, transfers_for
+
+#: Steps that are made before the clock starts.
+WARM_UP = 5
+
+
+class DoesNotFit(Exception):
+    """A system needs more device memory than it may have, or software that is not there; the message says what."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One system: ``idle`` is the share of the time in which the device had nothing to do (NaN on a CPU); ``note``: why
+    it was not measured."""
+
+    name: str
+    samples_per_second: float = 0.0
+    bus_bytes_per_sample: float = 0.0
+    device_bytes: int = 0
+    idle: float = float("nan")
+    note: str = ""
+
+
+class Busy:
+    """How long the device computes: on CUDA by events, elsewhere it is not known."""
+
+    def __init__(self, device: torch.device):
+        self.cuda = device.type == "cuda"
+        self.spans: list = []
+
+    @contextmanager
+    def computing(self):
+        if not self.cuda:
+            yield
+            return
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        yield
+        end.record()
+        self.spans.append((begin, end))
+
+    def seconds(self) -> float:
+        return sum(begin.elapsed_time(end) for begin, end in self.spans) / 1000 if self.cuda else float("nan")
+
+
+class System(ABC):
+    """Trains step after step; ``bus_bytes`` counts what goes over the bus between host and device, or would if the device
+    were not the CPU."""
+
+    name = ""
+
+    def __init__(self, job: Job, settings: Settings, device: str):
+        self.job, self.settings = job, settings
+        self.transfers = transfers_for(device)
+        self.device = self.transfers.device
+        self.busy = Busy(self.device)
+        self.bus_bytes = 0
+        self.device_bytes = 0
+        self.popular = 0.0
+
+    @abstractmethod
+    def steps(self, count: int) -> int:
+        """Makes ``count`` steps, from where the last ones ended; returns how many samples they had."""
+
+    def model(self) -> Dlrm:
+        trace = self.job.trace
+        return self.settings.model(len(trace.table_rows), trace.payload_words - 1).to(self.device)
+
+
+class FlatTables:
+    """All tables in one array [rows, width] on ``device``, looked up and updated together."""
+
+    def __init__(self, job: Job, settings: Settings, device: torch.device):
+        self.settings = settings
+        host = HostTables(job.trace.table_rows, settings.rows)
+        self.first = torch.from_numpy(host.first)
+        self.rows = torch.from_numpy(host.all).to(device)
+        self.optimizer = ROW_OPTIMIZERS[settings.optimizer](settings.learning_rate)
+        self.table_of = torch.from_numpy(job.trace.table_of).to(device)
+        self.tables = len(job.trace.table_rows)
+
+    def keys(self, rows: np.ndarray, table_of: np.ndarray) -> Tensor:
+        """int64 [n, accesses]: places in the array of ``rows`` uint32 [n, accesses]; -1 for no access."""
+        places = torch.from_numpy(rows.astype(np.int64)) + self.first[torch.from_numpy(table_of)]
+        return torch.where(torch.from_numpy(rows != NO_ACCESS), places, -1)
+
+    def pool(self, keys: Tensor) -> Tensor:
+        """[n, tables, dim]."""
+        dim = self.settings.rows.dim
+        if keys.shape[1] == self.tables and bool((keys >= 0).all()):
+            return self.rows.index_select(0, keys.reshape(-1))[:, :dim].view(len(keys), self.tables, dim)
+        present = keys >= 0
+        found = self.rows[keys.clamp(min=0)][..., :dim] * present[..., None]
+        return found.new_zeros(len(keys), self.tables, dim).index_add_(1, self.table_of, found)
+
+    def update(self, keys: Tensor, gradient: Tensor) -> None:
+        """One step by ``gradient`` [n, tables, dim] of what ``pool`` gave."""
+        dim = self.settings.rows.dim
+        present = (keys >= 0).reshape(-1)
+        flat = keys.reshape(-1)[present]
+        of_rows = gradient[:, self.table_of].reshape(-1, dim)[present]
+        distinct, place = torch.unique(flat, return_inverse=True)
+        total = of_rows.new_zeros(len(distinct), dim).index_add_(0, place, of_rows)
+        self.optimizer.step(self.rows[:, :dim], self.rows[:, dim:], distinct, total)
+
+
+class WholeBatches(System):
+    """Whole mini-batches: tables on ``tables_on``, MLPs on the device."""
+
+    def __init__(self, job: Job, settings: Settings, device: str, tables_on: str):
+        super().__init__(job, settings, device)
+        self.on_host = tables_on == "host"
+        self.apart = self.on_host and self.device.type != "cpu"
+        self.tables = FlatTables(job, settings, torch.device("cpu") if tables_on == "host" else self.device)
+        self.device_bytes = 0 if tables_on == "host" else self.tables.rows.nbytes
+        self.net = self.model()
+        self.dense_optimizer = settings.dense_optimizer(self.net)
+        trace = job.trace
+        payload = torch.from_numpy(trace.payload.view(np.float32)).to(settings.rows.dtype)
+        self.batches = []
+        for batch in range(job.batches):
+            part = slice(batch * job.batch_size, batch * job.batch_size + job.samples_of(batch))
+            keys = self.tables.keys(trace.rows[part], trace.table_of).to(self.tables.rows.device)
+            self.batches.append((payload[part].to(self.device), keys))
+        self.number = 0
+
+    def steps(self, count: int) -> int:
+        samples = 0
+        for number in range(self.number, self.number + count):
+            samples += self.step(*self.batches[number % len(self.batches)])
+        self.number += count
+        return samples
+
+    def step(self, payload: Tensor, keys: Tensor) -> int:
+        with torch.no_grad():
+            pooled = self.tables.pool(keys)
+        self.bus_bytes += 2 * pooled.nbytes * self.on_host
+        if self.apart:
+            pooled = self.transfers.bring(pooled.numpy()).wait()
+        pooled = pooled.detach().requires_grad_()
+        with self.busy.computing():
+            logits = self.net(payload[:, 1:], pooled)
+            loss = binary_cross_entropy_with_logits(logits, payload[:, 0])
+            self.dense_optimizer.zero_grad()
+            loss.backward()
+            self.dense_optimizer.step()
+        assert pooled.grad is not None
+        gradient = pooled.grad
+        if self.apart:
+            arrived = np.empty(gradient.shape, self.settings.rows.numpy)
+            self.transfers.take(gradient, arrived).wait()
+            gradient = torch.from_numpy(arrived)
+        with torch.no_grad():
+            self.tables.update(keys, gradient)
+        return len(payload)
+
+
+class Hybrid(WholeBatches):
+    name = "hybrid"
+
+    def __init__(self, job: Job, settings: Settings, device: str, cap: int):
+        super().__init__(job, settings, device, "host")
+
+
+class GpuOnly(WholeBatches):
+    name = "gpu_only"
+
+    def __init__(self, job: Job, settings: Settings, device: str, cap: int):
+        need = int(job.trace.table_rows.sum()) * 4 * settings.rows.words
+        if need > cap:
+            raise DoesNotFit(f"the tables take {need / 1e6:,.0f} MB of device memory")
+        super().__init__(job, settings, device, "device")
+
+
+class Fae(System):
+    """The rows that are accessed most, as many as Hotline has slots, are copied to the device; mini-batches hold hot samples
+    only, which train there, or others, which train as the hybrid does. Between the two, hot rows are copied over."""
+
+    name = "fae"
+
+    def __init__(self, job: Job, settings: Settings, device: str, cap: int):
+        super().__init__(job, settings, device)
+        self.cold = Hybrid(job, settings, device, cap)
+        trace = job.trace
+        keys = self.cold.tables.keys(trace.rows, trace.table_of)
+        counts = torch.bincount(keys[keys >= 0], minlength=len(self.cold.tables.rows))
+        slots = job.config.tracker_entries + len(job.resident_keys())
+        self.hot_rows = counts.topk(min(slots, len(counts))).indices.sort().values
+        place = torch.full((len(counts) + 1,), -1)
+        place[self.hot_rows] = torch.arange(len(self.hot_rows))
+        is_hot = ((place[keys] >= 0) | (keys < 0)).all(dim=1)
+        self.hot = WholeBatches(job, settings, device, "device")
+        self.hot.net, self.hot.dense_optimizer = self.cold.net, self.cold.dense_optimizer
+        self.hot.tables.rows = self.cold.tables.rows[self.hot_rows].to(self.device)
+        self.device_bytes = self.hot.tables.rows.nbytes
+        payload = torch.from_numpy(trace.payload.view(np.float32)).to(settings.rows.dtype)
+        for system, mine, lookup in ((self.cold, ~is_hot, keys), (self.hot, is_hot, place[keys])):
+            on = system.tables.rows.device
+            parts = torch.split(torch.nonzero(mine)[:, 0], job.batch_size)
+            system.batches = [(payload[p].to(self.device), lookup[p].to(on)) for p in parts if len(p)]
+        self.hot_part = float(is_hot.double().mean())
+
+    def steps(self, count: int) -> int:
+        hot = round(count * self.hot_part) if self.hot.batches else 0
+        samples = self.cold.steps(count - hot) if self.cold.batches else 0
+        rows = self.cold.tables.rows[self.hot_rows]
+        self.hot.tables.rows.copy_(rows)
+        samples += self.hot.steps(hot) if hot else 0
+        self.cold.tables.rows[self.hot_rows] = self.hot.tables.rows.cpu()
+        self.bus_bytes = self.cold.bus_bytes + 2 * rows.nbytes
+        self.busy.spans = self.cold.busy.spans + self.hot.busy.spans
+        return samples
+
+
+class Fbgemm(System):
+    """FBGEMM's table-batched embeddings: tables in host memory, a cache of them on the device, as large as Hotline's hot
+    table; the update is fused into the backward pass."""
+
+    name = "fbgemm"
+
+    def __init__(self, job: Job, settings: Settings, device: str, cap: int):
+        super().__init__(job, settings, device)
+        try:
+            from fbgemm_gpu.split_embedding_configs import EmbOptimType
+            from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation, PoolingMode
+            from fbgemm_gpu.split_table_batched_embeddings_ops_training import (
+                ComputeDevice,
+                SplitTableBatchedEmbeddingBagsCodegen,
+            )
+        except ImportError as e:
+            raise DoesNotFit(f"fbgemm_gpu is not installed ({e})") from e
+        if self.device.type != "cuda" or settings.dtype != "float32":
+            raise DoesNotFit("its cache needs CUDA and float32")
+        trace = job.trace
+        rows = trace.table_rows.tolist()
+        slots = job.config.tracker_entries + len(job.resident_keys())
+        self.embedding = SplitTableBatchedEmbeddingBagsCodegen(
+            [(count, settings.rows.dim, EmbeddingLocation.MANAGED_CACHING, ComputeDevice.CUDA) for count in rows],
+            optimizer=EmbOptimType.EXACT_SGD if settings.optimizer == "sgd" else EmbOptimType.EXACT_ROWWISE_ADAGRAD,
+            learning_rate=settings.learning_rate, pooling_mode=PoolingMode.SUM,
+            cache_load_factor=min(1.0, slots / sum(rows)), device=self.device,
+        )  # fmt: skip
+        self.device_bytes = slots * 4 * settings.rows.dim
+        self.net = self.model()
+        self.dense_optimizer = settings.dense_optimizer(self.net)
+        payload = torch.from_numpy(trace.payload.view(np.float32))
+        self.batches, self.number = [], 0
+        for batch in range(job.batches):
+            part = slice(batch * job.batch_size, batch * job.batch_size + job.samples_of(batch))
+            lists, lengths = [], []
+            for number in range(len(rows)):
+                mine = trace.rows[part][:, trace.table_of == number]
+                lists.append(mine[mine != NO_ACCESS].astype(np.int64))
+                lengths.append((mine != NO_ACCESS).sum(axis=1))
+            offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+            found = (payload[part], torch.from_numpy(np.concatenate(lists)), torch.from_numpy(offsets))
+            self.batches.append([tensor.to(self.device) for tensor in found])
+
+    def steps(self, count: int) -> int:
+        samples = 0
+        for number in range(self.number, self.number + count):
+            payload, indices, offsets = self.batches[number % len(self.batches)]
+            with self.busy.computing():
+                pooled = self.embedding(indices, offsets).view(len(payload), -1, self.settings.rows.dim)
+                loss = binary_cross_entropy_with_logits(self.net(payload[:, 1:], pooled), payload[:, 0])
+                self.dense_optimizer.zero_grad()
+                loss.backward()
+                self.dense_optimizer.step()
+            samples += len(payload)
+        self.number += count
+        return samples
+
+
+class Resident(Transfers):
+    """Records lie in device memory already; all else is moved by ``inner``, and counted."""
+
+    def __init__(self, inner: Transfers):
+        self.inner, self.device = inner, inner.device
+        self.held: dict[int, tuple[np.ndarray, Tensor]] = {}
+        self.bytes = 0
+
+    def hold(self, records: np.ndarray) -> None:
+        if len(records):
+            tensor = torch.from_numpy(records.view(np.int32)).to(self.device)
+            self.held[records.ctypes.data] = (records, tensor)
+
+    def bring(self, array: np.ndarray) -> Arriving:
+        if held := self.held.get(array.ctypes.data):
+            return _Held(held[1])
+        self.bytes += array.nbytes
+        return self.inner.bring(array)
+
+    def take(self, tensor: Tensor, array: np.ndarray) -> Leaving:
+        self.bytes += array.nbytes
+        return self.inner.take(tensor, array)
+
+    def synchronise(self) -> None:
+        self.inner.synchronise()
+
+
+class _Held(Arriving):
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+    def wait(self) -> Tensor:
+        return self.tensor
+
+
+class _Made(GoldenSource):
+    """All mini-batches are split beforehand."""
+
+    def make(self) -> None:
+        self.made = [super(_Made, self)._records(batch) for batch in range(self.batches)]
+
+    def _records(self, batch: int):
+        return self.made[batch]
+
+
+class Hotline(System):
+    name = "hotline"
+
+    def __init__(self, job: Job, settings: Settings, device: str, cap: int):
+        super().__init__(job, settings, device)
+        slots = job.config.tracker_entries + len(job.resident_keys())
+        self.device_bytes = slots * 4 * settings.rows.words
+        if self.device_bytes > cap:
+            raise DoesNotFit(f"its hot table takes {self.device_bytes / 1e6:,.0f} MB: choose a smaller one")
+        source = _Made(job, settings.rows)
+        self.resident = Resident(self.transfers)
+        busy = self.busy
+
+        class Timed(Trainer):
+            def _micro_batch(self, *arguments):
+                with busy.computing():
+                    return super()._micro_batch(*arguments)
+
+            def _apply(self, *arguments):
+                with busy.computing():
+                    super()._apply(*arguments)
+
+        self.trainer = Timed(settings, source, self.resident, prefetch=True)
+        source.make()
+        for popular, non_popular, _ in source.made:
+            self.resident.hold(popular)
+            self.resident.hold(non_popular)
+        self.popular = sum(len(popular) for popular, _, _ in source.made) / job.trace.samples
+
+    def steps(self, count: int) -> int:
+        samples = 0
+
+        def after(step):
+            nonlocal samples
+            samples += step.samples
+
+        self.trainer.run(count, after)
+        self.bus_bytes = self.resident.bytes
+        return samples
+
+
+SYSTEMS: list[Callable[..., System]] = [Hotline, Hybrid, GpuOnly, Fae, Fbgemm]
+
+
+def measure(make: Callable[..., System], job: Job, settings: Settings, device: str, cap: int,
+            steps: int) -> tuple[Measured, float]:  # fmt: skip
+    """Times ``steps`` steps of one system after the first WARM_UP; and the share of popular samples, if it knows it."""
+    name = getattr(make, "name", "")
+    try:
+        system = make(job, settings, device, cap)
+    except DoesNotFit as e:
+        return Measured(name, note=str(e)), 0.0
+    system.steps(WARM_UP)
+    system.transfers.synchronise()
+    system.busy.spans.clear()
+    bytes_before = system.bus_bytes
+    began = time.perf_counter()
+    samples = system.steps(steps)
+    system.transfers.synchronise()
+    seconds = time.perf_counter() - began
+    found = Measured(
+        name, samples / seconds, (system.bus_bytes - bytes_before) / samples, system.device_bytes,
+        max(0.0, 1 - system.busy.seconds() / seconds) if system.busy.cuda else float("nan"),
+    )  # fmt: skip
+    return found, system.popular
+
+
+def numbers(measured: list[Measured], device_name: str, popular: float) -> dict:
+    """What ``--json`` holds."""
+    return {
+        "device": device_name,
+        "popular_share": popular,
+        "samples_per_second": {m.name: m.samples_per_second for m in measured if not m.note},
+        "bus_bytes_per_sample": {m.name: m.bus_bytes_per_sample for m in measured if not m.note},
+        "device_bytes": {m.name: m.device_bytes for m in measured if not m.note},
+        "idle": {m.name: m.idle for m in measured if m.idle == m.idle},
+        "not_measured": {m.name: m.note for m in measured if m.note},
+    }
+
+
+def table(measured: list[Measured], device_name: str, popular: float) -> Table:
+    """For people."""
+    title = f"training on {device_name}; {popular:.1%} of the samples are popular"
+    shown = Table(
+        "system", "samples/s", "of hybrid", "MB on the device", "bytes over the bus a sample", "idle", title=title
+    )
+    hybrid = next((m.samples_per_second for m in measured if m.name == "hybrid"), 0.0)
+    for m in measured:
+        if m.note:
+            shown.add_row(m.name, "-", "-", "-", "-", m.note)
+            continue
+        idle = f"{m.idle:.0%}" if m.idle == m.idle else "not known"
+        ratio = f"{m.samples_per_second / hybrid:.2f}" if hybrid else "-"
+        shown.add_row(m.name, f"{m.samples_per_second:,.0f}", ratio, f"{m.device_bytes / 1e6:,.1f}",
+                      f"{m.bus_bytes_per_sample:,.0f}", idle)  # fmt: skip
+    return shown

@@ -1,0 +1,85 @@
+"""Checkpoints of a training: everything that a step changes, and enough to see that it goes on with the same data.
+
+The hot set is in it as the list that DUMP gives and LOAD takes. What a tracker has counted is not, so a resumed training
+that relearns may choose other hot rows than an uninterrupted one: its mathematics is the same, up to rounding.
+"""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hotline_golden.layouts import NO_ACCESS
+
+from ..traces import Trace
+from .sources import MicroBatchSource
+from .trainer import Settings, Trainer
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used; the message says why."""
+
+
+def touched_keys(trace: Trace) -> np.ndarray:
+    """uint32 [n, 2]: every (table, row) that a trace accesses, in order: the only rows that training changes."""
+    tables = np.broadcast_to(trace.table_of.astype(np.uint64), trace.rows.shape)
+    present = trace.rows != NO_ACCESS
+    keys = np.unique(tables[present] << np.uint64(32) | trace.rows[present])
+    return np.stack([keys >> np.uint64(32), keys & np.uint64(0xFFFF_FFFF)], axis=1).astype(np.uint32)
+
+
+def _data(source: MicroBatchSource) -> dict:
+    digest = hashlib.sha256(source.trace.rows.tobytes() + source.trace.payload.tobytes())
+    return {"batch_size": source.batch_size, "samples": source.trace.samples, "digest": digest.hexdigest()}
+
+
+def save(trainer: Trainer, path: Path, write: bool = True) -> None:
+    """Writes ``path``, whole or not at all. Between steps only; on all ranks, of which one does ``write``."""
+    trainer.flush()
+    source = trainer.source
+    keys = touched_keys(source.trace)
+    state = {
+        "format": FORMAT, "settings": asdict(trainer.settings), "data": _data(source), "step": trainer.number,
+        "model": trainer.model.state_dict(), "dense_optimizer": trainer.dense_optimizer.state_dict(),
+        "hot_list": torch.from_numpy(trainer.hot_list.view(np.int32)), "rows": torch.from_numpy(source.read_rows(keys)),
+    }  # fmt: skip
+    if not write:
+        return
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        torch.save(state, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path, settings: Settings, source: MicroBatchSource, make) -> Trainer:
+    """A trainer that goes on where :func:`save` was called. ``make(hot_list=..., step=...)`` makes it, on ``source``.
+
+    Raises CheckpointError for a file that is none, or one of another model, optimizer or trace.
+    """
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as e:
+        raise CheckpointError(f"{path}: not a checkpoint: {e}") from e
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint of this version")
+    for what, found, expected in (
+        ("settings", state["settings"], asdict(settings)),
+        ("data", state["data"], _data(source)),
+    ):
+        different = [name for name in expected if found.get(name) != expected[name]]
+        if different:
+            name = different[0]
+            raise CheckpointError(
+                f"{path}: was trained with {name} {found.get(name)}, not {expected[name]} (its {what})"
+            )
+    source.write_rows(touched_keys(source.trace), state["rows"].numpy())
+    trainer = make(hot_list=state["hot_list"].numpy().view(np.uint32), step=state["step"])
+    trainer.model.load_state_dict(state["model"])
+    trainer.dense_optimizer.load_state_dict(state["dense_optimizer"])
+    return trainer

@@ -1,0 +1,192 @@
+"""Data parallel training over ``torch.distributed``: NCCL on GPUs, Gloo on CPUs.
+
+Each rank trains on its share of both micro-batches. Hot table and MLPs are the same on all ranks; gradients of the MLPs
+are added up by an all-reduce, those of hot rows exchanged as rows, so that traffic grows with the rows touched. Cold rows
+lie in the ranks' host memories, row ``r`` with rank ``r mod ranks``: keys and rows go there and back all to all, and so do
+their gradients; the owner adds them up, in the order of ranks, and makes the step.
+"""
+
+import os
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
+
+from ..job import Job, initial_rows
+from .rows import RowFormat
+from .sources import GoldenSource, NonPopular
+from .trainer import Trainer
+
+#: How long a rank waits for the others.
+PATIENCE = timedelta(minutes=10)
+
+
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def join(device: str) -> str:
+    """Joins the other ranks; returns the device of this one."""
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
+
+
+def first_rank() -> bool:
+    """Whether this process speaks for the job: it is alone, or rank 0."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+class ShardedTables:
+    """This rank's rows of all tables, as arrays [rows, width]."""
+
+    def __init__(self, table_rows: np.ndarray, rows: RowFormat, rank: int, ranks: int):
+        self.rank, self.ranks = rank, ranks
+        mine = [np.arange(rank, count, ranks) for count in table_rows.tolist()]
+        ends = np.cumsum([len(part) for part in mine])
+        self.first = ends - [len(part) for part in mine]
+        self.all = np.zeros((int(ends[-1]), rows.width), rows.numpy)
+        for table, part in enumerate(mine):
+            for start in range(0, len(part), 1 << 16):
+                some = part[start : start + (1 << 16)]
+                place = self.first[table] + start
+                self.all[place : place + len(some), : rows.dim] = initial_rows(table, some, rows.dim)
+
+    def places(self, keys: np.ndarray) -> np.ndarray:
+        """int64 [n]: where ``keys`` [n, 2], all of this rank's, lie in ``all``."""
+        return self.first[keys[:, 0]] + keys[:, 1].astype(np.int64) // self.ranks
+
+
+def exchange(sent: np.ndarray, counts: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Sends ``sent`` [n, ...], ``counts`` int64 [ranks] of it to each rank in order; returns what came, and how much of each."""
+    outgoing = torch.from_numpy(counts).to(device)
+    incoming = torch.empty_like(outgoing)
+    dist.all_to_all_single(incoming, outgoing)
+    came = incoming.cpu().numpy()
+    tensor = torch.from_numpy(np.ascontiguousarray(sent)).to(device)
+    received = tensor.new_empty(int(came.sum()), *sent.shape[1:])
+    dist.all_to_all_single(received, tensor, came.tolist(), counts.tolist())
+    return received.cpu().numpy(), came
+
+
+class ShardedSource(GoldenSource):
+    """The golden model on each rank, which splits the whole mini-batch and gives this rank's samples of it.
+
+    ``read_rows`` is called on all ranks together, with the same keys.
+    """
+
+    def __init__(self, job: Job, rows: RowFormat, device: torch.device):
+        super().__init__(job, rows, tables=False)
+        self.rank, self.ranks, self.device = dist.get_rank(), dist.get_world_size(), device
+        self.shards = ShardedTables(job.trace.table_rows, rows, self.rank, self.ranks)
+        #: Of the working rows in hand: their keys, by owner; and how many each has.
+        self.wanted, self.wanted_counts = np.zeros((0, 2), np.int64), np.zeros(self.ranks, np.int64)
+        #: Of this rank's rows: which are wanted, by whom.
+        self.asked_places, self.asked_counts = np.zeros(0, np.int64), np.zeros(self.ranks, np.int64)
+
+    def _share(self, records: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(records[records[:, 0] % self.ranks == self.rank])
+
+    def popular(self) -> np.ndarray:
+        return self._share(self.asked[0][0])
+
+    def non_popular(self) -> NonPopular:
+        _, records, keys = self.asked.pop(0)
+        records = self._share(records)
+        references = records[:, 1 + self.trace.payload_words :]
+        is_working = (references >= WORKING_ROW) & (references != NO_ACCESS)
+        used, number = np.unique(references[is_working] - np.uint32(WORKING_ROW), return_inverse=True)
+        order = np.argsort(keys[used, 1] % self.ranks, kind="stable")
+        new_number = np.empty(len(used), np.uint32)
+        new_number[order] = np.arange(len(used), dtype=np.uint32)
+        references[is_working] = new_number[number.reshape(-1)] | np.uint32(WORKING_ROW)
+        self.wanted = keys[used][order].astype(np.int64)
+        self.wanted_counts = np.bincount(self.wanted[:, 1] % self.ranks, minlength=self.ranks).astype(np.int64)
+        asked, self.asked_counts = exchange(self.wanted, self.wanted_counts, self.device)
+        self.asked_places = self.shards.places(asked)
+        rows, _ = exchange(self.shards.all[self.asked_places], self.asked_counts, self.device)
+        return NonPopular(records, self.wanted.astype(np.uint32), rows)
+
+    def scatter(self) -> None:
+        """Nothing is left to do: owners have updated their rows."""
+
+    def read_rows(self, keys: np.ndarray) -> np.ndarray:
+        mine = keys[:, 1] % self.ranks == self.rank
+        rows = np.zeros((len(keys), self.rows.width), self.rows.numpy)
+        rows[mine] = self.shards.all[self.shards.places(keys[mine])]
+        total = torch.from_numpy(rows).to(self.device)
+        dist.all_reduce(total)
+        return total.cpu().numpy()
+
+    def write_rows(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        mine = keys[:, 1] % self.ranks == self.rank
+        self.shards.all[self.shards.places(keys[mine])] = rows[mine]
+
+
+class DistributedTrainer(Trainer):
+    """A trainer on each rank, with a ``ShardedSource``; parameters are the same on all ranks, and those of one."""
+
+    source: ShardedSource
+
+    def _apply(self, working: Tensor | None, values: Tensor | None) -> None:
+        self._add_up_dense()
+        self._gather_hot()
+        self.dense_optimizer.step()
+        self.dense_optimizer.zero_grad()
+        self.embedding.step(self.row_optimizer)
+        self._update_cold(values)
+
+    def _totals(self, popular: int, working_rows: int, loss: float) -> tuple[int, int, float]:
+        totals = torch.tensor([popular, working_rows, loss], dtype=torch.float64, device=self.source.device)
+        dist.all_reduce(totals)
+        return int(totals[0]), int(totals[1]), float(totals[2])
+
+    def _add_up_dense(self) -> None:
+        parameters = list(self.model.parameters())
+        for parameter in parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([parameter.grad.reshape(-1) for parameter in parameters if parameter.grad is not None])
+        dist.all_reduce(flat)
+        start = 0
+        for parameter in parameters:
+            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter)
+            start += parameter.numel()
+
+    def _gather_hot(self) -> None:
+        """All ranks' gradients of hot rows, as rows: those of this rank go to all others."""
+        hot = self.embedding.hot
+        dim, ranks = self.settings.rows.dim, self.source.ranks
+        slots = torch.zeros(0, dtype=torch.int64, device=hot.device)
+        gradient = hot.new_zeros(0, dim)
+        if hot.grad is not None:
+            own = hot.grad.coalesce()
+            slots, gradient = own.indices()[0], own.values()
+        counts = [torch.zeros(1, dtype=torch.int64, device=hot.device) for _ in range(ranks)]
+        dist.all_gather(counts, torch.tensor([len(slots)], device=hot.device))
+        most = int(max(counts))
+        all_slots = [slots.new_zeros(most) for _ in range(ranks)]
+        all_gradients = [gradient.new_zeros(most, dim) for _ in range(ranks)]
+        dist.all_gather(all_slots, torch.cat([slots, slots.new_zeros(most - len(slots))]))
+        dist.all_gather(all_gradients, torch.cat([gradient, gradient.new_zeros(most - len(slots), dim)]))
+        lengths = [int(count) for count in counts]
+        indices = torch.cat([part[:n] for part, n in zip(all_slots, lengths, strict=True)])
+        found = torch.cat([part[:n] for part, n in zip(all_gradients, lengths, strict=True)])
+        hot.grad = torch.sparse_coo_tensor(indices[None, :], found, hot.shape, check_invariants=False)
+
+    def _update_cold(self, values: Tensor | None) -> None:
+        """Gradients of working rows go to their owners, which make the step."""
+        source, dim = self.source, self.settings.rows.dim
+        gradient = np.zeros((len(source.wanted), dim), self.settings.rows.numpy)
+        if values is not None and values.grad is not None:
+            gradient = values.grad.cpu().numpy()
+        came, _ = exchange(gradient, source.wanted_counts, source.device)
+        distinct, place = np.unique(source.asked_places, return_inverse=True)
+        total = torch.zeros(len(distinct), dim, dtype=self.settings.rows.dtype)
+        total.index_add_(0, torch.from_numpy(place.reshape(-1)), torch.from_numpy(came))
+        rows = torch.from_numpy(source.shards.all)
+        self.row_optimizer.step(rows[:, :dim], rows[:, dim:], torch.from_numpy(distinct), total)

@@ -1,0 +1,90 @@
+"""How good a trained model is on samples that it has not seen: AUC and log loss. And how far two trainings are apart."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import log_loss, roc_auc_score
+from torch import Tensor
+
+from hotline_golden.layouts import NO_ACCESS
+
+from ..traces import Trace
+from .dlrm import Dlrm
+from .plain import features
+from .sources import MicroBatchSource
+from .trainer import Trainer
+
+#: Samples that are evaluated together.
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Quality:
+    """On ``samples`` held-out samples. ``auc`` is NaN when all have one label."""
+
+    samples: int
+    auc: float
+    log_loss: float
+
+
+def table_rows(source: MicroBatchSource, table_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """[n, accesses, dim]: the values of ``rows`` uint32 [n, accesses], from the tables in host memory; 0 for no access."""
+    present = rows != NO_ACCESS
+    tables = np.broadcast_to(table_of.astype(np.uint32), rows.shape)
+    keys = np.stack([tables, np.where(present, rows, 0)], axis=-1).reshape(-1, 2)
+    distinct, place = np.unique(keys[:, 0].astype(np.uint64) << np.uint64(32) | keys[:, 1], return_inverse=True)
+    pairs = np.stack([distinct >> np.uint64(32), distinct & np.uint64(0xFFFF_FFFF)], axis=1).astype(np.int64)
+    values = source.read_rows(pairs)[:, : source.rows.dim]
+    return values[place.reshape(rows.shape)] * present[..., None]
+
+
+def evaluate(trainer: Trainer, held_out: Trace) -> Quality:
+    """Evaluates on ``held_out``, a trace with the same tables. Flushes the trainer first."""
+    trainer.flush()
+    source, device = trainer.source, trainer.transfers.device
+    dtype = trainer.settings.rows.dtype
+    table_of = torch.from_numpy(held_out.table_of).to(device)
+    probabilities, labels = [], []
+    with torch.no_grad():
+        for first in range(0, held_out.samples, CHUNK):
+            part = slice(first, first + CHUNK)
+            label, dense = features(held_out, part, dtype)
+            values = torch.from_numpy(table_rows(source, held_out.table_of, held_out.rows[part])).to(device)
+            pooled = values.new_zeros(len(values), len(held_out.table_rows), values.shape[2])
+            pooled.index_add_(1, table_of, values)
+            probabilities.append(torch.sigmoid(trainer.model(dense.to(device), pooled)).cpu())
+            labels.append(label)
+    return quality(torch.cat(labels).numpy(), torch.cat(probabilities).numpy())
+
+
+def quality(labels: np.ndarray, probabilities: np.ndarray) -> Quality:
+    """Of float [n] labels, 0 or 1, and what was predicted."""
+    one_label = labels.min() == labels.max()
+    auc = float("nan") if one_label else float(roc_auc_score(labels, probabilities))
+    return Quality(len(labels), auc, float(log_loss(labels, probabilities.astype(np.float64), labels=[0, 1])))
+
+
+def all_tables(trainer: Trainer) -> list[Tensor]:
+    """[rows, dim] of every table, after a flush."""
+    trainer.flush()
+    found = []
+    for number, count in enumerate(trainer.source.trace.table_rows.tolist()):
+        keys = np.stack([np.full(count, number), np.arange(count)], axis=1)
+        found.append(torch.from_numpy(trainer.source.read_rows(keys)[:, : trainer.source.rows.dim].copy()))
+    return found
+
+
+def largest_difference(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
+    """The largest difference of two lists of tensors, relative to the larger of value and 1."""
+    worst = 0.0
+    for x, y in zip(ours, theirs, strict=True):
+        if x.numel():
+            worst = max(worst, ((x - y).abs() / y.abs().clamp(min=1.0)).max().item())
+    return worst
+
+
+def parameters(model: Dlrm) -> list[Tensor]:
+    """The MLPs' parameters, on the CPU."""
+    return [p.detach().cpu() for p in model.parameters()]

@@ -1,0 +1,88 @@
+"""The same model trained the plain way, on whole mini-batches, tables as dense parameters: what Hotline must equal."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from hotline_golden.layouts import NO_ACCESS
+
+from ..traces import Trace
+from .dlrm import Dlrm
+from .rows import TYPES, RowWiseAdagrad
+from .sources import HostTables
+from .trainer import Settings
+
+
+def features(trace: Trace, part, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Labels [n] and dense features [n, dense] of samples ``part`` of a trace."""
+    payload = torch.from_numpy(np.ascontiguousarray(trace.payload[part]).view(np.float32)).to(dtype)
+    return payload[:, 0], payload[:, 1:]
+
+
+def pool(tables: list[Tensor], table_of: list[int], rows: np.ndarray) -> Tensor:
+    """[n, tables, dim]: of ``rows`` uint32 [n, accesses], summed by table."""
+    pooled = [torch.zeros(len(rows), table.shape[1], dtype=table.dtype) for table in tables]
+    for access, number in enumerate(table_of):
+        row = torch.from_numpy(rows[:, access].astype(np.int64))
+        present = row != NO_ACCESS
+        found = nn.functional.embedding(torch.where(present, row, 0), tables[number])
+        pooled[number] = pooled[number] + found * present[:, None].to(found.dtype)
+    return torch.stack(pooled, dim=1)
+
+
+@dataclass
+class Plain:
+    """What a plain training ends with: the loss of each mini-batch, the MLPs, all tables [rows, dim]."""
+
+    losses: list[float]
+    model: Dlrm
+    tables: list[Tensor]
+
+    def probabilities(self, trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and what the model predicts, float [n], for a trace with the same tables."""
+        labels, dense = features(trace, slice(None), self.tables[0].dtype)
+        with torch.no_grad():
+            logits = self.model(dense, pool(self.tables, trace.table_of.tolist(), trace.rows))
+        return labels.numpy(), torch.sigmoid(logits).numpy()
+
+
+def train_plain(trace: Trace, settings: Settings, batch_size: int, steps: int,
+                order: Callable[[np.ndarray], np.ndarray] = lambda samples: samples) -> Plain:  # fmt: skip
+    """``steps`` mini-batches in order, again from the first when all are used; ``order`` may permute the samples of each."""
+    dtype = TYPES[settings.dtype]
+    model = settings.model(len(trace.table_rows), trace.payload_words - 1)
+    start = HostTables(trace.table_rows, settings.rows)
+    tables = [
+        nn.Parameter(torch.from_numpy(start.table(n)[:, : settings.shape.dim].copy()))
+        for n in range(len(trace.table_rows))
+    ]
+    sums = [torch.zeros(len(table), 1, dtype=dtype) for table in tables]
+    dense = settings.dense_optimizer(model)
+    table_of = trace.table_of.tolist()
+    batches = -(-trace.samples // batch_size)
+    losses = []
+    for step in range(steps):
+        first = step % batches * batch_size
+        part = order(np.arange(first, min(first + batch_size, trace.samples)))
+        labels, inputs = features(trace, part, dtype)
+        logits = model(inputs, pool(list(tables), table_of, trace.rows[part]))
+        loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(part)
+        dense.zero_grad()
+        loss.backward()
+        dense.step()
+        with torch.no_grad():
+            for table, total in zip(tables, sums, strict=True):
+                if table.grad is None:
+                    continue
+                if settings.optimizer == "adagrad":
+                    total += table.grad.square().mean(dim=1, keepdim=True)
+                    table -= settings.learning_rate * table.grad / (total.sqrt() + RowWiseAdagrad.epsilon)
+                else:
+                    table -= settings.learning_rate * table.grad
+                table.grad = None
+        losses.append(loss.item())
+    return Plain(losses, model, [table.detach() for table in tables])

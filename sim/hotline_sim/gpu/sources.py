@@ -1,0 +1,245 @@
+"""Where micro-batches come from: one interface, whether the accelerator, a recorded run or the golden model makes them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
+from hotline_golden.split import learn, split
+
+from ..job import Job, golden_tracker, initial_rows
+from ..outputs import RunDirectory
+from ..traces import Trace
+from .rows import RowFormat
+
+
+@dataclass(frozen=True)
+class NonPopular:
+    """``records`` uint32 [n, record words], ``keys`` uint32 [k, 2] of the working rows, ``rows`` [k, width]: views of
+    memory. What is written into ``rows`` is what ``scatter`` puts back."""
+
+    records: np.ndarray
+    keys: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What a SWAP changed: ``slots`` int64 [n]; ``old``, ``new`` uint32 [n, 2], keys before and after; ``had``, ``has`` bool
+    [n], whether there was one, and is."""
+
+    slots: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+
+    @staticmethod
+    def of(words: np.ndarray) -> "Delta":
+        """From a delta list, uint32 [n, DELTA_WORDS]."""
+        words = words.reshape(-1, DELTA_WORDS)
+        return Delta(words[:, 0].astype(np.int64), words[:, 1:3].copy(), words[:, 3:5].copy())
+
+    @property
+    def had(self) -> np.ndarray:
+        return self.old[:, 0] != EMPTY_SLOT
+
+    @property
+    def has(self) -> np.ndarray:
+        return self.new[:, 0] != EMPTY_SLOT
+
+
+class SourceError(ValueError):
+    """A source cannot do what is asked of it; the message says which can."""
+
+
+class MicroBatchSource(ABC):
+    """Mini-batches of a trace, split. Numbers of mini-batches count through the trace; it may be gone through again.
+
+    The order of calls for a step: ``begin``, ``popular``, ``non_popular``, then ``scatter`` when the working rows have
+    been updated. ``begin`` of the following one may come before that ``scatter`` if it says so by ``ahead``: then its
+    popular part can be had at once, and its ``non_popular`` after the ``scatter``; the result is as if it had come after.
+    """
+
+    #: Sees a hot set change: ``learn`` and ``swap`` work.
+    relearns = False
+
+    def __init__(self, trace: Trace, batch_size: int, rows: RowFormat):
+        if trace.payload_words < 2:
+            raise SourceError(
+                f"{trace.name}: {trace.payload_words} payload words a sample; training needs a label and at least one "
+                "dense feature, as float32"
+            )
+        self.trace, self.batch_size, self.rows = trace, batch_size, rows
+
+    @property
+    def batches(self) -> int:
+        return -(-self.trace.samples // self.batch_size)
+
+    def samples_of(self, batch: int) -> int:
+        """Samples of a mini-batch; only the last may be shorter."""
+        return min(self.batch_size, self.trace.samples - batch * self.batch_size)
+
+    @abstractmethod
+    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
+        """Makes the hot set: learns it, or takes ``hot_list``. Returns it, uint32 [slots, 2]: (table, row) of each slot of
+        the hot table, NO_ACCESS where it is empty; the tracker's first, then the resident tables'."""
+
+    @abstractmethod
+    def begin(self, batch: int, *, ahead: bool = False) -> None:
+        """Asks for a mini-batch; ``ahead``: the ``scatter`` of the one asked for before is still to come."""
+
+    @abstractmethod
+    def popular(self) -> np.ndarray:
+        """Its popular records, uint32 [n, record words]. A view; it stays until the next but one ``begin``."""
+
+    @abstractmethod
+    def non_popular(self) -> NonPopular:
+        """Its other records, and their working rows. Views, as above."""
+
+    @abstractmethod
+    def scatter(self) -> None:
+        """Puts the working rows of the oldest mini-batch that has not been scattered back into their tables."""
+
+    @abstractmethod
+    def read_rows(self, keys: np.ndarray) -> np.ndarray:
+        """[n, width]: a copy of the rows ``keys`` uint32 [n, 2] of the tables in host memory."""
+
+    @abstractmethod
+    def write_rows(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        """Writes ``rows`` [n, width] there; keys are distinct."""
+
+    def learn(self, batch: int) -> None:
+        """Shows a mini-batch to the tracker's shadow."""
+        raise SourceError(
+            f"{type(self).__name__} cannot relearn: use the golden model or the accelerator, with shadow=1"
+        )
+
+    def swap(self, limit: int, worth: int, halve: bool) -> Delta:
+        """Takes over what has been learnt; rows are the caller's to move."""
+        raise SourceError(
+            f"{type(self).__name__} cannot relearn: use the golden model or the accelerator, with shadow=1"
+        )
+
+
+class HostTables:
+    """Tables in host memory as arrays [rows, width]; look-ups across tables are by (table, row) keys."""
+
+    def __init__(self, table_rows: np.ndarray, rows: RowFormat):
+        ends = np.cumsum(table_rows)
+        self.first = ends - table_rows
+        self.all = np.zeros((int(ends[-1]), rows.width), rows.numpy)
+        for table, count in enumerate(table_rows.tolist()):
+            for start in range(0, count, 1 << 16):
+                part = np.arange(start, min(count, start + (1 << 16)))
+                self.all[self.first[table] + part, : rows.dim] = initial_rows(table, part, rows.dim)
+
+    def table(self, number: int) -> np.ndarray:
+        """[rows, width] view of a table."""
+        return np.split(self.all, self.first[1:])[number]
+
+    def read(self, keys: np.ndarray) -> np.ndarray:
+        return self.all[self.first[keys[:, 0]] + keys[:, 1]]
+
+    def write(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        self.all[self.first[keys[:, 0]] + keys[:, 1]] = rows
+
+
+class _TableSource(MicroBatchSource):
+    """A source whose tables are arrays here, and which gathers itself; ``_records`` makes a mini-batch's records."""
+
+    def __init__(self, trace: Trace, batch_size: int, rows: RowFormat, tables: bool = True):
+        """``tables=False``: the caller keeps them elsewhere."""
+        super().__init__(trace, batch_size, rows)
+        if tables:
+            self.tables = HostTables(trace.table_rows, rows)
+        self.asked: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self.given: list[NonPopular] = []
+
+    @abstractmethod
+    def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Popular and non-popular records, and working keys."""
+
+    def begin(self, batch: int, *, ahead: bool = False) -> None:
+        self.asked.append(self._records(batch))
+
+    def popular(self) -> np.ndarray:
+        return self.asked[0][0]
+
+    def non_popular(self) -> NonPopular:
+        _, records, keys = self.asked.pop(0)
+        self.given.append(NonPopular(records, keys, self.tables.read(keys)))
+        return self.given[-1]
+
+    def scatter(self) -> None:
+        given = self.given.pop(0)
+        self.tables.write(given.keys, given.rows)
+
+    def read_rows(self, keys: np.ndarray) -> np.ndarray:
+        return self.tables.read(keys)
+
+    def write_rows(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        self.tables.write(keys, rows)
+
+
+class GoldenSource(_TableSource):
+    """The golden model in place of the accelerator: exact, and fast enough for large experiments."""
+
+    def __init__(self, job: Job, rows: RowFormat, tables: bool = True):
+        super().__init__(job.trace, job.batch_size, rows, tables)
+        self.job = job
+        self.tracker = golden_tracker(job.config)
+        self.relearns = bool(job.config.shadow)
+
+    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
+        if hot_list is not None:
+            self.tracker.load(hot_list[: self.tracker.slots].reshape(-1))
+        else:
+            for batch in self.job.learn_batches:
+                self.learn(batch)
+            if self.relearns:
+                self.swap(0xFFFF_FFFF, 0, False)
+        return np.concatenate([self.tracker.dump().reshape(-1, 2), self.job.resident_keys()])
+
+    def _samples(self, batch: int) -> np.ndarray:
+        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        return np.concatenate([self.trace.payload[part], self.trace.rows[part]], axis=1)
+
+    def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = split(self.job.model, self.tracker, self._samples(batch))
+        if len(found.working_keys) > self.job.working_limit:
+            raise SourceError(
+                f"mini-batch {batch} has {len(found.working_keys)} working rows, more than {self.job.working_limit}: use "
+                "smaller mini-batches, or a larger working_rows"
+            )
+        return found.popular, found.non_popular, found.working_keys
+
+    def learn(self, batch: int) -> None:
+        learn(self.job.model, self.tracker, self._samples(batch)[:, self.trace.payload_words :])
+
+    def swap(self, limit: int, worth: int, halve: bool) -> Delta:
+        if not self.relearns:
+            return super().swap(limit, worth, halve)
+        return Delta.of(self.tracker.swap(limit, worth, halve)[0])
+
+
+class RecordedSource(_TableSource):
+    """A folder of ``hotline run --out``: the records as the accelerator wrote them. Rows are gathered anew, for training
+    has changed them since."""
+
+    def __init__(self, run: RunDirectory, rows: RowFormat, part: Trace | None = None):
+        """``part``: the first mini-batches of the run's trace, if not all are wanted."""
+        super().__init__(part or run.trace, run.summary["batch_size"], rows)
+        self.run = run
+
+    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
+        if hot_list is not None and not np.array_equal(hot_list, self.run.hot_list):
+            raise SourceError(f"{self.run.path}: was recorded with another hot set than the checkpoint's")
+        return self.run.hot_list
+
+    def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.run.micro_batch(batch)
+
+
+def used_slots(hot_list: np.ndarray) -> np.ndarray:
+    """int64: the slots of ``hot_list`` uint32 [slots, 2] that hold a row."""
+    return np.flatnonzero(hot_list[:, 0] != NO_ACCESS)

@@ -1,0 +1,353 @@
+"""Training on micro-batches is training on mini-batches: the same parameters, whatever makes the micro-batches."""
+
+import threading
+import time
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hotline_sim.cosim import CosimTransport  # noqa: E402
+from hotline_sim.gpu import bench, checkpoint  # noqa: E402
+from hotline_sim.gpu.dlrm import DlrmShape  # noqa: E402
+from hotline_sim.gpu.embedding import HotlineEmbedding, Records  # noqa: E402
+from hotline_sim.gpu.evaluation import all_tables, evaluate, largest_difference, parameters, quality  # noqa: E402
+from hotline_sim.gpu.live_source import LiveSource  # noqa: E402
+from hotline_sim.gpu.plain import train_plain  # noqa: E402
+from hotline_sim.gpu.sources import GoldenSource, RecordedSource, SourceError  # noqa: E402
+from hotline_sim.gpu.train import divide  # noqa: E402
+from hotline_sim.gpu.trainer import Settings, Trainer  # noqa: E402
+from hotline_sim.gpu.transfers import Arriving, DirectTransfers, Leaving, Transfers  # noqa: E402
+from hotline_sim.job import Relearn, prepare  # noqa: E402
+from hotline_sim.outputs import RunDirectory  # noqa: E402
+from hotline_sim.runner import run_session  # noqa: E402
+from hotline_sim.traces import open_trace  # noqa: E402
+
+from .conftest import HOSTILE, small_job, tiny  # noqa: E402
+
+STEPS = 200
+torch.set_num_threads(1)  # small tensors, and tests beside each other
+#: By optimizer; large enough that something is learnt in 200 steps.
+RATES = {"sgd": 0.3, "adagrad": 0.05}
+RELEARN = Relearn(every=3, swap_every=10, limit=40, worth=1, halve_every=2)
+SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
+
+
+def settings_for(optimizer: str, dtype: str = "float64") -> Settings:
+    return Settings(SHAPE, optimizer, RATES[optimizer], dtype, seed=3)
+
+
+def job_for(settings: Settings, spec: str, batch_size: int = 16, shadow: int = 0, **options):
+    config = tiny(f"shadow={shadow}")
+    options = {"resident": 100, **options}
+    return prepare(open_trace(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
+
+
+def difference(trainer: Trainer, plain) -> float:
+    return max(
+        largest_difference(parameters(trainer.model), parameters(plain.model)),
+        largest_difference(all_tables(trainer), plain.tables),
+    )
+
+
+def run(trainer: Trainer, steps: int = STEPS) -> list[float]:
+    losses: list[float] = []
+    trainer.run(steps, lambda step: losses.append(step.loss))
+    return losses
+
+
+class LateTransfers(Transfers):
+    """Copies that are made at some time later, by threads: who does not wait for them sees what was there before."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, seed: int = 1):
+        self.random = np.random.default_rng(seed)
+
+    def _later(self, copy):
+        delay = float(self.random.exponential(0.0004))
+
+        def work():
+            time.sleep(delay)
+            copy()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    def bring(self, array: np.ndarray) -> Arriving:
+        source = torch.from_numpy(array)
+        tensor = torch.full_like(source, 0 if source.dtype == torch.int32 else 7)
+        return _Late(self._later(lambda: tensor.copy_(source)), tensor)
+
+    def take(self, tensor, array: np.ndarray) -> Leaving:
+        return _Late(self._later(lambda: torch.from_numpy(array).copy_(tensor)), None)
+
+    def synchronise(self) -> None:
+        pass
+
+
+class _Late(Arriving, Leaving):
+    def __init__(self, thread, tensor):
+        self.thread, self.tensor = thread, tensor
+
+    def wait(self):
+        self.thread.join()
+        return self.tensor
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("spec", ["synthetic:ratings,samples=1000", "synthetic:taobao,samples=1000,scale=0.001"],
+                         ids=["one-hot", "multi-hot"])  # fmt: skip
+@pytest.mark.parametrize("prefetch, relearn", [(False, None), (True, None), (True, RELEARN)],
+                         ids=["plain", "prefetch", "prefetch-relearn"])  # fmt: skip
+def test_200_steps_give_the_parameters_of_plain_training(optimizer, spec, prefetch, relearn):
+    settings = settings_for(optimizer)
+    job = job_for(settings, spec, shadow=int(relearn is not None))
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), LateTransfers(), prefetch=prefetch, relearn=relearn)
+    losses = run(trainer)
+    plain = train_plain(job.trace, settings, job.batch_size, STEPS)
+    assert largest_difference([torch.tensor(losses)], [torch.tensor(plain.losses)]) < 1e-10
+    assert difference(trainer, plain) < 1e-10
+    start = train_plain(job.trace, settings, job.batch_size, 0)
+    assert difference(trainer, start) > 1e-2, "something has been learnt"
+
+
+@pytest.mark.parametrize("optimizer, least", [("sgd", 1e-6), ("adagrad", 1e-3)])
+def test_stepping_after_each_micro_batch_is_something_else(optimizer, least):
+    """The negative control: an optimizer fused into the backward pass steps twice a mini-batch."""
+
+    class Fused(Trainer):
+        def after_micro_batch(self, working, values):
+            self._apply(working, values)
+
+    settings = settings_for(optimizer)
+    job = job_for(settings, "synthetic:ratings,samples=1000")
+    trainer = Fused(settings, GoldenSource(job, settings.rows), DirectTransfers())
+    steps = []
+    trainer.run(STEPS, steps.append)
+    assert any(0 < step.popular < step.samples for step in steps), "mini-batches with both parts"
+    assert difference(trainer, train_plain(job.trace, settings, job.batch_size, STEPS)) > least
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_float32_is_as_near_as_two_orders_of_summation(optimizer):
+    settings = settings_for(optimizer, "float32")
+    job = job_for(settings, "synthetic:ratings,samples=1000")
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), prefetch=True)
+    run(trainer)
+    plain = train_plain(job.trace, settings, job.batch_size, STEPS)
+    spread = 0.0
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation
+        other = train_plain(job.trace, settings, job.batch_size, STEPS, order)
+        spread = max(spread, largest_difference(other.tables, plain.tables),
+                     largest_difference(parameters(other.model), parameters(plain.model)))  # fmt: skip
+    assert 0 < difference(trainer, plain) <= 2 * spread
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+@pytest.mark.parametrize("prefetch, relearn", [(False, None), (True, None), (True, RELEARN)],
+                         ids=["plain", "prefetch", "prefetch-relearn"])  # fmt: skip
+def test_the_accelerator_and_the_golden_model_train_alike(optimizer, prefetch, relearn):
+    """To the bit, with slow and disorderly memories behind the accelerator."""
+    settings, steps = settings_for(optimizer), 40
+    job = job_for(settings, "synthetic:samples=300,scale=0.001", shadow=int(relearn is not None))
+    options = {"prefetch": prefetch, "relearn": relearn}
+    golden = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), **options)
+    expected = run(golden, steps)
+
+    with CosimTransport(
+        job.config, job.host, job.device, host_timing=HOSTILE, device_timing=HOSTILE.with_seed(5)
+    ) as transport:
+        live = Trainer(settings, LiveSource(job, transport, settings.rows), LateTransfers(), **options)
+        assert run(live, steps) == expected
+        for a, b in zip(all_tables(live), all_tables(golden), strict=True):
+            assert torch.equal(a, b)
+        assert all(torch.equal(a, b) for a, b in zip(parameters(live.model), parameters(golden.model), strict=True))
+        assert np.array_equal(live.hot_list, golden.hot_list)
+
+
+def test_a_recorded_run_trains_as_the_golden_model_does(tmp_path):
+    settings, steps = settings_for("adagrad"), 40
+    recorded = small_job(tiny(), "synthetic:samples=400")
+    with CosimTransport(recorded.config, recorded.host, recorded.device) as transport:
+        run_session(recorded, transport, directory=tmp_path / "run")
+    source = RecordedSource(RunDirectory.open(tmp_path / "run"), settings.rows)
+    trainer = Trainer(settings, source, DirectTransfers(), prefetch=True)
+    golden = Trainer(settings, GoldenSource(recorded, settings.rows), DirectTransfers())
+    assert run(trainer, steps) == run(golden, steps)
+    assert all(torch.equal(a, b) for a, b in zip(all_tables(trainer), all_tables(golden), strict=True))
+
+
+def test_relearning_changes_the_hot_set_and_not_the_mathematics():
+    settings = settings_for("sgd")
+    job = job_for(settings, "synthetic:drift,samples=1000,scale=0.05", shadow=1, resident=None)
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), relearn=RELEARN)
+    before = trainer.hot_list.copy()
+    run(trainer)
+    assert (before != trainer.hot_list).any(axis=1).sum() > 40
+    assert difference(trainer, train_plain(job.trace, settings, job.batch_size, STEPS)) < 1e-10
+
+
+def test_what_a_source_cannot_do_is_refused():
+    settings = settings_for("sgd")
+    job = job_for(settings, "synthetic:ratings,samples=200")
+    with pytest.raises(ValueError, match="shadow=1"):
+        Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), relearn=RELEARN)
+    with pytest.raises(ValueError, match="training needs"):
+        Trainer(settings_for("adagrad"), GoldenSource(job, settings.rows), DirectTransfers())
+    with pytest.raises(SourceError, match="working_rows"):
+        Trainer(settings, GoldenSource(job_for(settings, "synthetic:all-distinct,samples=512", batch_size=512),
+                                       settings.rows), DirectTransfers()).run(1)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["golden", "live"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_resumed_at_any_step_it_ends_as_if_not_interrupted(tmp_path, kind, optimizer):
+    settings, steps = settings_for(optimizer, "float32"), 12
+
+    def source():
+        job = job_for(settings, "synthetic:samples=100,scale=0.001")  # 7 mini-batches: goes through them twice
+        if kind == "golden":
+            return nullcontext(GoldenSource(job, settings.rows))
+        return LiveJob(job, settings)
+
+    with source() as whole:
+        trainer = Trainer(settings, whole, DirectTransfers(), prefetch=True)
+        run(trainer, steps)
+        expected = all_tables(trainer), parameters(trainer.model)
+    for stop in (1, 5, 11):
+        with source() as first:
+            trainer = Trainer(settings, first, DirectTransfers(), prefetch=True)
+            run(trainer, stop)
+            checkpoint.save(trainer, tmp_path / "kept")
+        with source() as second:
+            trainer = checkpoint.load(
+                tmp_path / "kept", settings, second,
+                lambda **more: Trainer(settings, second, DirectTransfers(), prefetch=True, **more),
+            )  # fmt: skip
+            run(trainer, steps - stop)
+            for a, b in zip(
+                [*all_tables(trainer), *parameters(trainer.model)], [*expected[0], *expected[1]], strict=True
+            ):
+                assert torch.equal(a, b)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"], "nothing half-written is left"
+
+
+class LiveJob:
+    """A live source as a context manager: the co-simulation ends with it."""
+
+    def __init__(self, job, settings):
+        self.job, self.settings = job, settings
+
+    def __enter__(self):
+        self.transport = CosimTransport(self.job.config, self.job.host, self.job.device)
+        return LiveSource(self.job, self.transport, self.settings.rows)
+
+    def __exit__(self, *exc):
+        self.transport.close()
+
+
+def test_a_resumed_training_that_relearns_has_the_same_mathematics(tmp_path):
+    settings = settings_for("adagrad")
+    job = job_for(settings, "synthetic:ratings,samples=1000", shadow=1)
+    options = {"prefetch": True, "relearn": RELEARN}
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), **options)
+    run(trainer, 77)
+    checkpoint.save(trainer, tmp_path / "kept")
+    source = GoldenSource(job, settings.rows)
+    resumed = checkpoint.load(
+        tmp_path / "kept",
+        settings,
+        source,
+        lambda **more: Trainer(settings, source, DirectTransfers(), **options, **more),
+    )
+    run(resumed, STEPS - 77)
+    assert difference(resumed, train_plain(job.trace, settings, job.batch_size, STEPS)) < 1e-10
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    settings = settings_for("sgd")
+    job = job_for(settings, "synthetic:ratings,samples=100")
+
+    def make_of(settings, source):
+        return lambda **more: Trainer(settings, source, DirectTransfers(), **more)
+
+    source = GoldenSource(job, settings.rows)
+    checkpoint.save(Trainer(settings, source, DirectTransfers()), tmp_path / "kept")
+    other = settings_for("adagrad")
+    source = GoldenSource(job_for(other, "synthetic:ratings,samples=100"), other.rows)
+    with pytest.raises(checkpoint.CheckpointError, match="optimizer sgd, not adagrad"):
+        checkpoint.load(tmp_path / "kept", other, source, make_of(other, source))
+    source = GoldenSource(job_for(settings, "synthetic:ratings,samples=100,seed=2"), settings.rows)
+    with pytest.raises(checkpoint.CheckpointError, match="digest"):
+        checkpoint.load(tmp_path / "kept", settings, source, make_of(settings, source))
+    (tmp_path / "none").write_text("no")
+    with pytest.raises(checkpoint.CheckpointError, match="not a checkpoint"):
+        checkpoint.load(tmp_path / "none", settings, source, make_of(settings, source))
+
+
+def test_quality_on_held_out_samples_is_that_of_plain_training():
+    """The labels of generated traces depend on features and rows, so there is something to learn."""
+    settings = Settings(SHAPE, "adagrad", 0.05, "float32", seed=3)
+    trace = open_trace("synthetic:ratings,samples=12000")
+    part, held_out = divide(trace, 64, 0.2)
+    job = prepare(part, tiny(), batch_size=64, dim=settings.rows.words, output_sets=2, resident=100)
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), prefetch=True)
+    steps = 2 * job.batches
+    run(trainer, steps)
+    ours = evaluate(trainer, held_out)
+    plain = train_plain(part, settings, 64, steps)
+    theirs = quality(*plain.probabilities(held_out))
+    assert ours.samples == held_out.samples and ours.auc > 0.6
+    assert abs(ours.auc - theirs.auc) < 5e-5 and abs(ours.log_loss - theirs.log_loss) < 5e-5
+
+
+def test_no_access_and_working_rows_are_looked_up_and_get_their_gradients():
+    rows = Settings(SHAPE).rows
+    embedding = HotlineEmbedding([0, 1, 1], 2, 4, rows)
+    embedding.load(torch.arange(4), torch.arange(4.0)[:, None].expand(4, rows.width))
+    words = np.array([[0, 0, 2, 0xFFFF_FFFF, 3], [1, 0, 0x8000_0001, 2, 0x8000_0001]], np.uint32)
+    working = torch.tensor([10.0, 20.0])[:, None].expand(2, rows.dim).clone().requires_grad_()
+    pooled = embedding(Records.of(words, 1), working)
+    assert pooled[:, :, 0].tolist() == [[2.0, 3.0], [20.0, 22.0]]
+    pooled.sum().backward()
+    assert working.grad[:, 0].tolist() == [0.0, 2.0]
+    assert embedding.hot.grad.to_dense()[:, 0].tolist() == [0.0, 0.0, 2.0, 1.0]
+    with pytest.raises(ValueError, match="no working rows"):
+        embedding(Records.of(words, 1))
+
+
+@pytest.mark.parametrize("system", [bench.Hotline, bench.Hybrid, bench.GpuOnly])
+@pytest.mark.parametrize("spec", ["synthetic:ratings,samples=400", "synthetic:taobao,samples=400,scale=0.001"],
+                         ids=["one-hot", "multi-hot"])  # fmt: skip
+def test_the_systems_that_are_compared_train_the_same_model(system, spec):
+    settings = settings_for("adagrad")
+    job = job_for(settings, spec)
+    plain = train_plain(job.trace, settings, job.batch_size, 30)
+    made = system(job, settings, "cpu", 1 << 40)
+    assert made.steps(10) == 160 and made.steps(20) == 320
+    if system is bench.Hotline:
+        assert difference(made.trainer, plain) < 1e-10
+    else:
+        assert largest_difference(parameters(made.net), parameters(plain.model)) < 1e-10
+        tables = torch.cat([table for table in plain.tables])
+        assert largest_difference([made.tables.rows[:, : SHAPE.dim]], [tables]) < 1e-10
+    assert made.bus_bytes > 0 or system is bench.GpuOnly
+
+
+def test_what_does_not_fit_is_not_measured():
+    settings = settings_for("sgd", "float32")
+    job = job_for(settings, "synthetic:ratings,samples=400")
+    found = {
+        m.name: m for m, _ in (bench.measure(system, job, settings, "cpu", 50_000, 3) for system in bench.SYSTEMS)
+    }
+    assert "MB of device memory" in found["gpu_only"].note and not found["hybrid"].note
+    shown = bench.numbers(list(found.values()), "CPU", 0.5)
+    assert (
+        set(shown["samples_per_second"]) == {"hotline", "hybrid", "fae"} and shown["samples_per_second"]["hybrid"] > 0
+    )
+    assert "gpu_only" in shown["not_measured"]
