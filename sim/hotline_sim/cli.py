@@ -2,20 +2,39 @@
 
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.console import Console
 
 from hotline_rtl import VERSION
-from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
 
-#: Exit codes: RTL and golden agree; they differ; input or tools that cannot be used.
-AGREE, DIFFER, UNUSABLE = 0, 1, 2
+from .cli_bench import bench_app
+from .cli_options import (
+    DEFAULT_TRACE,
+    DIFFER,
+    TRACE_HELP,
+    UNUSABLE,
+    Engine,
+    HalveEveryOption,
+    JsonOption,
+    LearnOption,
+    PlotOption,
+    PresetOption,
+    RelearnOption,
+    ResidentOption,
+    SetOption,
+    SwapEveryOption,
+    SwapLimitOption,
+    SwapWorthOption,
+    check_outputs,
+    configuration,
+    err,
+    out,
+    publish,
+    resident_rows,
+)
 
 app = typer.Typer(
     help="Hotline: an accelerator that fragments recommendation-model training into popular and "
@@ -24,101 +43,7 @@ app = typer.Typer(
 )  # fmt: skip
 trace_app = typer.Typer(help="Make, convert and describe traces.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
-bench_app = typer.Typer(help="Measure: figures with the command that gives them.", no_args_is_help=True)
 app.add_typer(bench_app, name="bench")
-out = Console()
-err = Console(stderr=True)
-
-
-class Engine(StrEnum):
-    """What runs the Verilog."""
-
-    cosim = "cosim"
-    cocotb = "cocotb"
-
-
-PresetOption = Annotated[str, typer.Option("--preset", help=f"Sizes to start from: {', '.join(PRESETS)}.")]
-SetOption = Annotated[
-    Optional[list[str]],  # noqa: UP045 (typer reads it at run time)
-    typer.Option("--set", metavar="NAME=VALUE", help="Changes one size; may be repeated. See docs/configuration.md."),
-]
-TRACE_HELP = "criteo:PATH[.gz], npz:PATH, or synthetic[:NAME[,key=value...]]; see docs/traces.md."
-DEFAULT_TRACE = "synthetic:criteo-kaggle,samples=20000"
-JsonOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--json", help="Also write the numbers of the table to this file."),
-]
-ResidentOption = Annotated[
-    str,
-    typer.Option(
-        "--resident", metavar="ROWS|none|auto",
-        help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
-    ),
-]  # fmt: skip
-LearnOption = Annotated[
-    float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")
-]
-RelearnOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--relearn", metavar="N", min=1, help="Go on learning, from every Nth mini-batch, in a shadow."),
-]
-SwapEveryOption = Annotated[
-    int, typer.Option("--swap-every", min=1, help="With --relearn: mini-batches between two swaps.")
-]
-SwapLimitOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--swap-limit", min=1, help="With --relearn: most slots that one swap changes; without it, all."),
-]
-SwapWorthOption = Annotated[
-    int,
-    typer.Option(
-        "--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."
-    ),
-]
-HalveEveryOption = Annotated[
-    int,
-    typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none."),
-]
-PICTURES = (".png", ".svg", ".pdf")
-PlotOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
-]
-
-
-def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
-    """The configuration of ``--preset`` and ``--set``."""
-    return preset(name).with_settings(settings or [])
-
-
-def resident_rows(text: str) -> int | None:
-    """The bound of ``--resident``, as ``prepare`` takes it."""
-    if text not in ("auto", "none") and not text.isdigit():
-        raise ValueError(f"--resident {text}: use a number of rows, none or auto")
-    return {"auto": -1, "none": None}.get(text, int(text) if text.isdigit() else None)
-
-
-def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
-    """Raises, before anything is run, for a file that cannot be written in the end."""
-    from importlib.util import find_spec
-
-    from .toolchain import ToolError
-
-    for path in (json_file, picture):
-        if path and not path.parent.is_dir():
-            raise ValueError(f"{path}: there is no folder {path.parent}")
-    if picture and picture.suffix not in PICTURES:
-        raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
-    if picture and not find_spec("matplotlib"):
-        raise ToolError("pictures need matplotlib: pip install 'hotline-accelerator[study]'")
-
-
-def publish(tables: Iterable, numbers: dict, json_file: Path | None = None) -> None:
-    """Prints tables for people, and writes their numbers for scripts."""
-    for table in tables:
-        out.print(table)
-    if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
 
 
 @app.command()
@@ -260,21 +185,6 @@ def trace_shapes() -> None:
     out.print(shapes_table())
 
 
-def both_engines(config: AcceleratorConfig, samples: int, cocotb_samples: int, batch_size: int) -> list:
-    """(job, results) of the main job on the co-simulation and in cocotb."""
-    from .memory_model import MemoryTiming
-    from .runner import run_job
-
-    timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
-    return [
-        run_job(
-            f"synthetic:criteo-kaggle,samples={count}", config, batch_size=batch_size, learn=0.05, resident=-1,
-            dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
-        )
-        for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples))
-    ]  # fmt: skip
-
-
 @app.command()
 def advise(
     trace: Annotated[str, typer.Argument(metavar="TRACE", help="criteo:PATH, npz:PATH or synthetic[:NAME].")],
@@ -315,247 +225,6 @@ def advise(
         out.print(f"  {reason}")
     if json_file:
         json_file.write_text(json.dumps(asdict(found) | {"pcie_gbs": pcie_gbs}, indent=2) + "\n")
-
-
-@bench_app.command("split")
-def bench_split(
-    real: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--trace", metavar="SPEC", help="A click log of your own, measured beside the generated one."),
-    ] = None,
-    only: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--only", metavar="TEXT", help="Only the cases whose name contains TEXT, and no comparison of engines."),
-    ] = None,
-    json_file: JsonOption = None,
-) -> None:  # fmt: skip
-    """Measure classification and whole SPLITs against their bounds, every byte compared.
-
-    Lanes alone (8 and 16, all keys hot), whole SPLITs on the presets with host memory 300 cycles away,
-    adversarial traces, and both engines' speed. Takes ten minutes the first time, most of them builds.
-    """
-    from rich.progress import Progress
-
-    from .report import engines_table
-    from .throughput import cases, measure, report
-
-    chosen = {kind: [c for c in some if only is None or only in c.name] for kind, some in cases(real).items()}
-    names = [c.name for some in cases(real).values() for c in some]
-    if not any(chosen.values()):
-        raise ValueError(f"--only {only}: no case has this in its name; there are: {'; '.join(names)}")
-    measured: dict[str, list] = {kind: [] for kind in chosen}
-    with Progress(console=err, transient=True) as bar:
-        for kind, some in chosen.items():
-            for case in some:
-                task = bar.add_task(case.name, total=None)
-                measured[kind].append(
-                    measure(case, lambda done, total, task=task: bar.update(task, completed=done, total=total))
-                )
-                bar.remove_task(task)
-    tables, numbers = report(measured)
-    if only is None:
-        table, speeds = engines_table(both_engines(configuration("ecp5", None), 20_000, 200, 256))
-        tables.append(table)
-        numbers |= speeds
-    publish(tables, numbers, json_file)
-    different = [m for some in measured.values() for m in some if m.difference]
-    for m in different:
-        out.print(f"[bold red]RTL differs from golden[/] in {m.case.name}: {m.difference}", soft_wrap=True)
-    if different:
-        raise typer.Exit(DIFFER)
-    out.print("[bold green]RTL == golden[/] in every case")
-
-
-@bench_app.command("gather")
-def bench_gather(
-    quick: Annotated[bool, typer.Option("--quick", help="A few measurements of each kind.")] = False,
-    json_file: JsonOption = None,
-    plot: PlotOption = None,
-) -> None:
-    """Measure the gather and scatter engines against the limit of the bus, every byte compared.
-
-    Rows of 36 to 512 bytes at random addresses, memory 10 to 800 cycles away, 16 to 1024 reads in flight; unaligned
-    rows, jittered and reordered answers, gather and scatter at once, and the corners of the configuration.
-    """
-    from rich.progress import Progress
-
-    from . import transfer_study as study
-
-    check_outputs(json_file, plot)
-    chosen = study.transfers(quick)
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("building", total=len(chosen))
-        try:
-            results = study.run_study(chosen, lambda what, n, total: bar.update(task, description=what, completed=n))
-        except study.Mismatch as e:
-            out.print(f"[bold red]wrong[/]: {e}", soft_wrap=True)
-            raise typer.Exit(DIFFER) from e
-    publish(study.report(results), study.numbers(results), json_file)
-    if plot:
-        study.draw(results, plot)
-    out.print("[bold green]every row where it belongs[/] in every case")
-
-
-@bench_app.command("tracker")
-def bench_tracker(
-    traces: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--trace", metavar="SPEC", help="A trace to study (may be repeated); without it, nine generated ones."),
-    ] = None,
-    real: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--also", metavar="SPEC", help="A trace of your own, beside the generated ones."),
-    ] = None,
-    sizes: Annotated[
-        Optional[list[int]],  # noqa: UP045
-        typer.Option("--entries", min=256, help="A tracker size (may be repeated); without it, 1,024 to 262,144."),
-    ] = None,
-    plot: PlotOption = None,
-    json_file: JsonOption = None,
-) -> None:  # fmt: skip
-    """Compare replacement policies: popular samples, by tracker size, ways, and with or without resident tables.
-
-    Against the frequency oracle, the best set found offline, a cache that looks ahead, and two published
-    systems. Half of a trace is learnt, the other half is judged. The default study takes some minutes.
-    """
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-
-    from rich.progress import Progress
-
-    from . import tracker_study as t
-
-    for size in sizes or []:
-        if size & (size - 1):
-            raise ValueError(f"--entries {size}: must be a power of two")
-    t.compiler()  # says at once if it is missing
-    specs = [*(traces or t.TRACES), *([real] if real else [])]
-    cases = [(spec, resident) for spec in specs for resident in (False, True)]
-    with Progress(console=err, transient=True) as bar, ProcessPoolExecutor() as pool:
-        task = bar.add_task("studies", total=len(cases))
-        running = {pool.submit(t.study, spec, resident, sizes or t.SIZES, t.WAYS): n
-                   for n, (spec, resident) in enumerate(cases)}  # fmt: skip
-        found: list = [None] * len(cases)
-        for future in as_completed(running):
-            try:
-                found[running[future]] = future.result()
-            except Exception:
-                pool.shutdown(cancel_futures=True)
-                raise
-            bar.update(task, advance=1, description=t.short_name(cases[running[future]][0]))
-    found = [study for study in found if study]
-    publish(t.tables(found), t.numbers(found), json_file)
-    if plot:
-        t.draw(found, plot)
-
-
-@bench_app.command("train")
-def bench_train(
-    model: Annotated[str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file.")] = "rm2",
-    trace: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--trace", metavar="SPEC", help=TRACE_HELP + " Without it, one like the model's data set."),
-    ] = None,
-    scale: Annotated[float, typer.Option("--scale", help="Of the generated trace's large tables.")] = 0.01,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Of the generated trace.")] = 40_000,
-    preset: PresetOption = "ecp5",
-    settings: SetOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 1024,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Mini-batches that are timed.")] = 30,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")] = "sgd",
-    learn: LearnOption = 0.05,
-    resident: ResidentOption = "auto",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
-    cap: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--device-memory-cap", metavar="MB", min=1, help="Device memory that tables may take; without it, all."),
-    ] = None,
-    json_file: JsonOption = None,
-) -> None:  # fmt: skip
-    """Time Hotline beside the hybrid CPU-GPU training, and others, on the same model, data and device.
-
-    On a CPU the ratios say nothing about GPUs: there is no bus to save.
-    """
-    from .gpu import bench
-    from .gpu.dlrm import dlrm_shape
-    from .gpu.trainer import Settings
-    from .gpu.transfers import device_memory, device_name
-    from .job import prepare
-    from .traces import open_trace
-
-    check_outputs(json_file)
-    shape = dlrm_shape(model)
-    plan = Settings(shape, optimizer, 0.01)
-    room = cap * 10**6 if cap else device_memory(device)
-    with err.status("Making the mini-batches...") as status:
-        log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
-        job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn,
-                      resident=resident_rows(resident), dim=plan.rows.words)  # fmt: skip
-        measured, popular = [], 0.0
-        for system in bench.SYSTEMS:
-            status.update(f"{getattr(system, 'name', '')}: {steps} mini-batches...")
-            found, share = bench.measure(system, job, plan, device, room, steps)
-            measured.append(found)
-            popular = max(popular, share)
-    name = device_name(device)
-    publish([bench.table(measured, name, popular)], bench.numbers(measured, name, popular), json_file)
-
-
-@bench_app.command("relearn")
-def bench_relearn(
-    trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = "synthetic:drift,samples=128000",
-    entries: Annotated[int, typer.Option("--entries", min=256, help="Of the tracker; a power of two.")] = 16384,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
-    every: Annotated[int, typer.Option("--every", min=1, help="Learn every Nth mini-batch.")] = 4,
-    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 8,
-    swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 4,
-    halve_every: Annotated[int, typer.Option("--halve-every", min=0, help="Swaps between two halvings; 0: none.")] = 8,
-    plot: PlotOption = None,
-    json_file: JsonOption = None,
-) -> None:  # fmt: skip
-    """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""
-    from rich.progress import Progress
-
-    from . import relearn_study as r
-    from .job import Relearn
-    from .tracker_study import compiler
-
-    compiler()
-    if entries & (entries - 1):
-        raise ValueError(f"--entries {entries}: must be a power of two")
-    plan = Relearn(every, swap_every, worth=swap_worth, halve_every=halve_every)
-    with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("intervals", total=None)
-        found = r.study(trace, entries, batch_size, plan,
-                        progress=lambda done, total: bar.update(task, completed=done, total=total))  # fmt: skip
-    publish([r.table(found)], r.numbers(found), json_file)
-    if plot:
-        r.draw(found, plot)
-
-
-@bench_app.command("engines")
-def bench_engines(
-    samples: Annotated[int, typer.Option("--samples", min=1, help="For the co-simulation.")] = 2_000,
-    cocotb_samples: Annotated[int, typer.Option("--cocotb-samples", min=1, help="For cocotb.")] = 2_000,
-    preset: PresetOption = "ecp5",
-    settings: SetOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
-    json_file: JsonOption = None,
-) -> None:
-    """Run the main job on both engines, every byte compared, and print how fast each is.
-
-    Beside them, the clock alone on an idle accelerator: no engine on this model can be faster.
-    """
-    from .cosim import clock_rate
-    from .report import engines_table
-
-    config = configuration(preset, settings)
-    measured = both_engines(config, samples, cocotb_samples, batch_size)
-    table, numbers = engines_table(measured, clock_rate(config))
-    publish([table], numbers, json_file)
-    if any(results.difference for _, results in measured):
-        out.print("[bold red]RTL differs from golden[/]")
-        raise typer.Exit(DIFFER)
-    out.print("[bold green]RTL == golden[/] in both")
 
 
 @app.command()
@@ -720,8 +389,8 @@ def train(
         ) from None
     from .gpu.distributed import first_rank
     from .gpu.dlrm import dlrm_shape
-    from .gpu.train import Plan, draw
-    from .gpu.train import train as carry_out
+    from .gpu.experiment import Plan, draw
+    from .gpu.experiment import train as carry_out
     from .gpu.trainer import Settings
     from .job import Relearn
     from .traces import open_trace

@@ -14,10 +14,10 @@ from hotline_sim.gpu import bench, checkpoint  # noqa: E402
 from hotline_sim.gpu.dlrm import DlrmShape  # noqa: E402
 from hotline_sim.gpu.embedding import HotlineEmbedding, Records  # noqa: E402
 from hotline_sim.gpu.evaluation import all_tables, evaluate, largest_difference, parameters, quality  # noqa: E402
+from hotline_sim.gpu.experiment import divide  # noqa: E402
 from hotline_sim.gpu.live_source import LiveSource  # noqa: E402
 from hotline_sim.gpu.plain import train_plain  # noqa: E402
 from hotline_sim.gpu.sources import GoldenSource, RecordedSource, SourceError  # noqa: E402
-from hotline_sim.gpu.train import divide  # noqa: E402
 from hotline_sim.gpu.trainer import Settings, Trainer  # noqa: E402
 from hotline_sim.gpu.transfers import Arriving, DirectTransfers, Leaving, Transfers  # noqa: E402
 from hotline_sim.job import Relearn, prepare  # noqa: E402

@@ -140,10 +140,12 @@ class DistributedTrainer(Trainer):
         self.embedding.step(self.row_optimizer)
         self._update_cold(values)
 
-    def _totals(self, popular: int, working_rows: int, loss: float) -> tuple[int, int, float]:
-        totals = torch.tensor([popular, working_rows, loss], dtype=torch.float64, device=self.source.device)
-        dist.all_reduce(totals)
-        return int(totals[0]), int(totals[1]), float(totals[2])
+    def _totals(self, popular: int, working_rows: int, loss: Tensor) -> tuple[int, int, Tensor]:
+        counts = torch.tensor([popular, working_rows], device=self.source.device)
+        dist.all_reduce(counts)
+        total = loss.to(self.source.device)
+        dist.all_reduce(total)
+        return int(counts[0]), int(counts[1]), total
 
     def _add_up_dense(self) -> None:
         parameters = list(self.model.parameters())

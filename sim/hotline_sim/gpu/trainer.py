@@ -62,14 +62,19 @@ class Settings:
 
 @dataclass(frozen=True)
 class Step:
-    """What a step was: ``loss`` is the mini-batch's mean, before the step."""
+    """What a step was. ``mean_loss``: the mini-batch's, before the step, still on the device."""
 
     number: int
     batch: int
     samples: int
     popular: int
     working_rows: int
-    loss: float
+    mean_loss: Tensor
+
+    @property
+    def loss(self) -> float:
+        """Waits until the device has made the step."""
+        return float(self.mean_loss)
 
 
 @dataclass
@@ -173,9 +178,9 @@ class Trainer:
         if not self.begun:
             self._return_rows()
         loss = torch.stack(losses).sum() if losses else torch.zeros((), dtype=self.settings.rows.dtype)
-        return Step(number, batch, samples, *self._totals(len(popular), len(other.keys), float(loss)))
+        return Step(number, batch, samples, *self._totals(len(popular), len(other.keys), loss))
 
-    def _totals(self, popular: int, working_rows: int, loss: float) -> tuple[int, int, float]:
+    def _totals(self, popular: int, working_rows: int, loss: Tensor) -> tuple[int, int, Tensor]:
         """The same of the whole mini-batch, where only a part of it is trained on here."""
         return popular, working_rows, loss
 

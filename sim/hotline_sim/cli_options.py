@@ -1,0 +1,109 @@
+"""What the commands share: options, consoles, exit codes, and how results are published."""
+
+import json
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+
+from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
+
+#: Exit codes: RTL and golden agree; they differ; input or tools that cannot be used.
+AGREE, DIFFER, UNUSABLE = 0, 1, 2
+
+out = Console()
+err = Console(stderr=True)
+
+
+class Engine(StrEnum):
+    """What runs the Verilog."""
+
+    cosim = "cosim"
+    cocotb = "cocotb"
+
+
+PresetOption = Annotated[str, typer.Option("--preset", help=f"Sizes to start from: {', '.join(PRESETS)}.")]
+SetOption = Annotated[
+    Optional[list[str]],  # noqa: UP045 (typer reads it at run time)
+    typer.Option("--set", metavar="NAME=VALUE", help="Changes one size; may be repeated. See docs/configuration.md."),
+]
+TRACE_HELP = "criteo:PATH[.gz], npz:PATH, or synthetic[:NAME[,key=value...]]; see docs/traces.md."
+DEFAULT_TRACE = "synthetic:criteo-kaggle,samples=20000"
+JsonOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--json", help="Also write the numbers of the table to this file."),
+]
+ResidentOption = Annotated[
+    str,
+    typer.Option(
+        "--resident", metavar="ROWS|none|auto",
+        help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
+    ),
+]  # fmt: skip
+LearnOption = Annotated[
+    float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")
+]
+RelearnOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--relearn", metavar="N", min=1, help="Go on learning, from every Nth mini-batch, in a shadow."),
+]
+SwapEveryOption = Annotated[
+    int, typer.Option("--swap-every", min=1, help="With --relearn: mini-batches between two swaps.")
+]
+SwapLimitOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--swap-limit", min=1, help="With --relearn: most slots that one swap changes; without it, all."),
+]
+SwapWorthOption = Annotated[
+    int,
+    typer.Option(
+        "--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."
+    ),
+]
+HalveEveryOption = Annotated[
+    int,
+    typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none."),
+]
+PICTURES = (".png", ".svg", ".pdf")
+PlotOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the curves into FILE (.png, .svg or .pdf)."),
+]
+
+
+def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
+    """The configuration of ``--preset`` and ``--set``."""
+    return preset(name).with_settings(settings or [])
+
+
+def resident_rows(text: str) -> int | None:
+    """The bound of ``--resident``, as ``prepare`` takes it."""
+    if text not in ("auto", "none") and not text.isdigit():
+        raise ValueError(f"--resident {text}: use a number of rows, none or auto")
+    return {"auto": -1, "none": None}.get(text, int(text) if text.isdigit() else None)
+
+
+def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
+    """Raises, before anything is run, for a file that cannot be written in the end."""
+    from importlib.util import find_spec
+
+    from .toolchain import ToolError
+
+    for path in (json_file, picture):
+        if path and not path.parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}")
+    if picture and picture.suffix not in PICTURES:
+        raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
+    if picture and not find_spec("matplotlib"):
+        raise ToolError("pictures need matplotlib: pip install 'hotline-accelerator[study]'")
+
+
+def publish(tables: Iterable, numbers: dict, json_file: Path | None = None) -> None:
+    """Prints tables for people, and writes their numbers for scripts."""
+    for table in tables:
+        out.print(table)
+    if json_file:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
