@@ -1,6 +1,7 @@
 """What a synthesis found, kept in the repository: to compare a later one with, and to make the table of the docs from."""
 
 import json
+import re
 from pathlib import Path
 
 #: How much less clock, or how many more LUTs, a later synthesis may have.
@@ -23,9 +24,15 @@ KEPT = (
 
 def kept(found: dict, preset: str, settings: list[str]) -> dict:
     """The part of a report that a baseline holds."""
-    tools = {name: version.split(" (")[0] for name, version in found["tools"].items()}
+    tools = {name: _short(version) for name, version in found["tools"].items()}
     everything = {**found, "preset": preset, "settings": settings, "tools": tools}
     return {name: everything[name] for name in KEPT if name in everything}
+
+
+def _short(version: str) -> str:
+    """``Yosys 0.70 (git ...)`` and ``... (Version nextpnr-0.11.1)`` without what is not wanted in a table."""
+    named = re.search(r"\(Version ([^)]+)\)", version)
+    return named[1] if named else version.split(" (")[0]
 
 
 def worse(found: dict, baseline: dict) -> list[str]:
