@@ -51,7 +51,7 @@ FIXED = {"fifo", "register_slice", "delay_line", "registers", "counters", "open_
 #: Blocks that take the middle configuration by default, too, not only in the slow tests: where lanes meet.
 MIDDLE = {"tracker", "packer", "merger", "fragmenter", "word_queue"}
 #: Configurations for the slow tests alone: each of their parts is in another one.
-SLOW = {"srrip-arrays4", "frequency-bits", "shadow-srrip", "lanes2-shadow", "few-ids"}
+SLOW = {"srrip-arrays4", "frequency-bits", "shadow-srrip", "lanes2-shadow", "few-ids", "sample-aware-arrays1"}
 
 
 def cases(slow: bool):

@@ -13,7 +13,11 @@ SPEC = "synthetic:samples=60"
 
 @pytest.mark.parametrize(
     "settings, timing, resident",
-    [((), IDEAL, -1), ((), HOSTILE, None), (("lanes=4", "bus_bits=128"), HOSTILE, -1)],
+    [
+        pytest.param((), IDEAL, -1, marks=pytest.mark.slow),
+        ((), HOSTILE, None),
+        (("lanes=4", "bus_bits=128"), HOSTILE, -1),
+    ],
     ids=["ideal", "hostile-no-residents", "hostile-lanes4-bus128"],
 )
 def test_rtl_equals_golden_in_cocotb(settings, timing, resident):
