@@ -21,8 +21,8 @@ TARGET_MHZ = 200
 SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
-#: How nextpnr places and routes: analytic placement on densities, which takes 30 % less wire here than its default, and
-#: the router that negotiates congestion; the default one does not finish.
+#: How nextpnr places and routes: analytic placement on densities, which takes 20 to 30 % less wire here than its default,
+#: and the router that negotiates congestion; the default one does not finish.
 PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")

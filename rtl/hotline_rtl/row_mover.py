@@ -141,18 +141,8 @@ class RowMover(wiring.Component):
         # The beat follows in two cycles, long before its row leaves.
         s2_first, s2_beat, s2_lands = Signal(range(slots * row_beats)), Signal(range(row_beats + 1)), Signal()
         no_reset(
-            s1_slot,
-            s1_last,
-            s1_ending,
-            s1_data,
-            as_before,
-            just_landed,
-            s2_first,
-            s2_beat,
-            s2_data,
-            s3_place,
-            s3_data,
-        )
+            s1_slot, s1_last, s1_ending, s1_data, as_before, just_landed, s2_first, s2_beat, s2_data, s3_place, s3_data,
+        )  # fmt: skip
         m.d.sync += [
             as_before.eq(s1_valid & (s1_slot == self.read.beat_tag)), just_landed.eq(landed.w_data),
             s2_lands.eq(s1_valid), s2_first.eq(s1_slot * row_beats), s2_beat.eq(before.beats), s2_data.eq(s1_data),

@@ -9,12 +9,19 @@ from hotline_rtl.config import AcceleratorConfig
 from .cli_options import (
     DIFFER,
     TRACE_HELP,
+    BatchSizeOption,
+    DeviceOption,
     Engine,
     JsonOption,
     LearnOption,
+    ModelOption,
+    ModelTraceOption,
+    OptimizerOption,
     PlotOption,
     PresetOption,
     ResidentOption,
+    SamplesOption,
+    ScaleOption,
     SetOption,
     check_outputs,
     configuration,
@@ -175,21 +182,18 @@ def bench_tracker(
 
 @bench_app.command("train")
 def bench_train(
-    model: Annotated[str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file.")] = "rm2",
-    trace: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--trace", metavar="SPEC", help=TRACE_HELP + " Without it, one like the model's data set."),
-    ] = None,
-    scale: Annotated[float, typer.Option("--scale", help="Of the generated trace's large tables.")] = 0.01,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Of the generated trace.")] = 40_000,
+    model: ModelOption = "rm2",
+    trace: ModelTraceOption = None,
+    scale: ScaleOption = 0.01,
+    samples: SamplesOption = 40_000,
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 1024,
+    batch_size: BatchSizeOption = 1024,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Mini-batches that are timed.")] = 30,
-    optimizer: Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")] = "sgd",
+    optimizer: OptimizerOption = "sgd",
     learn: LearnOption = 0.05,
     resident: ResidentOption = "auto",
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")] = "cpu",
+    device: DeviceOption = "cpu",
     cap: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--device-memory-cap", metavar="MB", min=1, help="Device memory that tables may take; without it, all."),
@@ -215,21 +219,19 @@ def bench_train(
         log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
         job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn,
                       resident=resident_rows(resident), dim=plan.rows.words)  # fmt: skip
-        measured, popular = [], 0.0
+        measured = []
         for system in bench.SYSTEMS:
             status.update(f"{getattr(system, 'name', '')}: {steps} mini-batches...")
-            found, share = bench.measure(system, job, plan, device, room, steps)
-            measured.append(found)
-            popular = max(popular, share)
+            measured.append(bench.measure(system, job, plan, device, room, steps))
     name = device_name(device)
-    publish([bench.table(measured, name, popular)], bench.numbers(measured, name, popular), json_file)
+    publish([bench.table(measured, name)], bench.numbers(measured, name), json_file)
 
 
 @bench_app.command("relearn")
 def bench_relearn(
     trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = "synthetic:drift,samples=128000",
     entries: Annotated[int, typer.Option("--entries", min=256, help="Of the tracker; a power of two.")] = 16384,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
+    batch_size: BatchSizeOption = 256,
     every: Annotated[int, typer.Option("--every", min=1, help="Learn every Nth mini-batch.")] = 4,
     swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 8,
     swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 4,
@@ -263,7 +265,7 @@ def bench_engines(
     cocotb_samples: Annotated[int, typer.Option("--cocotb-samples", min=1, help="For cocotb.")] = 2_000,
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")] = 256,
+    batch_size: BatchSizeOption = 256,
     json_file: JsonOption = None,
 ) -> None:
     """Run the main job on both engines, every byte compared, and print how fast each is.

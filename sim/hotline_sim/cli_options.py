@@ -43,6 +43,18 @@ ResidentOption = Annotated[
         help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
     ),
 ]  # fmt: skip
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file; see docs/training.md.")
+]
+ModelTraceOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--trace", metavar="SPEC", help=TRACE_HELP + " Without it, one like the model's data set."),
+]
+ScaleOption = Annotated[float, typer.Option("--scale", help="Of the generated trace's large tables.")]
+SamplesOption = Annotated[int, typer.Option("--samples", min=1, help="Of the generated trace.")]
+OptimizerOption = Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 LearnOption = Annotated[
     float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")
 ]

@@ -1,6 +1,6 @@
 """From a trace and a configuration to a model in memory: residents, slots, buffers, rows, commands."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,13 @@ def initial_rows(table: int, rows: np.ndarray, dim: int) -> np.ndarray:
     words = (np.uint64(table) << np.uint64(48)) | (np.asarray(rows, np.uint64)[:, None] << np.uint64(12))
     bits = mix64(words | np.arange(dim, dtype=np.uint64)[None, :])
     return ((bits >> np.uint64(40)).astype(np.float64) / 2.0**24 - 0.5).astype(np.float32)
+
+
+def initial_parts(table: int, rows: np.ndarray, dim: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """``rows`` in parts, each with its :func:`initial_rows`: large tables are never made as a whole."""
+    for start in range(0, len(rows), 1 << 16):
+        part = rows[start : start + (1 << 16)]
+        yield part, initial_rows(table, part, dim)
 
 
 def updated_rows(rows: np.ndarray, batch: int) -> np.ndarray:
@@ -271,7 +278,6 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
         table = tables[number]
         rows = np.arange(table.rows) if whole else touched
         words = host.words(table.base, table.rows * table.stride // 4).reshape(table.rows, -1)
-        for start in range(0, len(rows), 1 << 16):
-            chunk = rows[start : start + (1 << 16)]
-            words[chunk, :dim] = initial_rows(number, chunk, dim).view(np.uint32)
+        for part, values in initial_parts(number, rows, dim):
+            words[part, :dim] = values.view(np.uint32)
     return job

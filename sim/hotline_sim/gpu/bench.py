@@ -25,11 +25,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hotline_golden.layouts import NO_ACCESS
 
 from ..job import Job
-from .dlrm import Dlrm
 from .rows import ROW_OPTIMIZERS
 from .sources import GoldenSource, HostTables
 from .trainer import Settings, Trainer
-from .transfers import Arriving, Leaving, Transfers, transfers_for
+from .transfers import Arrived, Arriving, Leaving, Transfers, transfers_for
 
 #: Steps that are made before the clock starts.
 WARM_UP = 5
@@ -41,14 +40,15 @@ class DoesNotFit(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """One system: ``idle`` is the share of the time in which the device had nothing to do (NaN on a CPU); ``note``: why
-    it was not measured."""
+    """One system: ``idle`` is the share of the time in which the device had nothing to do (NaN on a CPU), ``popular`` that
+    of popular samples (NaN if it splits none); ``note``: why it was not measured."""
 
     name: str
     samples_per_second: float = 0.0
     bus_bytes_per_sample: float = 0.0
     device_bytes: int = 0
     idle: float = float("nan")
+    popular: float = float("nan")
     note: str = ""
 
 
@@ -76,7 +76,7 @@ class Busy:
 
 class System(ABC):
     """Trains step after step; ``bus_bytes`` counts what goes over the bus between host and device, or would if the device
-    were not the CPU."""
+    were not the CPU; ``popular``: the share of popular samples, if it knows it. Raises DoesNotFit."""
 
     name = ""
 
@@ -87,33 +87,68 @@ class System(ABC):
         self.busy = Busy(self.device)
         self.bus_bytes = 0
         self.device_bytes = 0
-        self.popular = 0.0
+        self.popular = float("nan")
+
+    @property
+    def slots(self) -> int:
+        """Rows of Hotline's hot table."""
+        return self.job.config.tracker_entries + len(self.job.resident_keys())
 
     @abstractmethod
     def steps(self, count: int) -> int:
         """Makes ``count`` steps, from where the last ones ended; returns how many samples they had."""
 
-    def model(self) -> Dlrm:
-        trace = self.job.trace
-        return self.settings.model(len(trace.table_rows), trace.payload_words - 1).to(self.device)
+
+class MiniBatches(System):
+    """What systems on whole mini-batches have in common: MLPs on the device, and their steps. ``batches`` is for the
+    subclass to fill: payload [n, payload words] on the device, and whatever else ``step`` takes."""
+
+    def __init__(self, job: Job, settings: Settings, device: str):
+        super().__init__(job, settings, device)
+        trace = job.trace
+        self.net = settings.model(len(trace.table_rows), trace.payload_words - 1).to(self.device)
+        self.dense_optimizer = settings.dense_optimizer(self.net)
+        self.payload = torch.from_numpy(trace.payload.view(np.float32)).to(settings.rows.dtype)
+        self.batches: list[tuple[Tensor, ...]] = []
+        self.number = 0
+
+    def steps(self, count: int) -> int:
+        samples = 0
+        for number in range(self.number, self.number + count):
+            batch = self.batches[number % len(self.batches)]
+            self.step(*batch)
+            samples += len(batch[0])
+        self.number += count
+        return samples
+
+    @abstractmethod
+    def step(self, payload: Tensor, *rest: Tensor) -> None:
+        """One step."""
+
+    def dense_step(self, payload: Tensor, pooled: Tensor) -> None:
+        """Forward, backward, and the step of the MLPs; ``pooled`` [n, tables, dim] gets its gradient."""
+        loss = binary_cross_entropy_with_logits(self.net(payload[:, 1:], pooled), payload[:, 0])
+        self.dense_optimizer.zero_grad()
+        loss.backward()
+        self.dense_optimizer.step()
 
 
 class FlatTables:
-    """All tables in one array [rows, width] on ``device``, looked up and updated together."""
+    """``rows`` [rows, width] of all tables, or some of them, looked up and updated together, where they lie. Keys are places
+    among them, int64 [n, accesses]; -1 for no access."""
 
-    def __init__(self, job: Job, settings: Settings, device: torch.device):
-        self.settings = settings
-        host = HostTables(job.trace.table_rows, settings.rows)
-        self.first = torch.from_numpy(host.first)
-        self.rows = torch.from_numpy(host.all).to(device)
+    def __init__(self, job: Job, settings: Settings, rows: Tensor):
+        self.settings, self.rows = settings, rows
         self.optimizer = ROW_OPTIMIZERS[settings.optimizer](settings.learning_rate)
-        self.table_of = torch.from_numpy(job.trace.table_of).to(device)
+        self.table_of = torch.from_numpy(job.trace.table_of).to(rows.device)
         self.tables = len(job.trace.table_rows)
 
-    def keys(self, rows: np.ndarray, table_of: np.ndarray) -> Tensor:
-        """int64 [n, accesses]: places in the array of ``rows`` uint32 [n, accesses]; -1 for no access."""
-        places = torch.from_numpy(rows.astype(np.int64)) + self.first[torch.from_numpy(table_of)]
-        return torch.where(torch.from_numpy(rows != NO_ACCESS), places, -1)
+    @staticmethod
+    def of_all(job: Job, settings: Settings) -> tuple[Tensor, Tensor]:
+        """All rows of all tables as they are at first, and the keys of all samples, on the CPU."""
+        trace, host = job.trace, HostTables(job.trace.table_rows, settings.rows)
+        places = torch.from_numpy(trace.rows.astype(np.int64) + host.first[trace.table_of])
+        return torch.from_numpy(host.all), torch.where(torch.from_numpy(trace.rows != NO_ACCESS), places, -1)
 
     def pool(self, keys: Tensor) -> Tensor:
         """[n, tables, dim]."""
@@ -135,34 +170,23 @@ class FlatTables:
         self.optimizer.step(self.rows[:, :dim], self.rows[:, dim:], distinct, total)
 
 
-class WholeBatches(System):
-    """Whole mini-batches: tables on ``tables_on``, MLPs on the device."""
+class WholeTables(MiniBatches):
+    """Tables of ``rows``, on the host or, unless ``on_host``, on the device; ``keys`` of all samples; mini-batches of the
+    samples in ``mine``, bool [samples]."""
 
-    def __init__(self, job: Job, settings: Settings, device: str, tables_on: str):
+    def __init__(self, job: Job, settings: Settings, device: str, rows: Tensor, keys: Tensor, *, on_host: bool,
+                 mine: Tensor | None = None):  # fmt: skip
         super().__init__(job, settings, device)
-        self.on_host = tables_on == "host"
-        self.apart = self.on_host and self.device.type != "cpu"
-        self.tables = FlatTables(job, settings, torch.device("cpu") if tables_on == "host" else self.device)
-        self.device_bytes = 0 if tables_on == "host" else self.tables.rows.nbytes
-        self.net = self.model()
-        self.dense_optimizer = settings.dense_optimizer(self.net)
-        trace = job.trace
-        payload = torch.from_numpy(trace.payload.view(np.float32)).to(settings.rows.dtype)
-        self.batches = []
-        for batch in range(job.batches):
-            part = slice(batch * job.batch_size, batch * job.batch_size + job.samples_of(batch))
-            keys = self.tables.keys(trace.rows[part], trace.table_of).to(self.tables.rows.device)
-            self.batches.append((payload[part].to(self.device), keys))
-        self.number = 0
+        self.on_host = on_host
+        self.apart = on_host and self.device.type != "cpu"
+        self.tables = FlatTables(job, settings, rows if on_host else rows.to(self.device))
+        self.device_bytes = 0 if on_host else self.tables.rows.nbytes
+        samples = torch.arange(len(keys)) if mine is None else torch.nonzero(mine)[:, 0]
+        for part in torch.split(samples, job.batch_size) if len(samples) else ():
+            self.batches.append((self.payload[part].to(self.device), keys[part].to(self.tables.rows.device)))
 
-    def steps(self, count: int) -> int:
-        samples = 0
-        for number in range(self.number, self.number + count):
-            samples += self.step(*self.batches[number % len(self.batches)])
-        self.number += count
-        return samples
-
-    def step(self, payload: Tensor, keys: Tensor) -> int:
+    def step(self, payload: Tensor, *rest: Tensor) -> None:
+        (keys,) = rest
         with torch.no_grad():
             pooled = self.tables.pool(keys)
         self.bus_bytes += 2 * pooled.nbytes * self.on_host
@@ -170,11 +194,7 @@ class WholeBatches(System):
             pooled = self.transfers.bring(pooled.numpy()).wait()
         pooled = pooled.detach().requires_grad_()
         with self.busy.computing():
-            logits = self.net(payload[:, 1:], pooled)
-            loss = binary_cross_entropy_with_logits(logits, payload[:, 0])
-            self.dense_optimizer.zero_grad()
-            loss.backward()
-            self.dense_optimizer.step()
+            self.dense_step(payload, pooled)
         assert pooled.grad is not None
         gradient = pooled.grad
         if self.apart:
@@ -183,24 +203,23 @@ class WholeBatches(System):
             gradient = torch.from_numpy(arrived)
         with torch.no_grad():
             self.tables.update(keys, gradient)
-        return len(payload)
 
 
-class Hybrid(WholeBatches):
+class Hybrid(WholeTables):
     name = "hybrid"
 
     def __init__(self, job: Job, settings: Settings, device: str, cap: int):
-        super().__init__(job, settings, device, "host")
+        super().__init__(job, settings, device, *FlatTables.of_all(job, settings), on_host=True)
 
 
-class GpuOnly(WholeBatches):
+class GpuOnly(WholeTables):
     name = "gpu_only"
 
     def __init__(self, job: Job, settings: Settings, device: str, cap: int):
         need = int(job.trace.table_rows.sum()) * 4 * settings.rows.words
         if need > cap:
             raise DoesNotFit(f"the tables take {need / 1e6:,.0f} MB of device memory")
-        super().__init__(job, settings, device, "device")
+        super().__init__(job, settings, device, *FlatTables.of_all(job, settings), on_host=False)
 
 
 class Fae(System):
@@ -211,39 +230,33 @@ class Fae(System):
 
     def __init__(self, job: Job, settings: Settings, device: str, cap: int):
         super().__init__(job, settings, device)
-        self.cold = Hybrid(job, settings, device, cap)
-        trace = job.trace
-        keys = self.cold.tables.keys(trace.rows, trace.table_of)
-        counts = torch.bincount(keys[keys >= 0], minlength=len(self.cold.tables.rows))
-        slots = job.config.tracker_entries + len(job.resident_keys())
-        self.hot_rows = counts.topk(min(slots, len(counts))).indices.sort().values
-        place = torch.full((len(counts) + 1,), -1)
+        rows, keys = FlatTables.of_all(job, settings)
+        counts = torch.bincount(keys[keys >= 0], minlength=len(rows))
+        self.hot_rows = counts.topk(min(self.slots, len(rows))).indices.sort().values
+        place = torch.full((len(rows) + 1,), -1)  # the last one for no access
         place[self.hot_rows] = torch.arange(len(self.hot_rows))
-        is_hot = ((place[keys] >= 0) | (keys < 0)).all(dim=1)
-        self.hot = WholeBatches(job, settings, device, "device")
+        hot_keys = place[keys]
+        is_hot = ((hot_keys >= 0) | (keys < 0)).all(dim=1)
+        self.cold = WholeTables(job, settings, device, rows, keys, on_host=True, mine=~is_hot)
+        self.hot = WholeTables(job, settings, device, rows[self.hot_rows], hot_keys, on_host=False, mine=is_hot)
         self.hot.net, self.hot.dense_optimizer = self.cold.net, self.cold.dense_optimizer
-        self.hot.tables.rows = self.cold.tables.rows[self.hot_rows].to(self.device)
-        self.device_bytes = self.hot.tables.rows.nbytes
-        payload = torch.from_numpy(trace.payload.view(np.float32)).to(settings.rows.dtype)
-        for system, mine, lookup in ((self.cold, ~is_hot, keys), (self.hot, is_hot, place[keys])):
-            on = system.tables.rows.device
-            parts = torch.split(torch.nonzero(mine)[:, 0], job.batch_size)
-            system.batches = [(payload[p].to(self.device), lookup[p].to(on)) for p in parts if len(p)]
+        self.cold.busy = self.hot.busy = self.busy
+        self.device_bytes = self.hot.device_bytes
         self.hot_part = float(is_hot.double().mean())
 
     def steps(self, count: int) -> int:
         hot = round(count * self.hot_part) if self.hot.batches else 0
+        before = self.cold.bus_bytes
         samples = self.cold.steps(count - hot) if self.cold.batches else 0
         rows = self.cold.tables.rows[self.hot_rows]
         self.hot.tables.rows.copy_(rows)
         samples += self.hot.steps(hot) if hot else 0
         self.cold.tables.rows[self.hot_rows] = self.hot.tables.rows.cpu()
-        self.bus_bytes = self.cold.bus_bytes + 2 * rows.nbytes
-        self.busy.spans = self.cold.busy.spans + self.hot.busy.spans
+        self.bus_bytes += self.cold.bus_bytes - before + 2 * rows.nbytes
         return samples
 
 
-class Fbgemm(System):
+class Fbgemm(MiniBatches):
     """FBGEMM's table-batched embeddings: tables in host memory, a cache of them on the device, as large as Hotline's hot
     table; the update is fused into the backward pass."""
 
@@ -264,42 +277,27 @@ class Fbgemm(System):
             raise DoesNotFit("its cache needs CUDA and float32")
         trace = job.trace
         rows = trace.table_rows.tolist()
-        slots = job.config.tracker_entries + len(job.resident_keys())
         self.embedding = SplitTableBatchedEmbeddingBagsCodegen(
             [(count, settings.rows.dim, EmbeddingLocation.MANAGED_CACHING, ComputeDevice.CUDA) for count in rows],
             optimizer=EmbOptimType.EXACT_SGD if settings.optimizer == "sgd" else EmbOptimType.EXACT_ROWWISE_ADAGRAD,
             learning_rate=settings.learning_rate, pooling_mode=PoolingMode.SUM,
-            cache_load_factor=min(1.0, slots / sum(rows)), device=self.device,
+            cache_load_factor=min(1.0, self.slots / sum(rows)), device=self.device,
         )  # fmt: skip
-        self.device_bytes = slots * 4 * settings.rows.dim
-        self.net = self.model()
-        self.dense_optimizer = settings.dense_optimizer(self.net)
-        payload = torch.from_numpy(trace.payload.view(np.float32))
-        self.batches, self.number = [], 0
-        for batch in range(job.batches):
-            part = slice(batch * job.batch_size, batch * job.batch_size + job.samples_of(batch))
+        self.device_bytes = self.slots * 4 * settings.rows.dim
+        for first in range(0, trace.samples, job.batch_size):
+            part = slice(first, first + job.batch_size)
             lists, lengths = [], []
             for number in range(len(rows)):
                 mine = trace.rows[part][:, trace.table_of == number]
                 lists.append(mine[mine != NO_ACCESS].astype(np.int64))
                 lengths.append((mine != NO_ACCESS).sum(axis=1))
             offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
-            found = (payload[part], torch.from_numpy(np.concatenate(lists)), torch.from_numpy(offsets))
-            self.batches.append([tensor.to(self.device) for tensor in found])
+            found = (self.payload[part], torch.from_numpy(np.concatenate(lists)), torch.from_numpy(offsets))
+            self.batches.append(tuple(tensor.to(self.device) for tensor in found))
 
-    def steps(self, count: int) -> int:
-        samples = 0
-        for number in range(self.number, self.number + count):
-            payload, indices, offsets = self.batches[number % len(self.batches)]
-            with self.busy.computing():
-                pooled = self.embedding(indices, offsets).view(len(payload), -1, self.settings.rows.dim)
-                loss = binary_cross_entropy_with_logits(self.net(payload[:, 1:], pooled), payload[:, 0])
-                self.dense_optimizer.zero_grad()
-                loss.backward()
-                self.dense_optimizer.step()
-            samples += len(payload)
-        self.number += count
-        return samples
+    def step(self, payload: Tensor, *rest: Tensor) -> None:
+        with self.busy.computing():
+            self.dense_step(payload, self.embedding(*rest).view(len(payload), -1, self.settings.rows.dim))
 
 
 class Resident(Transfers):
@@ -317,7 +315,7 @@ class Resident(Transfers):
 
     def bring(self, array: np.ndarray) -> Arriving:
         if held := self.held.get(array.ctypes.data):
-            return _Held(held[1])
+            return Arrived(held[1])
         self.bytes += array.nbytes
         return self.inner.bring(array)
 
@@ -327,14 +325,6 @@ class Resident(Transfers):
 
     def synchronise(self) -> None:
         self.inner.synchronise()
-
-
-class _Held(Arriving):
-    def __init__(self, tensor: Tensor):
-        self.tensor = tensor
-
-    def wait(self) -> Tensor:
-        return self.tensor
 
 
 class _Made(GoldenSource):
@@ -352,8 +342,7 @@ class Hotline(System):
 
     def __init__(self, job: Job, settings: Settings, device: str, cap: int):
         super().__init__(job, settings, device)
-        slots = job.config.tracker_entries + len(job.resident_keys())
-        self.device_bytes = slots * 4 * settings.rows.words
+        self.device_bytes = self.slots * 4 * settings.rows.words
         if self.device_bytes > cap:
             raise DoesNotFit(f"its hot table takes {self.device_bytes / 1e6:,.0f} MB: choose a smaller one")
         source = _Made(job, settings.rows)
@@ -392,13 +381,13 @@ SYSTEMS: list[Callable[..., System]] = [Hotline, Hybrid, GpuOnly, Fae, Fbgemm]
 
 
 def measure(make: Callable[..., System], job: Job, settings: Settings, device: str, cap: int,
-            steps: int) -> tuple[Measured, float]:  # fmt: skip
-    """Times ``steps`` steps of one system after the first WARM_UP; and the share of popular samples, if it knows it."""
+            steps: int) -> Measured:  # fmt: skip
+    """Times ``steps`` steps of one system after the first WARM_UP."""
     name = getattr(make, "name", "")
     try:
         system = make(job, settings, device, cap)
     except DoesNotFit as e:
-        return Measured(name, note=str(e)), 0.0
+        return Measured(name, note=str(e))
     system.steps(WARM_UP)
     system.transfers.synchronise()
     system.busy.spans.clear()
@@ -407,18 +396,23 @@ def measure(make: Callable[..., System], job: Job, settings: Settings, device: s
     samples = system.steps(steps)
     system.transfers.synchronise()
     seconds = time.perf_counter() - began
-    found = Measured(
+    return Measured(
         name, samples / seconds, (system.bus_bytes - bytes_before) / samples, system.device_bytes,
         max(0.0, 1 - system.busy.seconds() / seconds) if system.busy.cuda else float("nan"),
+        system.popular,
     )  # fmt: skip
-    return found, system.popular
 
 
-def numbers(measured: list[Measured], device_name: str, popular: float) -> dict:
+def popular_share(measured: list[Measured]) -> float:
+    """Of who splits samples; 0 if that could not be measured."""
+    return next((m.popular for m in measured if m.popular == m.popular), 0.0)
+
+
+def numbers(measured: list[Measured], device_name: str) -> dict:
     """What ``--json`` holds."""
     return {
         "device": device_name,
-        "popular_share": popular,
+        "popular_share": popular_share(measured),
         "samples_per_second": {m.name: m.samples_per_second for m in measured if not m.note},
         "bus_bytes_per_sample": {m.name: m.bus_bytes_per_sample for m in measured if not m.note},
         "device_bytes": {m.name: m.device_bytes for m in measured if not m.note},
@@ -427,9 +421,9 @@ def numbers(measured: list[Measured], device_name: str, popular: float) -> dict:
     }
 
 
-def table(measured: list[Measured], device_name: str, popular: float) -> Table:
+def table(measured: list[Measured], device_name: str) -> Table:
     """For people."""
-    title = f"training on {device_name}; {popular:.1%} of the samples are popular"
+    title = f"training on {device_name}; {popular_share(measured):.1%} of the samples are popular"
     shown = Table(
         "system", "samples/s", "of hybrid", "MB on the device", "bytes over the bus a sample", "idle", title=title
     )

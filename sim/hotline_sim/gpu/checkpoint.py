@@ -14,7 +14,7 @@ import torch
 from hotline_golden.layouts import NO_ACCESS
 
 from ..traces import Trace
-from .sources import MicroBatchSource
+from .sources import MicroBatchSource, distinct_keys
 from .trainer import Settings, Trainer
 
 FORMAT = 1
@@ -26,10 +26,8 @@ class CheckpointError(ValueError):
 
 def touched_keys(trace: Trace) -> np.ndarray:
     """uint32 [n, 2]: every (table, row) that a trace accesses, in order: the only rows that training changes."""
-    tables = np.broadcast_to(trace.table_of.astype(np.uint64), trace.rows.shape)
     present = trace.rows != NO_ACCESS
-    keys = np.unique(tables[present] << np.uint64(32) | trace.rows[present])
-    return np.stack([keys >> np.uint64(32), keys & np.uint64(0xFFFF_FFFF)], axis=1).astype(np.uint32)
+    return distinct_keys(np.broadcast_to(trace.table_of, trace.rows.shape)[present], trace.rows[present])[0]
 
 
 def _data(source: MicroBatchSource) -> dict:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
 
-from ..job import Job, initial_rows
+from ..job import Job
 from .rows import RowFormat
 from .sources import GoldenSource, NonPopular
 from .trainer import Trainer
@@ -41,26 +41,6 @@ def first_rank() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-class ShardedTables:
-    """This rank's rows of all tables, as arrays [rows, width]."""
-
-    def __init__(self, table_rows: np.ndarray, rows: RowFormat, rank: int, ranks: int):
-        self.rank, self.ranks = rank, ranks
-        mine = [np.arange(rank, count, ranks) for count in table_rows.tolist()]
-        ends = np.cumsum([len(part) for part in mine])
-        self.first = ends - [len(part) for part in mine]
-        self.all = np.zeros((int(ends[-1]), rows.width), rows.numpy)
-        for table, part in enumerate(mine):
-            for start in range(0, len(part), 1 << 16):
-                some = part[start : start + (1 << 16)]
-                place = self.first[table] + start
-                self.all[place : place + len(some), : rows.dim] = initial_rows(table, some, rows.dim)
-
-    def places(self, keys: np.ndarray) -> np.ndarray:
-        """int64 [n]: where ``keys`` [n, 2], all of this rank's, lie in ``all``."""
-        return self.first[keys[:, 0]] + keys[:, 1].astype(np.int64) // self.ranks
-
-
 def exchange(sent: np.ndarray, counts: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Sends ``sent`` [n, ...], ``counts`` int64 [ranks] of it to each rank in order; returns what came, and how much of each."""
     outgoing = torch.from_numpy(counts).to(device)
@@ -80,9 +60,8 @@ class ShardedSource(GoldenSource):
     """
 
     def __init__(self, job: Job, rows: RowFormat, device: torch.device):
-        super().__init__(job, rows, tables=False)
         self.rank, self.ranks, self.device = dist.get_rank(), dist.get_world_size(), device
-        self.shards = ShardedTables(job.trace.table_rows, rows, self.rank, self.ranks)
+        super().__init__(job, rows, self.rank, self.ranks)
         #: Of the working rows in hand: their keys, by owner; and how many each has.
         self.wanted, self.wanted_counts = np.zeros((0, 2), np.int64), np.zeros(self.ranks, np.int64)
         #: Of this rank's rows: which are wanted, by whom.
@@ -107,8 +86,8 @@ class ShardedSource(GoldenSource):
         self.wanted = keys[used][order].astype(np.int64)
         self.wanted_counts = np.bincount(self.wanted[:, 1] % self.ranks, minlength=self.ranks).astype(np.int64)
         asked, self.asked_counts = exchange(self.wanted, self.wanted_counts, self.device)
-        self.asked_places = self.shards.places(asked)
-        rows, _ = exchange(self.shards.all[self.asked_places], self.asked_counts, self.device)
+        self.asked_places = self.tables.places(asked)
+        rows, _ = exchange(self.tables.all[self.asked_places], self.asked_counts, self.device)
         return NonPopular(records, self.wanted.astype(np.uint32), rows)
 
     def scatter(self) -> None:
@@ -117,14 +96,14 @@ class ShardedSource(GoldenSource):
     def read_rows(self, keys: np.ndarray) -> np.ndarray:
         mine = keys[:, 1] % self.ranks == self.rank
         rows = np.zeros((len(keys), self.rows.width), self.rows.numpy)
-        rows[mine] = self.shards.all[self.shards.places(keys[mine])]
+        rows[mine] = self.tables.read(keys[mine])
         total = torch.from_numpy(rows).to(self.device)
         dist.all_reduce(total)
         return total.cpu().numpy()
 
     def write_rows(self, keys: np.ndarray, rows: np.ndarray) -> None:
         mine = keys[:, 1] % self.ranks == self.rank
-        self.shards.all[self.shards.places(keys[mine])] = rows[mine]
+        self.tables.write(keys[mine], rows[mine])
 
 
 class DistributedTrainer(Trainer):
@@ -190,5 +169,5 @@ class DistributedTrainer(Trainer):
         distinct, place = np.unique(source.asked_places, return_inverse=True)
         total = torch.zeros(len(distinct), dim, dtype=self.settings.rows.dtype)
         total.index_add_(0, torch.from_numpy(place.reshape(-1)), torch.from_numpy(came))
-        rows = torch.from_numpy(source.shards.all)
+        rows = torch.from_numpy(source.tables.all)
         self.row_optimizer.step(rows[:, :dim], rows[:, dim:], torch.from_numpy(distinct), total)

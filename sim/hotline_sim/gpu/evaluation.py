@@ -13,7 +13,7 @@ from hotline_golden.layouts import NO_ACCESS
 from ..traces import Trace
 from .dlrm import Dlrm
 from .plain import features
-from .sources import MicroBatchSource
+from .sources import MicroBatchSource, distinct_keys
 from .trainer import Trainer
 
 #: Samples that are evaluated together.
@@ -32,11 +32,9 @@ class Quality:
 def table_rows(source: MicroBatchSource, table_of: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """[n, accesses, dim]: the values of ``rows`` uint32 [n, accesses], from the tables in host memory; 0 for no access."""
     present = rows != NO_ACCESS
-    tables = np.broadcast_to(table_of.astype(np.uint32), rows.shape)
-    keys = np.stack([tables, np.where(present, rows, 0)], axis=-1).reshape(-1, 2)
-    distinct, place = np.unique(keys[:, 0].astype(np.uint64) << np.uint64(32) | keys[:, 1], return_inverse=True)
-    pairs = np.stack([distinct >> np.uint64(32), distinct & np.uint64(0xFFFF_FFFF)], axis=1).astype(np.int64)
-    values = source.read_rows(pairs)[:, : source.rows.dim]
+    tables = np.broadcast_to(table_of, rows.shape)
+    keys, place = distinct_keys(tables.reshape(-1), np.where(present, rows, 0).reshape(-1))
+    values = source.read_rows(keys)[:, : source.rows.dim]
     return values[place.reshape(rows.shape)] * present[..., None]
 
 

@@ -199,14 +199,15 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total, completed=trainer.number, now="")
         started = time.perf_counter()
-        counts = {"samples": 0}
+        samples = 0
 
         def after(step: Step) -> None:
+            nonlocal samples
             result.steps.append(step)
-            counts["samples"] += step.samples
+            samples += step.samples
             if step.number % SHOWN:
                 return
-            speed = counts["samples"] / (time.perf_counter() - started)
+            speed = samples / (time.perf_counter() - started)
             now = f"loss {step.loss:.4f}, {speed:,.0f} samples/s, {step.popular / step.samples:.0%} popular"
             bar.update(task, completed=step.number + 1, now=now)
 

@@ -7,7 +7,7 @@ import numpy as np
 from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Kind, Opcode
 
 from ..driver import CommandError, Driver, Transport
-from ..job import Job, initial_rows, output_buffers
+from ..job import Job, initial_parts, output_buffers
 from .rows import RowFormat
 from .sources import Delta, MicroBatchSource, NonPopular
 
@@ -37,9 +37,8 @@ class LiveSource(MicroBatchSource):
         self.completions: dict[tuple[int, int], Completion] = {}
         for number, table in enumerate(job.model.tables):
             every = np.arange(table.rows) if job.whole_tables else job.touched_rows()[number]
-            for start in range(0, len(every), 1 << 16):
-                part = every[start : start + (1 << 16)]
-                self._table(number)[part] = rows.initial(initial_rows(number, part, rows.dim)).view(np.uint32)
+            for part, values in initial_parts(number, every, rows.dim):
+                self._table(number)[part] = rows.initial(values).view(np.uint32)
 
     def _table(self, number: int) -> np.ndarray:
         """uint32 [rows, row words] view of a table in host memory."""

@@ -3,6 +3,7 @@
 Both move together, between host memory, working rows and hot table; so a SCATTER carries the state, too.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class RowFormat:
         return rows
 
 
-class RowOptimizer:
+class RowOptimizer(ABC):
     """Updates rows of one table by their gradients; ``state`` values are kept with each row."""
 
     state = 0
@@ -55,10 +56,10 @@ class RowOptimizer:
             raise ValueError(f"the learning rate must be positive, not {learning_rate}")
         self.learning_rate = learning_rate
 
+    @abstractmethod
     def step(self, values: Tensor, state: Tensor, index: Tensor, gradient: Tensor) -> None:
         """Changes rows ``index`` int64 [n], all different, of ``values`` [rows, dim] and ``state`` [rows, state] in place,
         by ``gradient`` [n, dim]."""
-        raise NotImplementedError
 
 
 class RowSgd(RowOptimizer):

@@ -8,7 +8,7 @@ import numpy as np
 from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
 from hotline_golden.split import learn, split
 
-from ..job import Job, golden_tracker, initial_rows
+from ..job import Job, golden_tracker, initial_parts
 from ..outputs import RunDirectory
 from ..traces import Trace
 from .rows import RowFormat
@@ -122,36 +122,42 @@ class MicroBatchSource(ABC):
 
 
 class HostTables:
-    """Tables in host memory as arrays [rows, width]; look-ups across tables are by (table, row) keys."""
+    """Tables in host memory as arrays [rows, width], or one rank's part of them: row ``r`` is with rank ``r mod ranks``.
 
-    def __init__(self, table_rows: np.ndarray, rows: RowFormat):
-        ends = np.cumsum(table_rows)
-        self.first = ends - table_rows
+    ``all``: all its rows, table after table. Keys are (table, row), [n, 2].
+    """
+
+    def __init__(self, table_rows: np.ndarray, rows: RowFormat, rank: int = 0, ranks: int = 1):
+        self.ranks = ranks
+        counts = (table_rows - rank + ranks - 1) // ranks
+        ends = np.cumsum(counts)
+        self.first = ends - counts
         self.all = np.zeros((int(ends[-1]), rows.width), rows.numpy)
         for table, count in enumerate(table_rows.tolist()):
-            for start in range(0, count, 1 << 16):
-                part = np.arange(start, min(count, start + (1 << 16)))
-                self.all[self.first[table] + part, : rows.dim] = initial_rows(table, part, rows.dim)
+            for part, values in initial_parts(table, np.arange(rank, count, ranks), rows.dim):
+                self.all[self.first[table] + part // ranks, : rows.dim] = values
 
     def table(self, number: int) -> np.ndarray:
         """[rows, width] view of a table."""
         return np.split(self.all, self.first[1:])[number]
 
+    def places(self, keys: np.ndarray) -> np.ndarray:
+        """int64 [n]: where ``keys``, all of this rank's, lie in ``all``."""
+        return self.first[keys[:, 0]] + keys[:, 1].astype(np.int64) // self.ranks
+
     def read(self, keys: np.ndarray) -> np.ndarray:
-        return self.all[self.first[keys[:, 0]] + keys[:, 1]]
+        return self.all[self.places(keys)]
 
     def write(self, keys: np.ndarray, rows: np.ndarray) -> None:
-        self.all[self.first[keys[:, 0]] + keys[:, 1]] = rows
+        self.all[self.places(keys)] = rows
 
 
 class _TableSource(MicroBatchSource):
     """A source whose tables are arrays here, and which gathers itself; ``_records`` makes a mini-batch's records."""
 
-    def __init__(self, trace: Trace, batch_size: int, rows: RowFormat, tables: bool = True):
-        """``tables=False``: the caller keeps them elsewhere."""
+    def __init__(self, trace: Trace, batch_size: int, rows: RowFormat, rank: int = 0, ranks: int = 1):
         super().__init__(trace, batch_size, rows)
-        if tables:
-            self.tables = HostTables(trace.table_rows, rows)
+        self.tables = HostTables(trace.table_rows, rows, rank, ranks)
         self.asked: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.given: list[NonPopular] = []
 
@@ -184,8 +190,8 @@ class _TableSource(MicroBatchSource):
 class GoldenSource(_TableSource):
     """The golden model in place of the accelerator: exact, and fast enough for large experiments."""
 
-    def __init__(self, job: Job, rows: RowFormat, tables: bool = True):
-        super().__init__(job.trace, job.batch_size, rows, tables)
+    def __init__(self, job: Job, rows: RowFormat, rank: int = 0, ranks: int = 1):
+        super().__init__(job.trace, job.batch_size, rows, rank, ranks)
         self.job = job
         self.tracker = golden_tracker(job.config)
         self.relearns = bool(job.config.shadow)
@@ -238,6 +244,13 @@ class RecordedSource(_TableSource):
 
     def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return self.run.micro_batch(batch)
+
+
+def distinct_keys(tables: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct (table, row) keys of ``tables`` and ``rows`` [n], uint32 [k, 2] in order; and which is which, int64 [n]."""
+    packed, place = np.unique(tables.astype(np.uint64) << np.uint64(32) | rows, return_inverse=True)
+    keys = np.stack([packed >> np.uint64(32), packed & np.uint64(0xFFFF_FFFF)], axis=1)
+    return keys.astype(np.uint32), place.reshape(-1)
 
 
 def used_slots(hot_list: np.ndarray) -> np.ndarray:

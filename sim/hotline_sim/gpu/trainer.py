@@ -77,13 +77,6 @@ class Step:
         return float(self.mean_loss)
 
 
-@dataclass
-class _Returning:
-    """Working rows on their way back."""
-
-    leaving: Leaving | None
-
-
 class Trainer:
     """Trains ``settings``' model on what ``source`` gives.
 
@@ -113,7 +106,8 @@ class Trainer:
         ).to(transfers.device)
         self.number = step
         self.begun = False  # the next mini-batch has been asked for
-        self.returning: _Returning | None = None
+        self.unscattered = False  # the last mini-batch
+        self.leaving: Leaving | None = None  # its working rows, if it has any, on their way back
         self.load_hot_rows()
 
     def load_hot_rows(self) -> None:
@@ -163,7 +157,7 @@ class Trainer:
         if self.prefetch and ask_on and not self._changes_hot_set(number + 1):
             source.begin(self.batch_of(number + 1), ahead=True)
             self.begun = True
-        working = None
+        working = values = None
         if len(other.records):
             records = self.transfers.bring(other.records.view(np.int32))
             rows = self.transfers.bring(other.rows)
@@ -171,9 +165,9 @@ class Trainer:
             values = working[:, : self.settings.rows.dim].detach().requires_grad_()
             losses.append(self._micro_batch(Records(records.wait(), self.payload_words), values, samples))
             self.after_micro_batch(working, values)
-        self._apply(working, values if working is not None else None)
-        leaving = self.transfers.take(working, other.rows) if working is not None else None
-        self.returning = _Returning(leaving)
+        self._apply(working, values)
+        self.unscattered = True
+        self.leaving = self.transfers.take(working, other.rows) if working is not None else None
         self.number = number + 1
         if not self.begun:
             self._return_rows()
@@ -209,10 +203,10 @@ class Trainer:
 
     def _return_rows(self) -> None:
         """Working rows that are on their way back arrive, and are scattered."""
-        if self.returning:
-            if self.returning.leaving:
-                self.returning.leaving.wait()
-            self.returning = None
+        if self.unscattered:
+            if self.leaving:
+                self.leaving.wait()
+            self.unscattered, self.leaving = False, None
             self.source.scatter()
 
     def _changes_hot_set(self, number: int) -> bool:

@@ -41,7 +41,9 @@ class Transfers(ABC):
         """Returns when the device has done all that it was given."""
 
 
-class _Here(Arriving, Leaving):
+class Arrived(Arriving, Leaving):
+    """Nothing is on its way: it is there."""
+
     def __init__(self, tensor: Tensor | None = None):
         self.tensor = tensor
 
@@ -55,11 +57,11 @@ class DirectTransfers(Transfers):
     device = torch.device("cpu")
 
     def bring(self, array: np.ndarray) -> Arriving:
-        return _Here(torch.from_numpy(array))
+        return Arrived(torch.from_numpy(array))
 
     def take(self, tensor: Tensor, array: np.ndarray) -> Leaving:
         torch.from_numpy(array).copy_(tensor)
-        return _Here()
+        return Arrived()
 
     def synchronise(self) -> None:
         pass
