@@ -21,7 +21,7 @@ from .fragmenter import Fragmenter
 from .gather import Gather, GatherError
 from .hot_list import HotList
 from .key_list import KeyList
-from .layouts import Opcode, Status
+from .layouts import COUNT_BITS, Opcode, Status
 from .policies import POLICIES
 from .read_master import ReadMaster
 from .record_reader import RecordReader
@@ -31,7 +31,7 @@ from .rings import CommandRing, CompletionRing
 from .scatter import Scatter
 from .stream_reader import StreamReader
 from .stream_writer import StreamWriter
-from .words import delayed
+from .words import delayed, is_one_of, product
 from .working_set import WorkingSet
 from .write_master import WriteMaster
 
@@ -101,6 +101,8 @@ class Accelerator(wiring.Component):
 
         # Data path.
         m.submodules.reader = reader = StreamReader(config)
+        m.submodules.read = read = RegisterSlice(reader.o.p.shape())
+        wiring.connect(m, reader.o, read.i)
         m.submodules.records = records = RecordReader(config)
         m.submodules.decoder = decoder = AccessDecoder(config)
         m.submodules.classifier = classifier = Classifier(config)
@@ -146,7 +148,7 @@ class Accelerator(wiring.Component):
         model = decoder.model
 
         limit = registers.gather_limit_value
-        m.d.comb += host_read.limit.eq(
+        m.d.port += host_read.limit.eq(
             Mux(limit == 0, 1, Mux(limit < config.outstanding_rows, limit, config.outstanding_rows))
         )
         for master in masters.values():
@@ -172,8 +174,10 @@ class Accelerator(wiring.Component):
         def begins(*opcodes: Opcode):
             return processor.run & is_a(*opcodes)
 
+        is_batch = Signal()
+        m.d.sync += is_batch.eq(is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT))
         split_begins = begins(Opcode.SPLIT)
-        batch_begins = begins(Opcode.LEARN, Opcode.SPLIT)
+        batch_begins = processor.run & is_batch
         is_load = Signal()
         m.d.sync += is_load.eq(processor.active & (command.opcode == Opcode.LOAD))
         is_learn = opcode[Opcode.LEARN]
@@ -248,26 +252,26 @@ class Accelerator(wiring.Component):
         ]:
             m.d.comb += [writer.start.eq(starts), writer.address.eq(address)]
 
-        # The reader serves sample records, or the hot list of a LOAD.
+        # The reader serves sample records, or the hot list of a LOAD. Records are asked for some cycles after their command
+        # has come, so how many words they are is known by then.
+        record_words = product(m, processor.next.samples[: COUNT_BITS + 1], model.sample_words)
         m.d.comb += [
             reader.start.valid.eq(Mux(is_load, hot_list.reader_start.valid, processor.fetch.valid)),
             hot_list.reader_start.ready.eq(is_load & reader.start.ready),
             processor.fetch.ready.eq(~is_load & reader.start.ready),
             reader.start.p.address.eq(Mux(is_load, hot_list.reader_start.p.address, processor.next.source)),
-            reader.start.p.words.eq(
-                Mux(is_load, hot_list.reader_start.p.words, processor.next.samples * model.sample_words)
-            ),
+            reader.start.p.words.eq(Mux(is_load, hot_list.reader_start.p.words, record_words)),
             reader.go.eq(is_load | batch_begins),
-            records.i.p.eq(reader.o.p),
-            hot_list.i.p.eq(reader.o.p),
-            records.i.valid.eq(reader.o.valid & ~is_load),
-            hot_list.i.valid.eq(reader.o.valid & is_load),
-            reader.o.ready.eq(Mux(is_load, hot_list.i.ready, records.i.ready)),
+            records.i.p.eq(read.o.p),
+            hot_list.i.p.eq(read.o.p),
+            records.i.valid.eq(read.o.valid & ~is_load),
+            hot_list.i.valid.eq(read.o.valid & is_load),
+            read.o.ready.eq(Mux(is_load, hot_list.i.ready, records.i.ready)),
             reader.abort.eq(decoder.ended & ~is_load),
         ]
 
         # A command leaves the front when all that it has to say is with the writers and the gather.
-        classified = fragmenter.classified & ~reader.busy
+        classified = fragmenter.classified & ~reader.busy & ~read.o.valid
         resolved = classified & ~cold.busy & ~working_set.busy
         gather_waits = Signal()  # the SPLIT in front has not got the gather yet
         m.d.comb += [
@@ -276,11 +280,15 @@ class Accelerator(wiring.Component):
             hot_list_writer.flush.eq(~hot_list.busy),
         ]
         split_done = resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
+        # Each kind of command has a register for it; the processor allows for that.
+        learnt = delayed(m, classified & ~classifier.busy)
+        split_over = delayed(m, split_done)
+        gathered = delayed(m, gather.idle & ~key_list.busy & ~listed.o.valid)
+        list_done = delayed(m, ~hot_list.busy & hot_list_writer.idle)
         m.d.comb += processor.front_done.eq(
-            Mux(opcode[Opcode.LEARN], classified & ~classifier.busy,
-                Mux(opcode[Opcode.SPLIT], split_done,
-                    Mux(opcode[Opcode.GATHER], gather.idle & ~key_list.busy & ~listed.o.valid,
-                        ~hot_list.busy & hot_list_writer.idle)))
+            Mux(opcode[Opcode.LEARN], learnt,
+                Mux(opcode[Opcode.SPLIT], split_over,
+                    Mux(opcode[Opcode.GATHER], gathered, list_done)))
         )  # fmt: skip
 
         # The gather, and the list of working keys, serve one SPLIT from its begin in front to its end in
@@ -293,6 +301,7 @@ class Accelerator(wiring.Component):
         in_back = processor.back_split & ~moved_on
         split_hands_over = processor.hand_over & opcode[Opcode.SPLIT]
         again, again_count = Signal(), Signal.like(working_set.count)
+        gather_active = Signal()
         first_count = Mux(in_back, back_count, working_set.count)
         # By then the gather knows that there are more keys.
         none_again = ~processor.back_names | processor.missed | delayed(m, delayed(m, again))
@@ -320,7 +329,7 @@ class Accelerator(wiring.Component):
             gather.give_way.eq(~in_back & ~gathers_list & (popular_writer.eager | non_popular_writer.eager)),
             gather.base.eq(command.working_rows),
             gather.listing.eq(~gathers_list & ~refetches),
-            gather.active.eq(
+            gather_active.eq(
                 gathers_list
                 | Mux(
                     in_back,
@@ -328,11 +337,11 @@ class Accelerator(wiring.Component):
                     processor.active & opcode[Opcode.SPLIT] & ~gather_waits,
                 )
             ),
-            gather.complete.eq(gathers_list | in_back),
             popular_writer.hand_over.eq(split_hands_over),
             non_popular_writer.hand_over.eq(split_hands_over),
             keys_writer.flush.eq(in_back & gather.keys_done),
         ]
+        m.d.sync += [gather.active.eq(gather_active), gather.complete.eq(gathers_list | in_back)]
         m.d.sync += gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(refetches, again_count, 0)))
         with m.If(gather.start):
             m.d.sync += [gather_waits.eq(0), moved_on.eq(processor.back_split)]
@@ -344,21 +353,19 @@ class Accelerator(wiring.Component):
                 overflow.eq(working_set.overflow),
                 overflow_sample.eq(working_set.overflow_sample),
             ]
+        written = delayed(m, popular_writer.settled & non_popular_writer.settled)
+        earlier_over = delayed(m, keys_writer.settled & gather.earlier_idle & ~gather.start)
+        rows_are_there = gather.keys_done & keys_writer.idle & gather.idle & none_again
         m.d.comb += [
             processor.side_done.eq(scatter.idle),
             processor.side_probed.eq(scatter.all_given & ~working_set.busy),
             processor.overflow.eq(working_set.overflow),
             processor.scatter_timeout.eq(registers.scatter_timeout_value),
             processor.popular_done.eq(popular_writer.settled),
-            processor.back_done.eq(
-                popular_writer.settled & non_popular_writer.settled
-                & Mux(moved_on, keys_writer.settled & gather.earlier_idle,
-                      gather.keys_done & keys_writer.idle & gather.idle & none_again)
-            ),
-        ]  # fmt: skip
+            processor.back_done.eq(written & Mux(moved_on, earlier_over, delayed(m, rows_are_there))),
+        ]
 
         # What went wrong: the first cause of each list.
-        is_batch = is_a(Opcode.LEARN, Opcode.SPLIT)
         writes_list = is_a(Opcode.DUMP, Opcode.SWAP)
         is_gather = opcode[Opcode.GATHER]
         reads = is_batch | opcode[Opcode.LOAD]
@@ -523,9 +530,24 @@ class Accelerator(wiring.Component):
 
     def _connect_model(self, m: Module, registers: RegisterBlock, model) -> None:
         config = self.config
-        sample_words = Signal(33)
         is_table = registers.table_commit_table < config.tables
-        # A committed access writes in the cycle after, when its fields are in the register.
+        # A committed access writes in the cycle after, when its fields are in the register. The sizes follow their registers
+        # a cycle later, and whether they are valid another.
+        sizes = {name: Signal(32, name=name, reset_less=True) for name in ("payload_words", "accesses", "row_bytes")}
+        sample_words = Signal(33, reset_less=True)
+        m.d.sync += [size.eq(getattr(registers, f"{name}_value")) for name, size in sizes.items()]
+        m.d.sync += [
+            sample_words.eq(registers.payload_words_value + registers.accesses_value),
+            model.valid.eq(
+                (sizes["accesses"] != 0)
+                & (sizes["accesses"] < config.max_record_words)
+                & (sizes["payload_words"] < config.max_record_words)
+                & (sample_words < config.max_record_words)
+                & (sizes["row_bytes"] >= 16)
+                & (sizes["row_bytes"] <= config.max_row_bytes)
+                & (sizes["row_bytes"][:2] == 0)
+            ),
+        ]
         m.d.comb += [
             model.reset.eq(registers.model_reset_written),
             model.table_write.eq(registers.table_commit_written & is_table),
@@ -543,18 +565,6 @@ class Accelerator(wiring.Component):
             model.descriptor.first_slot.eq(registers.table_first_slot_value),
             model.access_write.eq(registers.access_commit_written),
             model.access.eq(registers.access_commit_access),
-            model.payload_words.eq(registers.payload_words_value),
-            model.accesses.eq(registers.accesses_value),
-            model.row_bytes.eq(registers.row_bytes_value),
-            sample_words.eq(registers.payload_words_value + registers.accesses_value),
             model.sample_words.eq(sample_words),
-            model.valid.eq(
-                (registers.accesses_value != 0)
-                & (registers.accesses_value < config.max_record_words)
-                & (registers.payload_words_value < config.max_record_words)
-                & (sample_words < config.max_record_words)
-                & (registers.row_bytes_value >= 16)
-                & (registers.row_bytes_value <= config.max_row_bytes)
-                & (registers.row_bytes_value[:2] == 0)
-            ),
+            *(getattr(model, name).eq(size) for name, size in sizes.items()),
         ]

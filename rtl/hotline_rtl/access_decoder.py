@@ -15,7 +15,7 @@ from .layouts import COUNT_BITS, NO_ACCESS, beat_layout
 from .model_store import ModelSignature
 from .ram import Ram
 from .record_reader import record_beat_layout
-from .words import count_ones, first_set, no_reset
+from .words import count_ones, delayed, first_set, no_reset
 
 
 class AccessDecoder(wiring.Component):
@@ -63,8 +63,9 @@ class AccessDecoder(wiring.Component):
         no_reset(self.o.p, self.bad_sample, self.bad_access)
 
         # Stage 1: which table does each word belong to? One memory per word of a beat.
-        position = Signal(range(config.max_record_words))
-        m.d.comb += position.eq(model.access + model.payload_words + 1)
+        position = Signal(range(config.max_record_words), reset_less=True)
+        access_write, access_table = delayed(m, model.access_write), delayed(m, model.table)
+        m.d.sync += position.eq(model.access + model.payload_words + 1)
         column_bits = ceil_log2(words)
         s1_beat = Signal(record_beat_layout(config), reset_less=True)
         s1_valid = Signal()
@@ -72,9 +73,9 @@ class AccessDecoder(wiring.Component):
         for i in range(words):
             m.submodules[f"position_{i}"] = ram = Ram(config.table_bits, config.record_beats)
             m.d.comb += [
-                ram.w_en.eq(model.access_write & (position[:column_bits] == i)),
+                ram.w_en.eq(access_write & (position[:column_bits] == i)),
                 ram.w_addr.eq(position[column_bits:]),
-                ram.w_data.eq(model.table),
+                ram.w_data.eq(access_table),
                 ram.r_en.eq(step),
                 ram.r_addr.eq(self.i.p.beat),
             ]
@@ -173,9 +174,12 @@ class AccessDecoder(wiring.Component):
             for i in range(words):
                 m.d.sync += [self.o.p.words[i].eq(s4_words[i]), self.o.p.tables[i].eq(s4_table[i])]
         new_accesses, new_resident = Signal(range(words + 1)), Signal(range(words + 1))
+        present, resident = Signal(words), Signal(words)  # of the beat that has just been accepted
         m.d.sync += [
-            new_accesses.eq(Mux(accept, count_ones(s4_present), 0)),
-            new_resident.eq(Mux(accept, count_ones(s4_resident), 0)),
+            present.eq(Mux(accept, s4_present, 0)),
+            resident.eq(Mux(accept, s4_resident, 0)),
+            new_accesses.eq(count_ones(present)),
+            new_resident.eq(count_ones(resident)),
             self.accesses.eq(self.accesses + new_accesses),
             self.resident.eq(self.resident + new_resident),
         ]
@@ -195,6 +199,6 @@ class AccessDecoder(wiring.Component):
             m.d.sync += [
                 self.accesses.eq(0), self.resident.eq(0), self.ended.eq(0), self.bad_row.eq(0),
                 s1_valid.eq(0), s2_valid.eq(0), s3_valid.eq(0), s4_valid.eq(0), bad.eq(0),
-                new_accesses.eq(0), new_resident.eq(0),
+                present.eq(0), resident.eq(0), new_accesses.eq(0), new_resident.eq(0),
             ]  # fmt: skip
         return m

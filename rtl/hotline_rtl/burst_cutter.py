@@ -1,7 +1,7 @@
 """Cuts a transfer into AXI bursts: within the burst limit, and never across a 4 KiB boundary.
 
 IHI 0022 H, A3.4.1: a burst must not cross a 4 KiB address boundary.
-Latency 2 cycles. A transfer of one burst takes one cycle, of each further burst three.
+Latency 3 cycles. A transfer of one burst takes one cycle, of each further burst four. ``ready`` comes from a register.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from .config import PAGE_BYTES, AcceleratorConfig
 from .layouts import WORDS_BITS
+from .register_slice import RegisterSlice
 from .words import no_reset
 
 
@@ -46,51 +47,57 @@ class BurstCutter(wiring.Component):
             "address": self.config.address_bits - bus_shift, "beats": WORDS_BITS, "tag": self.tag_bits,
         })  # fmt: skip
 
-        # Stage 1: a transfer, in beats.
-        s1_valid, s1 = Signal(), Signal(layout)
+        # Stage 1: a transfer, in beats, and how many may go at once: up to the limit, or to the boundary.
+        room = Signal(range(limit + 1))
+
+        def room_at(address):
+            offset = address[:page_bits]
+            return Mux(offset[limit_bits:].all(), limit - offset[:limit_bits], limit)
+
+        m.submodules.slice = waiting = RegisterSlice(self.i.p.shape())
+        asked = waiting.o.p
+        s1_valid, s1 = Signal(), Signal(data.StructLayout({"transfer": layout, "room": room.shape()}))
         # Stage 2: its next burst, and what is left. After one that is not the last, the next one is put together
-        # in two cycles: `shorter`, then `again`.
+        # in three cycles: `shorter`, `placed`, `again`.
         s2_valid, s2 = Signal(), Signal(layout)
         length, last = Signal(range(limit + 1)), Signal()
-        shorter, again = Signal(), Signal()
-        no_reset(s1, s2, length, last)
+        shorter, placed, again = Signal(), Signal(), Signal()
+        no_reset(s1, s2, length, last, room)
         taken = self.o.valid & self.o.ready
-        whole = Mux(again, s2.as_value(), s1.as_value())
-        source = Signal(layout)
-        room = Signal(range(limit + 1))  # up to the limit, or to the boundary
+        source, most = Signal(layout), Signal.like(room)
         fits = Signal()
-        offset = source.address[:page_bits]
+        free = (~s2_valid & ~shorter & ~placed & ~again) | (taken & last)
+        offset_words = asked.address[2:bus_shift]
         m.d.comb += [
-            source.as_value().eq(whole),
-            room.eq(Mux(offset[limit_bits:].all(), limit - offset[:limit_bits], limit)),
-            fits.eq(source.beats <= room),
+            source.as_value().eq(Mux(again, s2.as_value(), s1.transfer.as_value())),
+            most.eq(Mux(again, room, s1.room)),
+            fits.eq(source.beats <= most),
             self.o.valid.eq(s2_valid),
             self.o.p.address.eq(Cat(Const(0, bus_shift), s2.address)),
             self.o.p.length.eq(length - 1),
             self.o.p.tag.eq(s2.tag),
             self.o.p.last.eq(last),
+            waiting.drop.eq(self.drop),
+            waiting.i.valid.eq(self.i.valid & ~self.drop),
+            waiting.i.p.eq(self.i.p),
+            waiting.o.ready.eq(~s1_valid | free),
+            self.i.ready.eq(waiting.i.ready & ~self.drop),
         ]
-        free = (~s2_valid & ~shorter & ~again) | (taken & last)
-        m.d.comb += self.i.ready.eq((~s1_valid | free) & ~self.drop)
+        with m.If(waiting.o.ready):
+            m.d.sync += [
+                s1_valid.eq(waiting.o.valid),
+                s1.transfer.address.eq(asked.address[bus_shift:]),
+                s1.transfer.beats.eq((asked.words + offset_words + (self.config.bus_words - 1)) >> (bus_shift - 2)),
+                s1.transfer.tag.eq(asked.tag),
+                s1.room.eq(room_at(asked.address[bus_shift:])),
+            ]
+        m.d.sync += [placed.eq(shorter), again.eq(placed), room.eq(room_at(s2.address))]
         with m.If(taken):
             m.d.sync += [s2_valid.eq(0), shorter.eq(~last)]
         with m.If(shorter):
-            m.d.sync += [
-                s2.address.eq(s2.address + length), s2.beats.eq(s2.beats - length), shorter.eq(0), again.eq(1),
-            ]  # fmt: skip
+            m.d.sync += [s2.address.eq(s2.address + length), s2.beats.eq(s2.beats - length), shorter.eq(0)]
         with m.If(again | (s1_valid & free)):
-            m.d.sync += [
-                s2.eq(whole), s2_valid.eq(1), again.eq(0), last.eq(fits),
-                length.eq(Mux(fits, source.beats, room)),
-            ]  # fmt: skip
-        with m.If(~s1_valid | free):
-            offset_words = self.i.p.address[2:bus_shift]
-            m.d.sync += [
-                s1_valid.eq(self.i.valid),
-                s1.address.eq(self.i.p.address[bus_shift:]),
-                s1.beats.eq((self.i.p.words + offset_words + (self.config.bus_words - 1)) >> (bus_shift - 2)),
-                s1.tag.eq(self.i.p.tag),
-            ]
+            m.d.sync += [s2.eq(source), s2_valid.eq(1), last.eq(fits), length.eq(Mux(fits, source.beats, most))]
         with m.If(self.drop):
-            m.d.sync += [s1_valid.eq(0), s2_valid.eq(0), shorter.eq(0), again.eq(0)]
+            m.d.sync += [s1_valid.eq(0), s2_valid.eq(0), shorter.eq(0), placed.eq(0), again.eq(0)]
         return m

@@ -144,6 +144,7 @@ class Classifier(wiring.Component):
         banks = []
         port_bank = self.port_set[: config.bank_bits]
         sweeps = is_one_of(self.port_op, BankOp.CLEAR, BankOp.HALVE)
+        brings = self.port_valid & is_one_of(self.port_op, BankOp.WRITE, BankOp.SWAP)
         for b in range(config.banks):
             m.submodules[f"bank_{b}"] = bank = TrackerBank(config)
             banks.append(bank)
@@ -156,6 +157,7 @@ class Classifier(wiring.Component):
                 bank.i.p.tag.eq(request.rest[config.index_bits - config.bank_bits :]),
                 bank.i.p.lane.eq(request.lane),
                 bank.line.eq(self.port_line),
+                bank.brings.eq(brings & (port_bank == b)),
                 lane_side.r_valid.eq(bank.r_valid),
                 lane_side.r_lane.eq(bank.r_lane),
                 lane_side.r_hit.eq(bank.r_hit),

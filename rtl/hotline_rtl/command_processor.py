@@ -21,7 +21,7 @@ from .config import BUFFER_ALIGNMENT, AcceleratorConfig
 from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
 from .open_splits import OpenSplits
 from .rings import fetched_layout
-from .words import delayed, is_one_of, no_reset
+from .words import delayed, equal, is_one_of, no_reset
 
 
 class CommandProcessor(wiring.Component):
@@ -125,7 +125,7 @@ class CommandProcessor(wiring.Component):
         patience = Signal(32)
         m.submodules.named_splits = splits = OpenSplits()
         known, few = delayed(m, splits.known), delayed(m, self.next.samples <= splits.rows)
-        same_name = delayed(m, self.next.after == back.after)
+        same_name = delayed(m, equal(m, self.next.after, back.after))
         is_it = next_scatter & self.next.flags[0] & same_name & few
         m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
         expired = delayed(m, (now.scatter_timeout != 0) & (patience >= now.scatter_timeout))
@@ -148,7 +148,7 @@ class CommandProcessor(wiring.Component):
         front_refusal, front_refused_address = Signal(8), Signal(64)
         front_alone, back_alone = Signal(), Signal()
         starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
-        settle = Signal(4)  # until `run` has had its effect
+        settle = Signal(6)  # until `run` has had its effect
         front_cycles = Signal(64)
         no_reset(front_refusal, front_refused_address, front_cycles)
         side_settle = Signal(3)
@@ -173,10 +173,9 @@ class CommandProcessor(wiring.Component):
         asked = fetched & ~fetches & ~self.fetch.valid
         may_run = now.ready & Mux(next_batch, none_alone & asked & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
-        begin = next_valid & steady & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run)
-        begin_side = (
+        begin = steady & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
+        begin_side = steady & delayed(m,
             next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & now.ready
-            & steady
             & (~back_busy | may_pass)
         )  # fmt: skip
         m.d.comb += self.active.eq(front_busy)
@@ -227,13 +226,15 @@ class CommandProcessor(wiring.Component):
         no_reset(back_cycles, status, index, access, address, *counts.values())
         refused = front_refusal != 0
         front_split = self.front.opcode == Opcode.SPLIT
-        well = ~refused & (now.front_status == 0) & ~now.overflow & front_split
+        well = delayed(m, ~refused & (now.front_status == 0) & ~now.overflow & front_split)
         m.d.comb += [
-            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[3] & now.front_done))),
             self.busy.eq(next_valid | front_busy | back_busy | self.side_busy),
             self.back_split.eq(back_busy & carried_out),
         ]
-        m.d.sync += back_cycles.eq(back_cycles + 1)
+        m.d.sync += [
+            back_cycles.eq(back_cycles + 1),
+            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[5] & now.front_done)) & ~self.hand_over),
+        ]
         with m.If(self.hand_over):
             m.d.sync += [
                 front_busy.eq(0), back_busy.eq(1), back.eq(self.front), back_alone.eq(front_alone),
@@ -255,23 +256,25 @@ class CommandProcessor(wiring.Component):
             splits.close.eq(begin_side & self.next.flags[0]),
         ]
 
-        # Completions, of the command at the side or in back; counts are given only when all went well.
+        # Completions, of the command at the side or in back; counts are given only when all went well. How the command has
+        # ended is known a cycle after its end, and whether well another.
         is_split = delayed(m, back.opcode == Opcode.SPLIT)
         popular_part = is_split & ~second
         final, final_index, final_address = Signal(8), Signal(32), Signal(64)
-        m.d.comb += [final.eq(status), final_index.eq(index), final_address.eq(address)]
+        no_reset(final, final_index, final_address)
+        m.d.sync += [final.eq(status), final_index.eq(index), final_address.eq(address)]
         with m.If((status == 0) & is_split):
             with m.If(now.popular_status != 0):
-                m.d.comb += [final.eq(now.popular_status), final_address.eq(now.popular_address)]
+                m.d.sync += [final.eq(now.popular_status), final_address.eq(now.popular_address)]
             with m.Elif(second & (now.back_status != 0)):
-                m.d.comb += [
+                m.d.sync += [
                     final.eq(now.back_status),
                     final_index.eq(now.back_index),
                     final_address.eq(now.back_address),
                 ]
             with m.Elif(second & self.missed):
-                m.d.comb += final.eq(Status.SCATTER_MISSING)
-        ok = final == Status.OK
+                m.d.sync += final.eq(Status.SCATTER_MISSING)
+        ok = delayed(m, final == Status.OK)
 
         def count(name: str, shown=1):
             return Mux(ok & shown, counts[name], 0)
@@ -297,9 +300,13 @@ class CommandProcessor(wiring.Component):
             "cycles": side_cycles, "index": now.side_index, "address": now.side_address,
         }  # fmt: skip
         serving_side = Signal()
-        back_settle = Signal(2)  # until `hand_over` has had its effect
-        m.d.sync += back_settle.eq(Mux(self.hand_over, 0, Cat(back_busy, back_settle)))
-        done = back_settle[1] & (Mux(popular_part, now.popular_done, now.back_done) | ~is_split | back_refused)
+        back_settle, ended = Signal(4), Signal(3)  # until `hand_over` has had its effect; until `ok` is of the end
+        ends_now = back_settle[3] & (Mux(popular_part, now.popular_done, now.back_done) | ~is_split | back_refused)
+        m.d.sync += [
+            back_settle.eq(Mux(self.hand_over, 0, Cat(back_busy, back_settle))),
+            ended.eq(Mux(back_busy & ends_now, Cat(Const(1, 1), ended), 0)),
+        ]
+        done = ended[2]
         # A SCATTER at the side is older than what is in back, unless it passes that; then only the first completion is.
         back_ready = back_busy & done & (~self.side_busy | (self.side_passes & popular_part))
         side_ready = side_done & (~self.side_passes | second)
@@ -318,6 +325,7 @@ class CommandProcessor(wiring.Component):
                     with m.If(~serving_side):
                         m.d.sync += second.eq(popular_part)
                         with m.If(popular_part):
+                            m.d.sync += [back_settle.eq(0), ended.eq(0)]
                             m.next = "WAIT"
             with m.State("DRAIN"):
                 # The completion is in memory before the next one's data counts as complete.
@@ -333,28 +341,34 @@ class CommandProcessor(wiring.Component):
 
     def _check(self, m: Module, command) -> tuple[Signal, Signal]:
         """What can be seen to be wrong with a command before it begins: status and address."""
-        is_split = command.opcode == Opcode.SPLIT
-        needs_model = one_of(command, Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER)
+        is_split = one_of(command, Opcode.SPLIT)
+        of_rows = one_of(command, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER)
+        needs_model = delayed(m, one_of(command, Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER))
         buffers = [
             (one_of(command, Opcode.LEARN, Opcode.DUMP, Opcode.LOAD, Opcode.SPLIT, Opcode.SWAP), command.source),
             (is_split, command.popular),
             (is_split, command.non_popular),
-            (one_of(command, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER), command.working_keys),
-            (one_of(command, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER), command.working_rows),
+            (of_rows, command.working_keys),
+            (of_rows, command.working_rows),
         ]
         alignment_bits = ceil_log2(BUFFER_ALIGNMENT)
+        # Each of these in a register; what they mean together, a cycle later.
+        unknown = delayed(m, ~one_of(command, *Opcode))
+        unsupported = delayed(m, one_of(command, Opcode.SWAP) & (not self.config.shadow))
+        misaligned = [delayed(m, used & address[:alignment_bits].any()) for used, address in buffers]
+        bad_count = delayed(m, (command.samples == 0) | (command.samples > 1 << COUNT_BITS))
         check = Signal(8)
         check_address = Signal(64)
-        with m.If(~one_of(command, *Opcode)):
+        with m.If(unknown):
             m.d.comb += check.eq(Status.UNKNOWN_OPCODE)
-        with m.Elif(one_of(command, Opcode.SWAP) & (not self.config.shadow)):
+        with m.Elif(unsupported):
             m.d.comb += check.eq(Status.UNSUPPORTED)
-        for used, address in buffers:
-            with m.Elif(used & address[:alignment_bits].any()):
+        for is_misaligned, (_, address) in zip(misaligned, buffers, strict=True):
+            with m.Elif(is_misaligned):
                 m.d.comb += [check.eq(Status.MISALIGNED_ADDRESS), check_address.eq(address)]
         with m.Elif(needs_model & ~self.model_valid):
             m.d.comb += check.eq(Status.NO_MODEL)
-        with m.Elif(needs_model & ((command.samples == 0) | (command.samples > 1 << COUNT_BITS))):
+        with m.Elif(needs_model & bad_count):
             m.d.comb += check.eq(Status.BAD_COUNT)
         return check, check_address
 

@@ -119,12 +119,16 @@ class Crossbar(wiring.Component):
             }  # fmt: skip
         placing = data.StructLayout(fields)
         m.submodules.placings = placings = StreamFifo(placing, depth)
-        fire = row_valid & placings.i.ready
+        # Each queue of a bank and lane holds a row more than ``depth``; rows in and behind `placings` count.
+        under_way, room, gone = Signal(range(depth + 3)), Signal(), Signal()
+        m.d.sync += room.eq(under_way <= depth - 1)
+        fire = row_valid & room
+        m.d.sync += under_way.eq(under_way + fire - gone)
         m.d.comb += [
-            placings.i.valid.eq(row_valid),
+            placings.i.valid.eq(fire),
             placings.i.p.taken.eq(taken),
             placings.i.p.count.eq(count_ones(present)),
-            self.rows.ready.eq(~row_valid | placings.i.ready),
+            self.rows.ready.eq(~row_valid | room),
             self.holds.eq(row_valid),
             self.moves.eq(fire),
         ]
@@ -194,35 +198,38 @@ class Crossbar(wiring.Component):
             m.d.comb += out.i.p.lane.eq(one_hot_mux(lane_now, [Const(n, len(out.i.p.lane)) for n in range(lanes)]))
 
         # Each lane takes its results from its banks in turn.
-        oldest = placings.o.p
+        m.submodules.placed = placed = RegisterSlice(placing)
+        wiring.connect(m, placings.o, placed.i)
+        oldest = placed.o.p
         leave, step = Signal(), Signal()
         have = Signal(lanes)
-        found = [Signal(result, name=f"found_{lane}", reset_less=True) for lane in range(lanes)]
+        found = [Signal(result, name=f"found_{lane}") for lane in range(lanes)]
         no_reset(self.results.p)
         for lane, queues in enumerate(result_queues):
             m.submodules[f"where_{lane}"] = where = StreamFifo(max(1, bank_bits), depth)
-            here, free = Signal(name=f"here_{lane}"), Signal(name=f"free_{lane}")
+            m.submodules[f"found_{lane}"] = taken_out = RegisterSlice(result)
+            here, free = Signal(name=f"here_{lane}"), taken_out.i.ready
             m.d.comb += [
                 where.i.valid.eq(fire & taken[lane]),
                 where.i.p.eq(keys[lane][:bank_bits]),
                 here.eq(where.o.valid & pick([queue.valid for queue in queues], where.o.p)),
-                free.eq(~have[lane] | (leave & oldest.taken[lane])),
                 where.o.ready.eq(here & free),
+                taken_out.i.valid.eq(here),
+                taken_out.i.p.eq(pick([queue.p.as_value() for queue in queues], where.o.p)),
+                taken_out.o.ready.eq(leave & oldest.taken[lane]),
+                have[lane].eq(taken_out.o.valid),
+                found[lane].eq(taken_out.o.p),
             ]
             for b, queue in enumerate(queues):
                 m.d.comb += queue.ready.eq(where.o.valid & free & (where.o.p == b))
-            with m.If(free):
-                m.d.sync += [
-                    have[lane].eq(here),
-                    found[lane].as_value().eq(pick([queue.p.as_value() for queue in queues], where.o.p)),
-                ]
 
         # The oldest row leaves when all its results are there.
+        m.d.sync += gone.eq(leave)
         complete = (oldest.taken & ~have) == 0
         m.d.comb += [
             step.eq(~self.results.valid | self.results.ready),
-            leave.eq(placings.o.valid & complete & step),
-            placings.o.ready.eq(complete & step),
+            leave.eq(placed.o.valid & complete & step),
+            placed.o.ready.eq(complete & step),
         ]
         with m.If(step):
             m.d.sync += [

@@ -1,6 +1,7 @@
-"""A stream FIFO in one RAM. Latency 2 cycles when empty; one payload in and one out per cycle.
+"""A stream FIFO in RAM. Latency 2 cycles when empty; one payload in and one out per cycle.
 
-What is large enough for block RAM, whose data comes late in its cycle, has a register behind it: latency 3.
+What is large enough for block RAM, whose data comes late in its cycle, has a register slice behind it: latency 3; and what
+is read does not depend on ``o.ready`` in that cycle.
 
 Streams follow Amaranth's rules everywhere in this package: ``valid`` never waits for ``ready``, and
 a valid payload stays until it is taken.
@@ -11,11 +12,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .ram import Ram
-from .words import no_reset
+from .register_slice import RegisterSlice
 
-#: Bits of the smallest memory that lies in block RAM.
+#: Bits of the smallest memory that lies in block RAM, if it has more words than SHALLOW.
 BLOCK_RAM_BITS = 2048
-#: And words of the shallowest that does although it is narrow.
+#: Words of the deepest memory that lies in LUTs, as one or as several RAMs of up to BLOCK_RAM_BITS each.
+SHALLOW = 32
+#: Words of the shallowest that lies in block RAM although it is narrow.
 BLOCK_RAM_DEPTH = 256
 
 
@@ -34,33 +37,40 @@ class StreamFifo(wiring.Component):
             raise ValueError(f"FIFO depth must be a power of two and at least 2, not {depth!r}")
         self.shape = shape
         self.depth = depth
-        self.deep = depth * Shape.cast(shape).width > BLOCK_RAM_BITS or depth >= BLOCK_RAM_DEPTH
+        width = Shape.cast(shape).width
+        self.deep = depth > SHALLOW and (depth * width > BLOCK_RAM_BITS or depth >= BLOCK_RAM_DEPTH)
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
-            "level": Out(range(depth + 2 + self.deep)),
+            "level": Out(range(depth + 2 + 2 * self.deep)),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         width = Cat(self.i.p).shape().width
-        m.submodules.ram = ram = Ram(width, self.depth)
+        pieces = 1 if self.deep else -(-width * self.depth // BLOCK_RAM_BITS)
+        bounds = [width * n // pieces for n in range(pieces + 1)]
+        rams = [Ram(high - low, self.depth) for low, high in zip(bounds, bounds[1:], strict=False)]
 
         stored = Signal(range(self.depth + 1))
         w_addr = Signal(range(self.depth))
         r_addr = Signal(range(self.depth))
         write = self.i.valid & self.i.ready
         fetch = Signal()
-        step = ~self.o.valid | self.o.ready
 
         m.d.comb += [
             self.i.ready.eq(~stored[-1]),  # the depth is a power of two
-            ram.w_en.eq(write),
-            ram.w_addr.eq(w_addr),
-            ram.w_data.eq(Cat(self.i.p)),
-            ram.r_en.eq(fetch),
-            ram.r_addr.eq(r_addr),
         ]
+        for n, ram in enumerate(rams):
+            m.submodules["ram" if pieces == 1 else f"ram_{n}"] = ram
+            m.d.comb += [
+                ram.w_en.eq(write),
+                ram.w_addr.eq(w_addr),
+                ram.w_data.eq(Cat(self.i.p)[bounds[n] : bounds[n + 1]]),
+                ram.r_en.eq(fetch),
+                ram.r_addr.eq(r_addr),
+            ]
+        read_data = Cat(ram.r_data for ram in rams)
         m.d.sync += [
             w_addr.eq(w_addr + write),
             r_addr.eq(r_addr + fetch),
@@ -68,19 +78,24 @@ class StreamFifo(wiring.Component):
         ]
         if self.deep:
             read = Signal()  # the RAM's output holds a payload
-            no_reset(self.o.p)
+            m.submodules.slice = out = RegisterSlice(width)
             m.d.comb += [
-                fetch.eq((stored != 0) & (~read | step)),
-                self.level.eq(stored + read + self.o.valid),
+                fetch.eq((stored != 0) & (~read | out.i.ready)),
+                out.i.valid.eq(read),
+                out.i.p.eq(read_data),
+                self.o.valid.eq(out.o.valid),
+                Cat(self.o.p).eq(out.o.p),
+                out.o.ready.eq(self.o.ready),
             ]
-            with m.If(step):
-                m.d.sync += [self.o.valid.eq(read), Cat(self.o.p).eq(ram.r_data)]
-            m.d.sync += read.eq(fetch | (read & ~step))
+            m.d.sync += [
+                read.eq(fetch | (read & ~out.i.ready)),
+                self.level.eq(self.level + write - (self.o.valid & self.o.ready)),
+            ]
         else:
             m.d.comb += [
-                fetch.eq((stored != 0) & step),
-                Cat(self.o.p).eq(ram.r_data),
+                fetch.eq((stored != 0) & (~self.o.valid | self.o.ready)),
+                Cat(self.o.p).eq(read_data),
                 self.level.eq(stored + self.o.valid),
             ]
-            m.d.sync += self.o.valid.eq(fetch | ~step)
+            m.d.sync += self.o.valid.eq(fetch | (self.o.valid & ~self.o.ready))
         return m

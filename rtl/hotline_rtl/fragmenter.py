@@ -1,6 +1,6 @@
 """Holds each sample until its last access is known, then sends it to one of two micro-batches.
 
-One beat in and one out per cycle; latency: the sample's own beats and 3 cycles.
+One beat in and one out per cycle; latency: the sample's own beats and 4 cycles.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import COUNT_BITS, beat_layout, group_layout
+from .register_slice import RegisterSlice
 
 
 class Fragmenter(wiring.Component):
@@ -47,6 +48,8 @@ class Fragmenter(wiring.Component):
         beats = StreamFifo(beat_layout(self.config), 2 * self.config.record_beats)
         verdicts = StreamFifo(data.StructLayout({"popular": 1, "drop": 1}), 2 * self.config.record_beats)
         m.submodules.beats, m.submodules.verdicts = beats, verdicts
+        m.submodules.slice = verdict_out = RegisterSlice(verdicts.o.p.shape())
+        wiring.connect(m, verdicts.o, verdict_out.i)
 
         # In: a beat enters; with the last one, the sample's verdict.
         cold_before = Signal()
@@ -67,8 +70,8 @@ class Fragmenter(wiring.Component):
             m.d.sync += [cold_before.eq(cold & ~last), drop_before.eq(drop & ~last)]
 
         # Out: the whole sample follows its verdict.
-        verdict = verdicts.o.p
-        known = verdicts.o.valid & beats.o.valid
+        verdict = verdict_out.o.p
+        known = verdict_out.o.valid & beats.o.valid
         m.d.comb += [
             self.popular.valid.eq(known & verdict.popular & ~verdict.drop),
             self.popular.p.data.eq(beats.o.p.words),
@@ -76,11 +79,12 @@ class Fragmenter(wiring.Component):
             self.non_popular.valid.eq(known & ~verdict.popular & ~verdict.drop),
             self.non_popular.p.eq(beats.o.p),
             beats.o.ready.eq(
-                verdicts.o.valid & (verdict.drop | Mux(verdict.popular, self.popular.ready, self.non_popular.ready))
+                verdict_out.o.valid
+                & (verdict.drop | Mux(verdict.popular, self.popular.ready, self.non_popular.ready))
             ),
-            verdicts.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
+            verdict_out.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
         ]
-        with m.If(verdicts.o.valid & verdicts.o.ready):
+        with m.If(verdict_out.o.valid & verdict_out.o.ready):
             m.d.sync += [
                 self.popular_count.eq(self.popular_count + (verdict.popular & ~verdict.drop)),
                 self.non_popular_count.eq(self.non_popular_count + (~verdict.popular & ~verdict.drop)),

@@ -16,7 +16,7 @@ from .layouts import COUNT_BITS, group_layout
 from .model_store import ModelSignature
 from .read_master import ReadClientSignature
 from .register_slice import RegisterSlice
-from .row_address import RowAddress
+from .row_address import FACTOR_BITS, RowAddress
 from .row_mover import RowMover, move_layout
 from .words import delayed, no_reset
 from .write_master import WriteClientSignature
@@ -62,7 +62,7 @@ class Gather(wiring.Component):
     bad_key, bad_index : Out
         A key named no row, and its number; no key after it is gathered.
     error, earlier : Out(gather_error_layout)
-        What went wrong first in this working set; in the one before.
+        What went wrong first in this working set; in the one before. Known a cycle after ``idle``.
     active, complete : In(1)
         A working set is being gathered; all of its keys are counted.
     asks, waits, stall_keys, stall_records, stall_slots, stall_port : Out(1)
@@ -105,7 +105,11 @@ class Gather(wiring.Component):
         taken_key = data.StructLayout({"listed": self.keys.p.shape(), "set": 1, "listing": 1})
         m.submodules.slice = mine = RegisterSlice(taken_key)
         listed = stream.Signature(0).create()
-        more = (keys_in != self.count) & ~self.start & ~self.hold
+        takes = self.keys.valid & self.keys.ready
+        all_in = Signal(init=1)  # no more keys; a cycle late, but never too early
+        more = ~all_in & ~self.start & ~self.hold
+        one_more = Signal(COUNT_BITS + 1, init=1)  # than keys_in
+        m.d.sync += all_in.eq(self.start | Mux(takes, one_more == self.count, keys_in == self.count))
         m.d.comb += [
             mine.i.valid.eq(self.keys.valid & more),
             mine.i.p.listed.eq(self.keys.p),
@@ -126,26 +130,30 @@ class Gather(wiring.Component):
             address.i.p.outside.eq(mine.o.p.listed.outside),
             address.i.p.extra.eq(Cat(mine.o.p.listed.number, mine.o.p.set)),
         ]
-        with m.If(self.keys.valid & self.keys.ready):
-            m.d.sync += keys_in.eq(keys_in + 1)
+        with m.If(takes):
+            m.d.sync += [keys_in.eq(one_more), one_more.eq(one_more + 1)]
 
         # The address of a row in its table, and its place among the working rows: first how far from their base, then where.
         offset_valid, move_valid = Signal(), Signal()
         offset, move = Signal(move_layout(config)), Signal(move_layout(config))
         m.submodules.moves = moves = RegisterSlice(move_layout(config))
-        no_reset(*bases, offset, move, self.bad_index)
+        row_bytes, pause = delayed(m, self.model.row_bytes), delayed(m, self.pause)
+        offset_low, offset_high = (
+            Signal(FACTOR_BITS + len(row_bytes)),
+            Signal(COUNT_BITS - FACTOR_BITS + len(row_bytes)),
+        )
+        no_reset(*bases, offset, offset_low, offset_high, move, self.bad_index)
         step_move = ~move_valid | moves.i.ready
         step = ~offset_valid | step_move
         good = address.o.valid & ~address.o.p.bad & ~self.bad_key
-        row_bytes = delayed(m, self.model.row_bytes)
         m.d.comb += [
             address.o.ready.eq(step),
             moves.i.valid.eq(move_valid),
             moves.i.p.eq(move),
-            mover.i.valid.eq(moves.o.valid & ~self.pause),
+            mover.i.valid.eq(moves.o.valid & ~pause),
             mover.i.p.eq(moves.o.p),
-            moves.o.ready.eq(mover.i.ready & ~self.pause),
-            mover.give_way.eq(self.give_way),
+            moves.o.ready.eq(mover.i.ready & ~pause),
+            mover.give_way.eq(delayed(m, self.give_way)),
             mover.row_bytes.eq(row_bytes),
         ]
         number, of_set = address.o.p.extra[:COUNT_BITS], address.o.p.extra[COUNT_BITS]
@@ -154,7 +162,8 @@ class Gather(wiring.Component):
             m.d.sync += [
                 offset_valid.eq(good),
                 offset.source.eq(address.o.p.address),
-                offset.destination.eq(number * row_bytes),
+                offset_low.eq(number[:FACTOR_BITS] * row_bytes),
+                offset_high.eq(number[FACTOR_BITS:] * row_bytes),
                 offset.tag.eq(number),
                 offset.set.eq(of_set),
             ]
@@ -165,15 +174,16 @@ class Gather(wiring.Component):
             m.d.sync += [
                 move_valid.eq(offset_valid),
                 move.eq(offset),
-                move.destination.eq(Mux(offset.set, bases[1], bases[0]) + offset.destination),
+                move.destination.eq(Mux(offset.set, bases[1], bases[0]) + offset_low + (offset_high << FACTOR_BITS)),
             ]
 
         # Rows of each set that are on their way, and what went wrong with them.
-        under_way, errors = [], []
+        none_under_way, errors = [], []
         for s in range(2):
             count = Signal(COUNT_BITS + 1, name=f"under_way_{s}")
-            taken = self.keys.valid & self.keys.ready & (current == s)
-            m.d.sync += count.eq(count + taken - (mover.done & (mover.done_set == s)) - (dropped & (of_set == s)))
+            taken = takes & (current == s)
+            drops = delayed(m, dropped & (of_set == s))
+            m.d.sync += count.eq(count + taken - (mover.done & (mover.done_set == s)) - drops)
             error = Signal(gather_error_layout(config), name=f"error_{s}")
             begins = self.start & (current != s)
             with m.If(mover.read_failed & (mover.failed.set == s) & (error.kind == 0)):
@@ -188,21 +198,25 @@ class Gather(wiring.Component):
                 ]  # fmt: skip
             with m.If(begins):
                 m.d.sync += [error.kind.eq(0), bases[s].eq(self.base)]
-            under_way.append(count)
+            # A key that has just been taken is still in the slice, for which `idle` waits.
+            none_under_way.append(delayed(m, count == 0))
             errors.append(error)
         m.d.comb += [
             self.keys_done.eq((keys_in == self.count) & ~mine.o.valid),
-            self.idle.eq((self.keys_done | self.bad_key) & (Mux(current, under_way[1], under_way[0]) == 0)),
-            self.earlier_idle.eq(Mux(current, under_way[0], under_way[1]) == 0),
-            self.error.eq(Mux(current, errors[1], errors[0])),
-            self.earlier.eq(Mux(current, errors[0], errors[1])),
+            self.idle.eq((self.keys_done | self.bad_key) & Mux(current, none_under_way[1], none_under_way[0])),
+            self.earlier_idle.eq(Mux(current, none_under_way[0], none_under_way[1])),
             self.asks.eq(self.active & mover.i.valid & mover.i.ready),
             self.waits.eq(self.active & ~moves.o.valid & self.complete & self.keys_done),
             self.stall_keys.eq(self.active & ~moves.o.valid & ~self.waits),
-            self.stall_records.eq(self.active & moves.o.valid & self.pause),
+            self.stall_records.eq(self.active & moves.o.valid & pause),
             self.stall_slots.eq(self.active & mover.stall_slots),
             self.stall_port.eq(self.active & mover.i.valid & ~mover.i.ready & ~mover.stall_slots),
         ]  # fmt: skip
+        no_reset(self.error, self.earlier)
+        m.d.sync += [
+            self.error.eq(Mux(current, errors[1], errors[0])),
+            self.earlier.eq(Mux(current, errors[0], errors[1])),
+        ]
         with m.If(self.start):
-            m.d.sync += [current.eq(~current), keys_in.eq(0), self.bad_key.eq(0)]
+            m.d.sync += [current.eq(~current), keys_in.eq(0), one_more.eq(1), self.bad_key.eq(0)]
         return m

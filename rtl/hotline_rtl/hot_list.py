@@ -18,7 +18,6 @@ from .keys import Permutation
 from .layouts import EMPTY_SLOT, WORDS_BITS, group_layout, words_layout
 from .placement import twist
 from .policies import POLICIES
-from .register_slice import RegisterSlice
 from .tracker import BankOp, hot_line_layout, line_layout, sweep_bits
 from .word_queue import WordQueue
 from .words import no_reset
@@ -117,23 +116,22 @@ class HotList(wiring.Component):
         m.submodules.queue = queue = WordQueue(config.bus_words, 2, whole_in=True, whole_out=True)
         pair_extra = data.StructLayout({"empty": 1, "outside": 1})
         m.submodules.permutation = permutation = Permutation(config, extra=pair_extra.size)
-        m.submodules.pairs = pairs = RegisterSlice(64)
-        m.d.comb += [pairs.i.valid.eq(queue.o.valid), pairs.i.p.eq(queue.o.p.data), queue.o.ready.eq(pairs.i.ready)]
-        table, row = pairs.o.p[:32], pairs.o.p[32:]
+        table, row = queue.o.p.data[:32], queue.o.p.data[32:]
         wiring.connect(m, wiring.flipped(self.i), queue.i)
         empty = (table == EMPTY_SLOT) & (row == EMPTY_SLOT)
         outside = (table >> config.table_bits).any() | (row >> config.row_bits).any()
         m.d.comb += [
-            queue.take.valid.eq(queue.level >= 2),
+            queue.take.valid.eq(1),
             queue.take.p.count.eq(2),
-            permutation.i.valid.eq(pairs.o.valid),
-            pairs.o.ready.eq(permutation.i.ready),
+            permutation.i.valid.eq(queue.o.valid),
+            queue.o.ready.eq(permutation.i.ready),
             permutation.i.p.keys[0].eq(Cat(row[: config.row_bits], table[: config.table_bits])),
             permutation.i.p.extra.eq(Cat(empty, outside)),
         ]
         checking = Signal()
         loading = Signal()  # the tracker is cleared so that it can be written
-        pair = permutation.o
+        pair = permutation.o  # always taken: pairs come only in LOAD_WAYS
+        m.d.comb += pair.ready.eq(1)
         is_empty, is_outside = pair.p.extra[0], pair.p.extra[1]
         tag = pair.p.keys[0][config.index_bits :]
         # The line fills from the top: after all ways entry 0 is way 0. `line` starts empty.
@@ -214,11 +212,11 @@ class HotList(wiring.Component):
                     self.reader_start.p.address.eq(self.address),
                     self.reader_start.p.words.eq(2 * config.tracker_entries),
                     queue.clear.eq(1),
+                    queue.drop.eq(1),
                 ]
                 with m.If(self.reader_start.ready):
                     m.next = "LOAD_WAYS"
             with m.State("LOAD_WAYS"):
-                m.d.comb += pair.ready.eq(1)
                 with m.If(pair.valid):
                     with m.If(wrong & checking & ~self.bad_list):
                         m.d.sync += [self.bad_list.eq(1), self.bad_slot.eq(Cat(way, number))]

@@ -1,6 +1,7 @@
 // Simple dual-port memory: one write port, one read port with a registered output that holds its
-// value while r_en is low. A read of the word that is being written gives the old word or anything
-// else: users forward explicitly. Contents are undefined at power-up.
+// value while r_en is low. A read of the word that is being written gives anything: users forward
+// explicitly. (Said to the tools by 'x, or they would build a way round the memory for the old word.)
+// Contents are undefined at power-up.
 module hotline_ram #(
     parameter WIDTH = 32,
     parameter DEPTH = 16,
@@ -18,6 +19,9 @@ module hotline_ram #(
 
     always @(posedge clk) begin
         if (w_en) storage[w_addr] <= w_data;
-        if (r_en) r_data <= storage[r_addr];
+        if (r_en) begin
+            r_data <= storage[r_addr];
+            if (w_en && w_addr == r_addr) r_data <= {WIDTH{1'bx}};
+        end
     end
 endmodule

@@ -2,7 +2,7 @@
 
 A bijection on the key bits, so set index and tag together are the key. The golden twin is
 ``hotline_golden.keys``; the two files state the same arithmetic.
-Each round is one multiplication by a 16-bit constant; a pipeline gives it one cycle.
+Each round is one multiplication by a 16-bit constant; a pipeline gives it two cycles.
 """
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
@@ -25,23 +25,23 @@ def splitmix64(state: int) -> int:
     return z ^ (z >> 31)
 
 
-def feistel_round(config: AcceleratorConfig, r: int, key: Value) -> Value:
-    """Round ``r`` of the network on a key; each round is its own inverse."""
-    left_bits = config.key_bits // 2
-    right_bits = config.key_bits - left_bits
+def round_constants(config: AcceleratorConfig, r: int) -> tuple[int, int]:
+    """What round ``r`` XORs its source half with, and the odd number that it multiplies the result by."""
     bits = splitmix64((config.permutation_seed << 8) + r)
-    multiplier = (bits & ((1 << MULTIPLIER_BITS) - 1)) | 1
+    return bits >> 32, (bits & ((1 << MULTIPLIER_BITS) - 1)) | 1
+
+
+def halves(config: AcceleratorConfig, r: int, key: Value) -> tuple[Value, Value]:
+    """The half of ``key`` that round ``r`` reads, and the one that it changes: right and left by turns."""
+    right_bits = config.key_bits - config.key_bits // 2
     right, left = key[:right_bits], key[right_bits:]
-    source, target_bits = (right, left_bits) if r % 2 == 0 else (left, right_bits)
-    mixed = source ^ Const((bits >> 32) & ((1 << len(source)) - 1), len(source))
-    product = (mixed * Const(multiplier, MULTIPLIER_BITS))[PRODUCT_SHIFT : PRODUCT_SHIFT + target_bits]
-    return Cat(right, left ^ product) if r % 2 == 0 else Cat(right ^ product, left)
+    return (right, left) if r % 2 == 0 else (left, right)
 
 
 class Permutation(wiring.Component):
     """Permutes ``count`` keys side by side, or inverts the permutation.
 
-    Latency ROUNDS cycles, throughput one payload per cycle; ``extra`` bits go along.
+    Latency 2 * ROUNDS cycles, throughput one payload per cycle; ``extra`` bits go along.
 
     Members
     -------
@@ -69,13 +69,30 @@ class Permutation(wiring.Component):
         valid, payload = self.i.valid, self.i.p
         in_flight = []
         for r in rounds:
-            s_valid = Signal(name=f"s{r}_valid")
-            s_payload = Signal(payload.shape(), name=f"s{r}_payload", reset_less=True)
+            # First the product, then what it changes. A round is its own inverse.
+            mask, factor = round_constants(self.config, r)
+            stages = []
+            for name in (f"s{r}", f"s{r}_done"):
+                s_valid = Signal(name=f"{name}_valid")
+                s_payload = Signal(payload.shape(), name=f"{name}_payload", reset_less=True)
+                stages.append((s_valid, s_payload))
+                in_flight.append(s_valid)
+            (p_valid, p_payload), (s_valid, s_payload) = stages
             with m.If(step):
-                m.d.sync += [s_valid.eq(valid), s_payload.extra.eq(payload.extra)]
+                m.d.sync += [
+                    p_valid.eq(valid),
+                    p_payload.eq(payload),
+                    s_valid.eq(p_valid),
+                    s_payload.extra.eq(p_payload.extra),
+                ]
                 for n in range(self.count):
-                    m.d.sync += s_payload.keys[n].eq(feistel_round(self.config, r, payload.keys[n]))
+                    source, target = halves(self.config, r, payload.keys[n])
+                    product = Signal(len(target), name=f"s{r}_product_{n}", reset_less=True)
+                    mixed = source ^ Const(mask & ((1 << len(source)) - 1), len(source))
+                    m.d.sync += product.eq((mixed * Const(factor, MULTIPLIER_BITS))[PRODUCT_SHIFT:])
+                    source, target = halves(self.config, r, p_payload.keys[n])
+                    changed = target ^ product
+                    m.d.sync += s_payload.keys[n].eq(Cat(source, changed) if r % 2 == 0 else Cat(changed, source))
             valid, payload = s_valid, s_payload
-            in_flight.append(s_valid)
         m.d.comb += [self.o.valid.eq(valid), self.o.p.eq(payload), self.busy.eq(Cat(in_flight).any())]
         return m

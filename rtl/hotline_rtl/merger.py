@@ -58,7 +58,6 @@ class Merger(wiring.Component):
             self.results.ready.eq(queue.i.ready),
         ]
 
-        enough = Signal()
         # What each beat takes is asked for as soon as it is there.
         m.submodules.masks = masks = StreamFifo(words, self.beats)
         wiring.connect(m, wiring.flipped(self.masks), masks.i)
@@ -69,9 +68,8 @@ class Merger(wiring.Component):
             takes.i.p.count.eq(count_ones(masks.o.p)),
             *(takes.i.p.ranks[i].eq(rank) for i, rank in enumerate(ranks(masks.o.p))),
             queue.take.p.eq(takes.o.p),
-            enough.eq(queue.level >= takes.o.p.count),
-            queue.take.valid.eq(takes.o.valid & enough),
-            takes.o.ready.eq(queue.take.ready & enough),
+            queue.take.valid.eq(takes.o.valid),
+            takes.o.ready.eq(queue.take.ready),
         ]
 
         none = self.i.p.mask == 0

@@ -1,6 +1,6 @@
 """Remembers the newest SPLITs that went well and have not been scattered: those that a later command may name.
 
-A look-up takes a cycle; so does a change. The golden twin is ``hotline_golden.machine.OpenSplit``.
+A look-up takes two cycles, a change one. The golden twin is ``hotline_golden.machine.OpenSplit``.
 """
 
 from amaranth.hdl import Cat, Const, Module, Signal
@@ -8,7 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layouts import COUNT_BITS
-from .words import first_set
+from .words import equal, first_set
 
 #: SPLITs that a SCATTER may name. A SPLIT may name one fewer: it takes an entry itself while it waits.
 OPEN_SPLITS = 4
@@ -43,7 +43,7 @@ class OpenSplits(wiring.Component):
         named = [Signal(name=f"named_{n}") for n in range(OPEN_SPLITS)]
         for n, entry in enumerate(entries):
             may_be = self.by_scatter if n == OPEN_SPLITS - 1 else 1
-            m.d.sync += named[n].eq(valid[n] & (entry.tag == self.after) & may_be)
+            m.d.sync += named[n].eq(valid[n] & equal(m, entry.tag, self.after) & may_be)
         m.d.comb += self.known.eq(Cat(named).any())
         for entry, hit in reversed(list(zip(entries, named, strict=True))):
             with m.If(hit):

@@ -46,7 +46,7 @@ class Packer(wiring.Component):
         config = self.config
         words, lanes, bits = config.beat_words, config.lanes, config.key_bits + config.rehearses
         count_bits = len(Signal(range(lanes + 1)))
-        m.submodules.queue = queue = WordQueue(words, lanes, bits, extra=count_bits, masked_in=True)
+        m.submodules.queue = queue = WordQueue(words, lanes, bits, extra=count_bits, masked_in=True, counted=True)
 
         # Stage 1: how many accesses come before each word?
         s1_valid = Signal()

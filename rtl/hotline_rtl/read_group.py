@@ -6,10 +6,11 @@ Transfers take the IDs in turn; all bursts of a transfer have one ID. Each ID ha
 (answers of one ID come in order: IHI 0022 H, A5.3), so any number of transfers may share any number of IDs.
 When nothing is answered for ``timeout`` cycles, every burst on the lists is answered here, with errors; what memory
 still sends of it later is counted off and dropped, so an ID is never confused.
-Latency: 6 cycles from a transfer to its burst; 4 from an answer to its owner. A burst and a beat per cycle.
+Latency: 7 cycles from a transfer to its burst; 4 from an answer to its owner. A beat per cycle; a burst, too, but the next
+one of the same ID in the third cycle after it.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -18,7 +19,7 @@ from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
 from .ram import Ram
 from .register_slice import RegisterSlice
-from .words import no_reset
+from .words import delayed, no_reset
 
 #: Cycles from an answer (in a register) to its owner.
 LOOKUP_CYCLES = 4
@@ -69,7 +70,7 @@ class ReadGroup(wiring.Component):
         id_bits = max(1, ceil_log2(ids))
         place_bits = ceil_log2(bursts)
         pointer_bits = place_bits + 1  # one more tells full from empty
-        state_layout = data.StructLayout({"head": pointer_bits, "beats": 8, "owed": OWED_BITS})
+        state_layout = data.StructLayout({"head": pointer_bits, "beats": 8, "owed": OWED_BITS, "owes": 1})
         entry_layout = data.StructLayout({"owner": self.owner_bits, "length": 8, "last": 1})
         m.submodules.cutter = cutter = BurstCutter(config, self.owner_bits)
         m.submodules.tails = tails = Ram(pointer_bits, max(2, ids))
@@ -89,55 +90,68 @@ class ReadGroup(wiring.Component):
         with m.If(sweeping):
             m.d.sync += [sweep.eq(sweep + 1), sweeping.eq(sweep != ids - 1)]
 
-        # Sending, stage 1: a burst gets its transfer's ID, whose list is looked up. Stage 2: it goes on the list and out.
+        # Sending, stage 1: a burst gets its transfer's ID, whose list is looked up; not while one of that ID is in the stages
+        # behind. Stage 2: is there room? Stage 3: it goes on the list and out, or waits and looks again.
         turn = Signal(id_bits)
-        s2_valid, s2_id = Signal(), Signal(id_bits)
-        s2_burst = Signal(cutter.o.p.shape())
-        enter, send = Signal(), Signal()
-        fresh, forward, forward_tail = Signal(), Signal(), Signal(pointer_bits)
-        tail, held_tail = Signal(pointer_bits), Signal(pointer_bits)
-        head_id, head_written, written_head = Signal(id_bits), Signal(), Signal(pointer_bits)
-        head = Mux(head_written, written_head, heads.r_data)
+        few, stays = Const(ids < 4, 1), Signal()  # the ID of the burst before is this one's, too
+        stopped = Signal()
+        s2_valid, s2_id, s2_burst = Signal(), Signal(id_bits), Signal(cutter.o.p.shape())
+        s3_valid, s3_id, s3_burst = Signal(), Signal(id_bits), Signal(cutter.o.p.shape())
+        s2_tail, s3_tail, s3_full = Signal(pointer_bits), Signal(pointer_bits), Signal()
+        enter, go_on, send = Signal(), Signal(), Signal()
+        # What has been looked up is of the burst in stage 2; its head is of the one in stage 3.
+        found_2, found_3 = Signal(), Signal()
+        tail, head = Signal(pointer_bits), Signal(pointer_bits)
+        head_written, written_head = Signal(), Signal(pointer_bits)
         lost = Signal(id_bits)
         new_entry = Signal(entry_layout)
-        no_reset(s2_id, s2_burst, forward, forward_tail, held_tail, written_head)
-        full = (tail - head)[:pointer_bits] == bursts
+        no_reset(s2_id, s2_burst, s3_id, s3_burst, s2_tail, s3_tail, s3_full, written_head)
         m.d.comb += [
             cutter.drop.eq(self.drop),
             bursts_in.drop.eq(self.drop),
+            go_on.eq(~s3_valid | send),
+            bursts_in.o.ready.eq((~s2_valid | go_on) & ~((few | stays) & (s2_valid | s3_valid)) & ~stopped),
             enter.eq(bursts_in.o.valid & bursts_in.o.ready),
-            bursts_in.o.ready.eq((~s2_valid | send) & ~sweeping & ~giving_up & ~self.drop),
-            head_id.eq(Mux(enter, turn, s2_id)),
             heads.r_en.eq(1),
-            heads.r_addr.eq(head_id),
+            heads.r_addr.eq(Mux(enter, turn, s3_id)),
+            head.eq(Mux(head_written, written_head, heads.r_data)),
             tails.r_en.eq(enter | feigning),
             tails.r_addr.eq(Mux(feigning, lost, turn)),
-            tail.eq(Mux(fresh, Mux(forward, forward_tail, tails.r_data), held_tail)),
-            send.eq(s2_valid & ~full & out.i.ready & ~giving_up & ~self.drop),
+            tail.eq(Mux(found_2, tails.r_data, s2_tail)),
+            send.eq(s3_valid & ~s3_full & out.i.ready & ~stopped),
             out.i.valid.eq(send),
-            out.i.p.address.eq(s2_burst.address),
-            out.i.p.length.eq(s2_burst.length),
-            out.i.p.id.eq(s2_id + self.base),
+            out.i.p.address.eq(s3_burst.address),
+            out.i.p.length.eq(s3_burst.length),
+            out.i.p.id.eq(s3_id + self.base),
             tails.w_en.eq(send | sweeping),
-            tails.w_addr.eq(Mux(sweeping, sweep, s2_id)),
-            tails.w_data.eq(Mux(sweeping, 0, tail + 1)),
-            new_entry.owner.eq(s2_burst.tag),
-            new_entry.length.eq(s2_burst.length),
-            new_entry.last.eq(s2_burst.last),
+            tails.w_addr.eq(Mux(sweeping, sweep, s3_id)),
+            tails.w_data.eq(Mux(sweeping, 0, s3_tail + 1)),
+            new_entry.owner.eq(s3_burst.tag),
+            new_entry.length.eq(s3_burst.length),
+            new_entry.last.eq(s3_burst.last),
             order.w_en.eq(send),
-            order.w_addr.eq(Cat(tail[:place_bits], s2_id)),
+            order.w_addr.eq(Cat(s3_tail[:place_bits], s3_id)),
             order.w_data.eq(new_entry),
         ]
-        m.d.sync += [fresh.eq(enter), held_tail.eq(tail)]
+        m.d.sync += [
+            found_2.eq(enter), found_3.eq(~enter & ~go_on), s2_tail.eq(tail), stopped.eq(sweeping | giving_up | self.drop),
+        ]  # fmt: skip
         with m.If(enter):
-            m.d.sync += [
-                s2_burst.eq(bursts_in.o.p), s2_id.eq(turn),
-                forward.eq(send & (s2_id == turn)), forward_tail.eq(tail + 1),
-            ]  # fmt: skip
+            m.d.sync += [s2_burst.eq(bursts_in.o.p), s2_id.eq(turn), stays.eq(~bursts_in.o.p.last)]
             with m.If(bursts_in.o.p.last):
                 m.d.sync += turn.eq(Mux(turn == ids - 1, 0, turn + 1))
-        with m.If(enter | send | self.drop):
+        with m.If(enter | go_on):
             m.d.sync += s2_valid.eq(enter)
+        with m.If(go_on):
+            # A list whose head is not known counts as full, until it has been looked up.
+            m.d.sync += [
+                s3_valid.eq(s2_valid), s3_id.eq(s2_id), s3_burst.eq(s2_burst), s3_tail.eq(tail),
+                s3_full.eq(~found_2 | ((tail - head)[:pointer_bits] == bursts)),
+            ]  # fmt: skip
+        with m.Elif(found_3):
+            m.d.sync += s3_full.eq((s3_tail - head)[:pointer_bits] == bursts)
+        with m.If(self.drop):
+            m.d.sync += [s2_valid.eq(0), s3_valid.eq(0)]
 
         # Answers, stage 1: the state of the ID is read. Stage 2: it arrives. Stage 3: it changes, and the burst is looked
         # up. Stage 4: the burst arrives. The states of the two answers before are not in memory yet in stage 1.
@@ -154,14 +168,14 @@ class ReadGroup(wiring.Component):
             a2_id, a2_last, a2_error, a3_id, a3_last, a3_error, a4_last, a4_error, a5_last, a5_error, a5_entry,
             read_state, written_state, earlier_state, is_before, is_earlier, earlier_id,
         )  # fmt: skip
-        owed = state.owed != 0
+        owed = state.owes
         m.d.comb += [
             s1_id.eq(self.r_id - self.base),
             state.eq(Mux(is_before, written_state, Mux(is_earlier, earlier_state, read_state))),
             following.eq(state),
         ]
         with m.If(owed):
-            m.d.comb += following.owed.eq(state.owed - 1)
+            m.d.comb += [following.owed.eq(state.owed - 1), following.owes.eq(state.owed != 1)]
         with m.Else():
             m.d.comb += [
                 following.head.eq(state.head + a3_last),
@@ -187,10 +201,11 @@ class ReadGroup(wiring.Component):
         no_reset(lost_state, lost_tail)
         feign, feign_last, give_back = Signal(), Signal(), Signal()
         burst_ends = Mux(feigning, feign & feign_last, a5_valid & a5_last)
-        m.d.sync += self.outstanding.eq(self.outstanding + send - burst_ends)
-        calm = self.r_valid | (self.outstanding == 0) | giving_up
-        expired = Signal()
-        m.d.sync += expired.eq((self.timeout != 0) & (patience >= self.timeout) & ~calm)
+        m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
+        calm = self.r_valid | delayed(m, self.outstanding == 0) | giving_up
+        late, expired = Signal(), Signal()
+        limited = delayed(m, self.timeout != 0)
+        m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]
         with m.If(calm):
             m.d.sync += patience.eq(0)
         with m.Else():
@@ -215,7 +230,10 @@ class ReadGroup(wiring.Component):
                 Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a3_id))
             ),
         ]  # fmt: skip
-        m.d.sync += [head_written.eq(state_write & (state_id == head_id)), written_head.eq(new_state.head)]
+        m.d.sync += [
+            head_written.eq(state_write & Mux(enter, state_id == turn, state_id == s3_id)),
+            written_head.eq(new_state.head),
+        ]
         with m.FSM():
             with m.State("RUN"):
                 with m.If(expired):
@@ -244,7 +262,11 @@ class ReadGroup(wiring.Component):
                 m.next = "BURST"
             with m.State("BURST"):
                 m.d.comb += [feign.eq(1), feign_last.eq(lost_state.beats == entry.length)]
-                m.d.sync += [lost_state.beats.eq(lost_state.beats + 1), lost_state.owed.eq(lost_state.owed + 1)]
+                m.d.sync += [
+                    lost_state.beats.eq(lost_state.beats + 1),
+                    lost_state.owed.eq(lost_state.owed + 1),
+                    lost_state.owes.eq(1),
+                ]
                 with m.If(feign_last):
                     m.d.sync += [lost_state.beats.eq(0), lost_state.head.eq(lost_state.head + 1)]
                     m.next = "LIST"

@@ -3,13 +3,13 @@
 A client asks for a transfer only when it has room for all of its beats, so no client can hold up another, and
 ``rready`` is high but for the few cycles in which lost answers are given up. Clients are in two groups (`read_group`):
 readers of one stream each, and at most one client with many transfers on their way, told apart by a tag. The second
-sends only while fewer than ``limit`` of its bursts are unanswered, counted at the port itself, so that a limit of N
-keeps exactly N on their way. It never holds up the others, whose addresses go first.
+sends only while fewer than ``limit`` of its bursts are unanswered, counted in front of the port's register, so that a limit
+of N keeps exactly N on their way. It never holds up the others, whose addresses go first.
 Beats of a stream come in the order of its transfers, those of different tags in any order, interleaved.
-Latency: 4 cycles from a request to ``arvalid``; 3 from a data beat to the client.
+Latency: 9 cycles from a request to ``arvalid``; 6 from a data beat to the client.
 """
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -18,7 +18,8 @@ from .arbiter import first_of
 from .axi import BURST_INCR, RESP_OKAY, Axi4ReadSignature
 from .burst_cutter import transfer_layout
 from .config import AcceleratorConfig
-from .read_group import LOOKUP_CYCLES, ReadGroup
+from .read_group import LOOKUP_CYCLES, ReadGroup, address_layout
+from .register_slice import RegisterSlice
 from .words import no_reset
 
 
@@ -108,48 +109,49 @@ class ReadMaster(wiring.Component):
             groups.append(tagged)
             wiring.connect(m, wiring.flipped(self.tagged.request), tagged.i)
 
-        # The address channel: a choice among registers, kept until it is taken.
+        # The address channel: a choice among registers.
         count = len(groups)
-        may = Signal(count)
-        locked, locked_choice, choice = Signal(), Signal(range(count)), Signal(range(count))
-        no_reset(locked_choice)
+        may, choice = Signal(count), Signal(range(count))
+        r_valid, r_id, r_last, r_error = Signal(), Signal(config.id_bits), Signal(), Signal()
+        no_reset(r_id, r_last, r_error)
         for n, group in enumerate(groups):
             m.d.comb += may[n].eq(group.o.valid)
+        m.submodules.slice = ar = RegisterSlice(address_layout(config))
         if self.tag_bits:
-            sent = bus.arvalid & bus.arready & (bus.arid >= self.stream_ids)
+            # Sent is what has been chosen for the port; whether there is room is at hand for each outcome.
+            sent = ar.i.ready & may[count - 1] & (choice == count - 1)
             answered = bus.rvalid & bus.rready & bus.rlast & (bus.rid >= self.stream_ids)
-            following = Signal.like(self.unanswered)
             room = Signal()
-            m.d.comb += [
-                following.eq(self.unanswered + sent - answered),
-                may[count - 1].eq(groups[-1].o.valid & (room | locked)),
-            ]
-            m.d.sync += [self.unanswered.eq(following), room.eq(following < self.limit)]
-        m.d.comb += choice.eq(locked_choice)
-        with m.If(~locked):
-            for n in reversed(range(count)):
-                with m.If(may[n]):
-                    m.d.comb += choice.eq(n)
+            fewer, more = Signal(16), Signal(17)
+            no_reset(fewer, more)
+            less_one, same, one_more = (self.unanswered < limit for limit in (more, self.limit, fewer))
+            m.d.comb += may[count - 1].eq(groups[-1].o.valid & room)
+            m.d.sync += [
+                fewer.eq(self.limit - 1), more.eq(self.limit + 1),
+                self.unanswered.eq(self.unanswered + sent - answered),
+                room.eq(Mux(sent == answered, same, Mux(sent, one_more, less_one))),
+            ]  # fmt: skip
+        for n in reversed(range(count)):
+            with m.If(may[n]):
+                m.d.comb += choice.eq(n)
+        m.d.comb += [
+            ar.i.valid.eq(may.any()), ar.o.ready.eq(bus.arready), bus.arvalid.eq(ar.o.valid),
+            bus.araddr.eq(ar.o.p.address), bus.arlen.eq(ar.o.p.length), bus.arid.eq(ar.o.p.id),
+        ]  # fmt: skip
         with m.Switch(choice):
             for n, group in enumerate(groups):
                 with m.Case(n):
-                    m.d.comb += [
-                        bus.arvalid.eq(may[n]), group.o.ready.eq(bus.arready & may[n]),
-                        bus.araddr.eq(group.o.p.address), bus.arlen.eq(group.o.p.length), bus.arid.eq(group.o.p.id),
-                    ]  # fmt: skip
-        m.d.sync += [locked.eq(bus.arvalid & ~bus.arready), locked_choice.eq(choice)]
+                    m.d.comb += [group.o.ready.eq(ar.i.ready & may[n]), ar.i.p.eq(group.o.p)]
 
         # Answers go to all groups; whose ID it is looks up whose beat it is.
         hold = Cat(group.hold for group in groups).any()
-        r_valid, r_id, r_last, r_error = Signal(), Signal(config.id_bits), Signal(), Signal()
-        no_reset(r_id, r_last, r_error)
-        beat_data = [Signal(config.bus_bits, reset_less=True, name=f"r{n}_data") for n in range(LOOKUP_CYCLES + 1)]
+        beat_data = [Signal(config.bus_bits, reset_less=True, name=f"r{n}_data") for n in range(LOOKUP_CYCLES + 2)]
         m.d.comb += [
             bus.arsize.eq(ceil_log2(config.bus_bytes)),
             bus.arburst.eq(BURST_INCR),
             bus.arcache.eq(0b0011),
             bus.rready.eq(~hold),
-            self.drained.eq(Cat(group.outstanding == 0 for group in groups).all() & ~r_valid),
+            self.drained.eq(Cat(group.outstanding == 0 for group in groups).all() & ~r_valid & ~ar.o.valid),
         ]
         m.d.sync += [
             r_valid.eq(bus.rvalid & bus.rready), r_id.eq(bus.rid), r_last.eq(bus.rlast),
@@ -169,12 +171,13 @@ class ReadMaster(wiring.Component):
         parts: list = [(self.clients[c], groups[c if per_id else 0], c) for c in range(self.streams)]
         if self.tag_bits:
             parts.append((self.tagged, groups[-1], None))
-            m.d.comb += self.tagged.beat_tag.eq(groups[-1].beat_owner)
+            m.d.sync += self.tagged.beat_tag.eq(groups[-1].beat_owner)
         for client, group, owner in parts:
             own = 1 if owner is None else group.beat_owner == owner
-            m.d.comb += [
+            no_reset(client.beat_tag, client.beat_last, client.beat_error, client.beat_timeout)
+            m.d.comb += client.beat_data.eq(beat_data[-1])
+            m.d.sync += [
                 client.beat_valid.eq(group.beat_valid & own),
-                client.beat_data.eq(beat_data[-1]),
                 client.beat_last.eq(group.beat_last),
                 client.beat_error.eq(group.beat_error),
                 client.beat_timeout.eq(group.beat_timeout),

@@ -1,7 +1,7 @@
 """Turns the word stream of sample records into aligned beats of micro-batch records.
 
 Each record starts a new beat; word 0 is the sample number, then payload and rows follow.
-One beat per cycle; latency 5 cycles.
+One beat per cycle; latency 7 cycles.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -53,32 +53,42 @@ class RecordReader(wiring.Component):
         m.submodules.queue = queue = WordQueue(config.bus_words, words, extra=about.size, whole_in=True)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
-        # The next beat: every record has as many, and its last as many words.
+        # The next beat, put together a cycle before it is asked for: every record has as many, and its last as many words.
         active = Signal()
         sample = Signal(COUNT_BITS + 1)
-        left = Signal(COUNT_BITS + 1)  # samples that have not left
+        left = Signal(COUNT_BITS + 1)  # samples whose last beat has not been put together
         beat = Signal(range(config.record_beats))
-        no_reset(sample, left)
-        asked = Signal(about)
-        first = beat == 0
+        following, asks, asked = Signal(about), Signal(), Signal(about)
+        new_words, offset = Signal.like(asked.count), Signal()  # of it: words of the stream, and where they begin
+        no_reset(sample, left, asked, new_words, offset)
+        goes = queue.take.valid & queue.take.ready
+        step = ~asks | goes
         m.d.comb += [
-            asked.last.eq(beat == self.sample_words >> shift),
-            asked.count.eq(Mux(asked.last, self.sample_words[:shift] + 1, words)),
-            asked.beat.eq(beat),
-            asked.sample.eq(sample),
-            asked.end.eq(asked.last & (left == 1)),
-            queue.take.p.offset.eq(first),
-            queue.take.p.count.eq(asked.count - first),
-            queue.take.p.extra.eq(asked),
-            queue.take.valid.eq(active & (queue.level >= queue.take.p.count)),
-            queue.clear.eq(self.start),
+            following.last.eq(beat == self.sample_words >> shift),
+            following.count.eq(Mux(following.last, self.sample_words[:shift] + 1, words)),
+            following.beat.eq(beat),
+            following.sample.eq(sample),
+            following.end.eq(following.last & (left == 1)),
         ]
-        with m.If(queue.take.valid & queue.take.ready):
-            m.d.sync += [beat.eq(Mux(asked.last, 0, beat + 1)), active.eq(~asked.end)]
-            with m.If(asked.last):
+        m.d.comb += [
+            queue.take.p.offset.eq(offset),
+            queue.take.p.count.eq(new_words),
+            queue.take.p.extra.eq(asked),
+            queue.take.valid.eq(asks),
+            queue.clear.eq(self.start),
+            queue.drop.eq(self.start),
+        ]
+        with m.If(step):
+            first = beat == 0
+            m.d.sync += [
+                asks.eq(active), asked.eq(following), new_words.eq(following.count - first), offset.eq(first),
+            ]  # fmt: skip
+        with m.If(step & active):
+            m.d.sync += [beat.eq(Mux(following.last, 0, beat + 1)), active.eq(~following.end)]
+            with m.If(following.last):
                 m.d.sync += [sample.eq(sample + 1), left.eq(left - 1)]
         with m.If(self.start):
-            m.d.sync += [active.eq(1), sample.eq(0), beat.eq(0), left.eq(self.samples)]
+            m.d.sync += [active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), left.eq(self.samples)]
 
         taken = data.View(about, queue.o.p.extra)
         m.d.comb += [

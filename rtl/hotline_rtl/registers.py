@@ -1,7 +1,7 @@
 """The AXI4-Lite register block, built from ``hotline.rdl``.
 
-One write or read at a time; a write takes effect in the cycle after its address and data have both
-come. Latency: a write is answered one cycle after its address and data, a read two after its
+One write or read at a time; a write takes effect two cycles after its address and data have both
+come. Latency: a write is answered two cycles after its address and data, a read three after its
 address.
 """
 
@@ -14,6 +14,8 @@ from .register_map import registers
 from .words import no_reset
 
 ADDRESS_BITS = 12
+#: Registers whose choice for a read takes the first of two cycles: these address bits; the second takes those above.
+GROUP_BITS = 3
 
 
 class RegisterBlock(wiring.Component):
@@ -44,26 +46,31 @@ class RegisterBlock(wiring.Component):
         m = Module()
         axil = self.axil
         no_reset(axil.rdata, axil.rresp, axil.bresp)
-        write, read = Signal(), Signal()
-        reading, read_address = Signal(), Signal.like(axil.araddr, reset_less=True)
+        taken, read = Signal(), Signal()
+        write, address, wdata, mask = Signal(), Signal(ADDRESS_BITS, reset_less=True), Signal(32), Signal(32)
+        no_reset(wdata, mask)
+        reading, choosing, read_address = Signal(), Signal(), Signal.like(axil.araddr, reset_less=True)
         m.d.comb += [
             # Reset lasts a cycle longer inside than outside.
-            write.eq(axil.awvalid & axil.wvalid & (~axil.bvalid | axil.bready) & ~ResetSignal()),
-            axil.awready.eq(write),
-            axil.wready.eq(write),
-            read.eq(axil.arvalid & ~reading & (~axil.rvalid | axil.rready) & ~ResetSignal()),
+            taken.eq(axil.awvalid & axil.wvalid & ~write & (~axil.bvalid | axil.bready) & ~ResetSignal()),
+            axil.awready.eq(taken),
+            axil.wready.eq(taken),
+            read.eq(axil.arvalid & ~reading & ~choosing & (~axil.rvalid | axil.rready) & ~ResetSignal()),
             axil.arready.eq(read),
         ]
+        m.d.sync += [
+            write.eq(taken), address.eq(axil.awaddr), wdata.eq(axil.wdata),
+            mask.eq(Cat(bit.replicate(8) for bit in axil.wstrb)),
+        ]  # fmt: skip
         with m.If(axil.bready):
             m.d.sync += axil.bvalid.eq(0)
         with m.If(axil.rready):
             m.d.sync += axil.rvalid.eq(0)
 
-        write_known, read_known = Signal(), Signal()
-        read_data = Signal(32)
-        mask = Cat(bit.replicate(8) for bit in axil.wstrb)
+        write_known = Signal()
+        groups: dict[int, list] = {}  # words by the address bits above those of the first choice
         for register in registers().values():
-            selected = axil.awaddr[2:] == register.address >> 2
+            selected = address[2:] == register.address >> 2
             word = []
             position = 0
             for field in sorted(register.fields, key=lambda f: f.low):
@@ -74,25 +81,33 @@ class RegisterBlock(wiring.Component):
                     continue
                 bits = slice(field.low, field.low + field.width)
                 if field.write_one_clears:
-                    clear = Mux(write & selected, axil.wdata[bits] & mask[bits], 0)
+                    clear = Mux(write & selected, wdata[bits] & mask[bits], 0)
                     m.d.sync += value.eq((value & ~clear) | getattr(self, f"{register.name}_{field.name}_set"))
                 else:
                     with m.If(write & selected):
-                        m.d.sync += value.eq((axil.wdata[bits] & mask[bits]) | (value & ~mask[bits]))
+                        m.d.sync += value.eq((wdata[bits] & mask[bits]) | (value & ~mask[bits]))
             if register.strobe:
                 m.d.sync += getattr(self, f"{register.name}_written").eq(write & selected)
             with m.If(selected):
                 m.d.comb += write_known.eq(1)
-            with m.If(read_address[2:] == register.address >> 2):
-                m.d.comb += [read_data.eq(Cat(*word)), read_known.eq(1)]
+            groups.setdefault(register.address >> 2 + GROUP_BITS, []).append((register.address >> 2, Cat(*word)))
 
         with m.If(write):
             m.d.sync += [axil.bvalid.eq(1), axil.bresp.eq(Mux(write_known, 0, RESP_SLVERR))]
-        m.d.sync += [reading.eq(read), read_address.eq(axil.araddr)]
-        with m.If(reading):
-            m.d.sync += [
-                axil.rvalid.eq(1),
-                axil.rdata.eq(read_data),
-                axil.rresp.eq(Mux(read_known, 0, RESP_SLVERR)),
-            ]
+        m.d.sync += [reading.eq(read), choosing.eq(reading)]
+        with m.If(read):
+            m.d.sync += read_address.eq(axil.araddr)
+        number = read_address[2:]
+        read_data, read_known = Signal(32), Signal()
+        for group, words in groups.items():
+            chosen, known = Signal(32, name=f"group_{group}"), Signal(name=f"in_group_{group}")
+            no_reset(chosen, known)
+            m.d.sync += [chosen.eq(0), known.eq(0)]
+            for place, word in words:
+                with m.If(number[:GROUP_BITS] == place & (1 << GROUP_BITS) - 1):
+                    m.d.sync += [chosen.eq(word), known.eq(1)]
+            with m.If(number[GROUP_BITS:] == group):
+                m.d.comb += [read_data.eq(chosen), read_known.eq(known)]
+        with m.If(choosing):
+            m.d.sync += [axil.rvalid.eq(1), axil.rdata.eq(read_data), axil.rresp.eq(Mux(read_known, 0, RESP_SLVERR))]
         return m

@@ -130,9 +130,8 @@ class Rehearsal(wiring.Component):
         config, lanes = self.config, self.config.lanes
         m.submodules.store = store = KeyStore(config)
         m.submodules.shifts = shifts = StreamFifo(SHIFT_BITS, BLOCK_ACCESSES)
-        m.submodules.slice = out = RegisterSlice(requests_layout(config))
-        wiring.connect(m, out.o, wiring.flipped(self.o))
-        sends = out.i.valid & out.i.ready
+        out = self.o
+        sends = out.valid & out.ready
         returns = self.results.valid & self.results.ready
         inside = Signal(range(2 * config.lane_rows + 6))  # pieces on their way through the crossbar
         m.d.sync += inside.eq(inside + sends - returns)
@@ -148,11 +147,11 @@ class Rehearsal(wiring.Component):
         m.d.comb += [
             news.cut.eq(learning),
             repeats.cut.eq(1),
-            out.i.p.keys.eq(piece.keys),
-            out.i.p.present.eq(piece.present),
-            out.i.p.train.eq(training),
-            out.i.p.shift.eq(Mux(piece.first, shifts.o.p, shift)),
-            out.i.p.first.eq(piece.first),
+            out.p.keys.eq(piece.keys),
+            out.p.present.eq(piece.present),
+            out.p.train.eq(training),
+            out.p.shift.eq(Mux(piece.first, shifts.o.p, shift)),
+            out.p.first.eq(piece.first),
             store.count.eq(count_ones(news.o.p.present)),
         ]
         for n in reversed(range(lanes)):
@@ -176,19 +175,21 @@ class Rehearsal(wiring.Component):
         m.d.sync += read.eq(store.read | (read & ~rows.i.ready))
         with m.If(store.read):
             m.d.sync += [store.row.eq(store.row + 1), rows_left.eq(rows_left - 1), read_last.eq(rows_left == 1)]
-        repeated = (rows_left == 0) & ~read & ~rows.o.valid & ~repeats.o.valid
+        repeated = (rows_left == 0) & ~read & ~rows.o.valid & ~repeats.busy
 
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
+        number = Signal(sweep_bits(config))
+        m.d.sync += [self.halve.eq(0), self.number.eq(number)]
         full = store.level[ceil_log2(BLOCK_ACCESSES) :].any()
         with m.FSM() as fsm:
             with m.State("LOOK"):
                 waits = learning & news.o.valid & news.o.p.first & full
                 m.d.comb += [
-                    out.i.valid.eq(news.o.valid & ~waits),
-                    news.o.ready.eq(out.i.ready & ~waits),
+                    out.valid.eq(news.o.valid & ~waits),
+                    news.o.ready.eq(out.ready & ~waits),
                     store.write.eq(sends & learning),
                 ]
-                nothing_comes = ~news.o.valid & ~self.i.valid & self.ended & (store.level != 0)
+                nothing_comes = ~news.busy & ~self.i.valid & self.ended & (store.level != 0)
                 with m.If(waits | (learning & nothing_comes)):
                     m.next = "COUNT"
             with m.State("COUNT"):
@@ -205,9 +206,9 @@ class Rehearsal(wiring.Component):
                 # A shift is at hand for every sample of the block: the last one came while the rows were on their way.
                 m.d.comb += [
                     training.eq(1),
-                    out.i.valid.eq(repeats.o.valid),
-                    repeats.o.ready.eq(out.i.ready),
-                    shifts.o.ready.eq(repeats.o.valid & out.i.ready & repeats.o.p.first),
+                    out.valid.eq(repeats.o.valid),
+                    repeats.o.ready.eq(out.ready),
+                    shifts.o.ready.eq(repeats.o.valid & out.ready & repeats.o.p.first),
                 ]
                 with m.If(sends & repeats.o.p.first):
                     m.d.sync += shift.eq(shifts.o.p)
@@ -220,12 +221,13 @@ class Rehearsal(wiring.Component):
                 with m.If(inside == 0):
                     m.next = "HALVE"
             with m.State("HALVE"):
-                m.d.comb += self.halve.eq(1)
-                m.d.sync += self.number.eq(self.number + 1)
-                with m.If(self.number.all()):
-                    m.next = "LOOK"
+                m.d.sync += [self.halve.eq(1), number.eq(number + 1)]
+                with m.If(number.all()):
+                    m.next = "HALVED"
+            with m.State("HALVED"):
+                m.next = "LOOK"
         m.d.comb += self.busy.eq(
-            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | news.o.valid)
+            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | news.busy)
         )
         self._count(m, last_sample, block_ends, aged, shifts)
         return m

@@ -6,7 +6,7 @@ A command that cannot be read ends with a status, like any other; a completion t
 Commands are fetched one at a time; a completion counts as written once memory has acknowledged it.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -52,13 +52,15 @@ class CommandRing(wiring.Component):
             self.o.p.command.eq(Mux(failed, 0, words)),
             self.o.p.status.eq(Mux(failed, Mux(lost, Status.TIMEOUT, Status.READ_ERROR), Status.OK)),
             self.o.p.address.eq(Mux(failed, request.p.address, 0)),
-            request.p.address.eq(self.base + entry_offset(self.head, self.log2_entries)),
+            request.p.address.eq(entry_address(m, self.base, self.head, self.log2_entries)),
             request.p.words.eq(ENTRY_WORDS),
         ]
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.enable & (self.head != self.tail)):
-                    m.next = "ASK"
+                    m.next = "PLACE"
+            with m.State("PLACE"):
+                m.next = "ASK"
             with m.State("ASK"):
                 m.d.comb += request.valid.eq(1)
                 m.d.sync += [beat.eq(0), failed.eq(0), lost.eq(0)]
@@ -111,14 +113,16 @@ class CompletionRing(wiring.Component):
         bits = self.config.bus_bits
         beats = ENTRY_BYTES // self.config.bus_bytes
         entry = Signal(completion_layout(), reset_less=True)
-        beat = Signal(range(beats + 1))
-        full = (self.tail - self.head)[:32] >> self.log2_entries != 0
+        beat, gives = Signal(range(beats + 1)), Signal()
+        used, full = Signal(32), Signal()
+        m.d.sync += [used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0)]
         request, out = self.write.request, self.write.data
         m.d.comb += [
-            request.p.address.eq(self.base + entry_offset(self.tail, self.log2_entries)),
+            request.p.address.eq(entry_address(m, self.base, self.tail, self.log2_entries)),
             request.p.words.eq(ENTRY_WORDS),
             out.p.data.eq(entry.as_value()[:bits]),
             out.p.strobe.eq(~0),
+            out.valid.eq(gives),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -129,23 +133,32 @@ class CompletionRing(wiring.Component):
             with m.State("ASK"):
                 m.d.comb += request.valid.eq(1)
                 with m.If(request.ready):
+                    m.d.sync += gives.eq(1)
                     m.next = "DATA"
             with m.State("DATA"):
-                m.d.comb += out.valid.eq(1)
                 with m.If(out.ready):
-                    m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1)]
+                    m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1), gives.eq(beat != beats - 1)]
                     with m.If(beat == beats - 1):
                         m.next = "WAIT"
             with m.State("WAIT"):
                 with m.If(self.write.idle):
                     m.d.comb += self.written.eq(1)
                     m.d.sync += self.tail.eq(self.tail + 1)
-                    m.next = "IDLE"
+                    m.next = "COUNT"
+            with m.State("COUNT"):  # until `full` knows of it
+                m.next = "COUNTED"
+            with m.State("COUNTED"):
+                m.next = "IDLE"
         with m.If(self.write.error):
             m.d.sync += self.error.eq(1)
         return m
 
 
-def entry_offset(count, log2_entries):
-    """Byte offset in its ring of entry number ``count``: at most 2**15 entries."""
-    return (count[:15] & ((Const(1, 1) << log2_entries) - 1)) << ceil_log2(ENTRY_BYTES)
+def entry_address(m: Module, base: Value, count: Value, log2_entries: Value) -> Signal:
+    """Address of entry number ``count`` of a ring of at most 2**15 entries, two cycles after ``count``."""
+    place, address = Signal(15, reset_less=True), Signal.like(base, reset_less=True)
+    m.d.sync += [
+        place.eq(count[:15] & ((Const(1, 1) << log2_entries) - 1)),
+        address.eq(base + (place << ceil_log2(ENTRY_BYTES))),
+    ]
+    return address

@@ -1,6 +1,6 @@
 """From a key to the address of its row in host memory: base + row * stride.
 
-One key per cycle; latency 5 cycles.
+One key per cycle; latency 7 cycles.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -11,6 +11,7 @@ from .config import AcceleratorConfig
 from .layouts import key_layout
 from .model_store import STRIDE_BITS, ModelSignature
 from .ram import Ram
+from .stall_free import StallFree
 from .words import no_reset
 
 #: Bits of a row number that one multiplier takes.
@@ -23,7 +24,8 @@ def row_address_layout(config: AcceleratorConfig, extra: int) -> data.StructLayo
 
 
 class RowAddress(wiring.Component):
-    """Members: ``model``; ``i``, a stream of {key, outside, extra}; ``o``, a stream of row_address_layout.
+    """Members: ``model``; ``i``, a stream of {key, outside, extra}; ``o``, a stream of row_address_layout; ``busy``: something
+    is inside.
 
     ``outside`` marks a key whose table or row did not fit its field; ``extra`` bits go along.
     """
@@ -33,14 +35,16 @@ class RowAddress(wiring.Component):
         super().__init__({
             "model": In(ModelSignature(config)),
             "i": In(stream.Signature(data.StructLayout({"key": key_layout(config), "outside": 1, "extra": extra}))),
-            "o": Out(stream.Signature(row_address_layout(config, extra))),
+            "o": Out(stream.Signature(row_address_layout(config, extra))), "busy": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config, model = self.config, self.model
-        step = Signal()
-        m.d.comb += [step.eq(~self.o.valid | self.o.ready), self.i.ready.eq(step)]
+        m.submodules.landing = landing = StallFree(self.o.p.shape(), 5)
+        wiring.connect(m, landing.o, wiring.flipped(self.o))
+        takes = self.i.valid & landing.room
+        m.d.comb += [self.i.ready.eq(landing.room), landing.enters.eq(takes), self.busy.eq(landing.busy)]
 
         # Stages 1 and 2: the table's descriptor.
         fields = Cat(model.descriptor.base, model.descriptor.rows, model.descriptor.stride)
@@ -54,7 +58,7 @@ class RowAddress(wiring.Component):
             ram.w_en.eq(model.table_write),
             ram.w_addr.eq(model.table),
             ram.w_data.eq(fields),
-            ram.r_en.eq(step),
+            ram.r_en.eq(1),
             ram.r_addr.eq(self.i.p.key.table),
         ]
         layout = data.StructLayout({
@@ -67,29 +71,31 @@ class RowAddress(wiring.Component):
         # Stage 3: two products. Stage 4: their sum. Stage 5: the address.
         s3_valid, s3_bad, s3_extra, s3_base = Signal(), Signal(), Signal(self.extra), Signal(config.address_bits)
         low_bits = min(FACTOR_BITS, config.row_bits)
-        s3_low = Signal(low_bits + STRIDE_BITS)
-        s3_high = Signal(config.row_bits - low_bits + STRIDE_BITS)
+        stride_words = descriptor.stride[2:]  # strides are multiples of 4 bytes
+        s3_low = Signal(low_bits + len(stride_words))
+        s3_high = Signal(config.row_bits - low_bits + len(stride_words))
         s4_valid, s4_bad, s4_extra = Signal(), Signal(), Signal(self.extra)
         s4_offset, s4_base = Signal(config.address_bits), Signal(config.address_bits)
+        s5_valid, s5 = Signal(), Signal(self.o.p.shape())
         no_reset(
             descriptor, s1_row, s1_bad, s1_extra, s2_row, s2_bad, s2_extra, s3_bad, s3_extra, s3_base, s3_low, s3_high,
-            s4_bad, s4_extra, s4_offset, s4_base, self.o.p,
+            s4_bad, s4_extra, s4_offset, s4_base, s5,
         )  # fmt: skip
-        with m.If(step):
-            m.d.sync += [
-                s1_valid.eq(self.i.valid),
-                s1_row.eq(self.i.p.key.row),
-                s1_bad.eq(self.i.p.outside | ~known.bit_select(self.i.p.key.table, 1)),
-                s1_extra.eq(self.i.p.extra),
-                descriptor.eq(ram.r_data),
-                s2_valid.eq(s1_valid), s2_row.eq(s1_row), s2_bad.eq(s1_bad), s2_extra.eq(s1_extra),
-                s3_valid.eq(s2_valid), s3_extra.eq(s2_extra), s3_base.eq(descriptor.base),
-                s3_bad.eq(s2_bad | (s2_row >= descriptor.rows)),
-                s3_low.eq(s2_row[:low_bits] * descriptor.stride),
-                s3_high.eq(s2_row[low_bits:] * descriptor.stride),
-                s4_valid.eq(s3_valid), s4_bad.eq(s3_bad), s4_extra.eq(s3_extra), s4_base.eq(s3_base),
-                s4_offset.eq(s3_low + (s3_high << low_bits)),
-                self.o.valid.eq(s4_valid), self.o.p.extra.eq(s4_extra), self.o.p.bad.eq(s4_bad),
-                self.o.p.address.eq(Mux(s4_bad, 0, s4_base + s4_offset)),
-            ]  # fmt: skip
+        m.d.sync += [
+            s1_valid.eq(takes),
+            s1_row.eq(self.i.p.key.row),
+            s1_bad.eq(self.i.p.outside | ~known.bit_select(self.i.p.key.table, 1)),
+            s1_extra.eq(self.i.p.extra),
+            descriptor.eq(ram.r_data),
+            s2_valid.eq(s1_valid), s2_row.eq(s1_row), s2_bad.eq(s1_bad), s2_extra.eq(s1_extra),
+            s3_valid.eq(s2_valid), s3_extra.eq(s2_extra), s3_base.eq(descriptor.base),
+            s3_bad.eq(s2_bad | (s2_row >= descriptor.rows)),
+            s3_low.eq(s2_row[:low_bits] * stride_words),
+            s3_high.eq(s2_row[low_bits:] * stride_words),
+            s4_valid.eq(s3_valid), s4_bad.eq(s3_bad), s4_extra.eq(s3_extra), s4_base.eq(s3_base),
+            s4_offset.eq((s3_low + (s3_high << low_bits)) << 2),
+            s5_valid.eq(s4_valid), s5.extra.eq(s4_extra), s5.bad.eq(s4_bad),
+            s5.address.eq(Mux(s4_bad, 0, s4_base + s4_offset)),
+        ]  # fmt: skip
+        m.d.comb += [landing.i.valid.eq(s5_valid), landing.i.p.eq(s5)]
         return m

@@ -11,7 +11,6 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import words_layout
-from .register_slice import RegisterSlice
 from .row_beats import place_beat, row_beats, row_beats_layout
 from .word_queue import WordQueue
 from .words import no_reset
@@ -56,12 +55,9 @@ class RowWriter(wiring.Component):
         word_bits = shift - 2
         m.submodules.queue = queue = WordQueue(words, words, extra=words)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
-        m.d.comb += queue.clear.eq(self.clear)
+        m.d.comb += [queue.clear.eq(self.clear), queue.drop.eq(self.clear)]
         # Rows that have been requested, and whose beats are still to be formed.
         m.submodules.rows = rows = StreamFifo(data.StructLayout({"offset": word_bits}), PLACED)
-
-        m.submodules.slice = out = RegisterSlice(self.client.data.p.shape())
-        wiring.connect(m, out.o, wiring.flipped(self.client.data))
 
         row_words = self.row_bytes[2:]
         request = self.client.request
@@ -74,39 +70,37 @@ class RowWriter(wiring.Component):
             rows.i.p.offset.eq(self.rows.p[2:shift]),
         ]
 
-        # The beats of a row: from its first word's place on, to its last word's.
+        # The beats of a row: from its first word's place on, to its last word's. The next one is put together a cycle before
+        # its words are asked for.
         row_valid = Signal()
         row = Signal(row_beats_layout(config))
         beat = Signal(range(config.row_beats))
         no_reset(row, self.timeout, self.error_address)
         place = place_beat(m, config, row, beat)
-        taken = Signal()  # a beat on its way to the queue's output
-        leave = queue.take.valid & queue.take.ready
+        asks, asked = Signal(), Signal(place.shape())
+        no_reset(asked)
+        step = ~asks | (queue.take.valid & queue.take.ready)
+        formed = row_valid & step
         m.d.comb += [
-            rows.o.ready.eq(~row_valid | (leave & place.last)),
-            queue.take.valid.eq(row_valid & (queue.level >= place.count)),
-            queue.take.p.offset.eq(place.offset),
-            queue.take.p.count.eq(place.count),
-            queue.take.p.extra.eq(place.mask),
-            out.i.valid.eq(queue.o.valid),
-            out.i.p.data.eq(queue.o.p.data),
-            queue.o.ready.eq(out.i.ready),
+            rows.o.ready.eq(~row_valid | (formed & place.last)),
+            queue.take.valid.eq(asks),
+            queue.take.p.offset.eq(asked.offset),
+            queue.take.p.count.eq(asked.count),
+            queue.take.p.extra.eq(asked.mask),
+            self.client.data.valid.eq(queue.o.valid),
+            self.client.data.p.data.eq(queue.o.p.data),
+            queue.o.ready.eq(self.client.data.ready),
             self.idle.eq(
-                (rows.level == 0)
-                & ~row_valid
-                & ~queue.o.valid
-                & ~taken
-                & ~out.o.valid
-                & ~self.rows.valid
-                & self.client.idle
+                (rows.level == 0) & ~row_valid & ~asks & ~queue.leaving & ~self.rows.valid & self.client.idle
             ),
         ]
-        m.d.sync += taken.eq(leave | (taken & ~queue.o.valid))
         for i in range(words):
-            m.d.comb += out.i.p.strobe[4 * i : 4 * i + 4].eq(queue.o.p.extra[i].replicate(4))
+            m.d.comb += self.client.data.p.strobe[4 * i : 4 * i + 4].eq(queue.o.p.extra[i].replicate(4))
         with m.If(rows.o.ready):
             m.d.sync += [row_valid.eq(rows.o.valid), row.eq(row_beats(config, rows.o.p.offset, row_words))]
-        with m.If(leave):
+        with m.If(step):
+            m.d.sync += [asks.eq(row_valid), asked.eq(place)]
+        with m.If(formed):
             m.d.sync += beat.eq(Mux(place.last, 0, beat + 1))
         with m.If(self.client.error & ~self.error):
             m.d.sync += [

@@ -1,6 +1,6 @@
 """Cuts rows of keys at the samples: pieces, each with keys of one sample only.
 
-A piece a cycle, a row in as many cycles as it has pieces; latency 1 cycle.
+A piece a cycle, a row in as many cycles as it has pieces; latency 2 cycles.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
 from .packer import row_layout
+from .register_slice import RegisterSlice
 from .words import first_set, no_reset
 
 
@@ -27,20 +28,25 @@ class SampleCutter(wiring.Component):
         Rows are cut; otherwise each is one piece. Changes only while nothing is inside.
     i : In(stream of row_layout), o : Out(stream of piece_layout)
         For a policy that rehearses.
+    busy : Out(1)
+        Something is inside.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "cut": In(1), "i": In(stream.Signature(row_layout(config))), "o": Out(stream.Signature(piece_layout(config))),
+            "cut": In(1), "busy": Out(1), "i": In(stream.Signature(row_layout(config))),
+            "o": Out(stream.Signature(piece_layout(config))),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         lanes = self.config.lanes
-        piece, rest = self.o.p, Signal(lanes)  # lanes of the row in hand that follow the piece
-        last = Signal()  # none does
-        no_reset(self.o.p, rest, last)
+        m.submodules.slice = out = RegisterSlice(self.o.p.shape())
+        wiring.connect(m, out.o, wiring.flipped(self.o))
+        valid, piece = Signal(), Signal(self.o.p.shape())
+        rest, last = Signal(lanes), Signal()  # lanes of the row in hand that follow the piece; none does
+        no_reset(piece, rest, last)
 
         def next_piece(left, firsts):
             """Of the lanes ``left``: those of the next piece, those after it, whether the piece begins a sample."""
@@ -49,13 +55,18 @@ class SampleCutter(wiring.Component):
             present = Mux(self.cut, left & (other - 1), left)
             return present, left & ~present, (lowest & firsts).any()
 
-        new_row = ~self.o.valid | last
+        new_row = ~valid | last
         new = next_piece(self.i.p.extra[:lanes], self.i.p.extra[lanes:])
         present, after, first = (Mux(new_row, a, b) for a, b in zip(new, next_piece(rest, piece.firsts), strict=True))
-        m.d.comb += self.i.ready.eq(~self.o.valid | (self.o.ready & last))
-        with m.If(~self.o.valid | self.o.ready):
+        m.d.comb += [
+            self.i.ready.eq(~valid | (out.i.ready & last)),
+            out.i.valid.eq(valid),
+            out.i.p.eq(piece),
+            self.busy.eq(valid | out.o.valid),
+        ]
+        with m.If(~valid | out.i.ready):
             m.d.sync += [
-                self.o.valid.eq(self.i.valid | ~new_row),
+                valid.eq(self.i.valid | ~new_row),
                 piece.present.eq(present), piece.first.eq(first), rest.eq(after), last.eq(after == 0),
             ]  # fmt: skip
         with m.If(self.i.ready):

@@ -16,7 +16,7 @@ from .register_slice import RegisterSlice
 from .row_address import RowAddress
 from .row_writer import RowWriter
 from .stream_reader import StreamReader
-from .words import no_reset
+from .words import delayed, no_reset, product
 from .write_master import WriteClientSignature
 
 
@@ -66,9 +66,9 @@ class Scatter(wiring.Component):
 
         m.d.comb += [
             rows.go.eq(1),
-            rows.start.valid.eq(self.start),
+            rows.start.valid.eq(delayed(m, delayed(m, self.start))),
             rows.start.p.address.eq(self.base),
-            rows.start.p.words.eq(self.count * self.model.row_bytes[2:]),
+            rows.start.p.words.eq(product(m, self.count, self.model.row_bytes[2:])),
             writer.clear.eq(self.start),
             writer.row_bytes.eq(self.model.row_bytes),
             address.i.valid.eq(self.keys.valid),
@@ -104,7 +104,8 @@ class Scatter(wiring.Component):
         ]
 
         active = Signal()
-        finished = written & ~self.keys_busy & ~rows.busy
+        waits = rows.start.valid | rows.waiting
+        finished = written & ~waits & ~self.keys_busy & ~address.busy & ~rows.busy
         m.d.comb += [
             self.idle.eq(~active),
             self.read_error.eq(rows.error),

@@ -4,15 +4,14 @@ One beat per cycle. A burst is offered when all of its data is at hand.
 """
 
 from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
-from .fifo import StreamFifo
 from .layouts import group_layout
 from .word_queue import WordQueue
-from .words import no_reset
+from .words import delayed, no_reset
 from .write_master import WriteClientSignature
 
 
@@ -60,35 +59,39 @@ class StreamWriter(wiring.Component):
         m = Module()
         config = self.config
         limit = config.burst_limit
-        beat = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes})
         count_bits = len(Signal(range(config.bus_words + 1)))
         m.submodules.queue = queue = WordQueue(
-            self.in_words, config.bus_words, extra=count_bits, whole_in=self.whole, whole_out=True
+            self.in_words,
+            config.bus_words,
+            extra=count_bits,
+            whole_in=self.whole,
+            whole_out=True,
+            counted=True,
+            depth=2 * limit,
         )
-        m.submodules.fifo = fifo = StreamFifo(beat, 2 * limit)
         wiring.connect(m, wiring.flipped(self.i), queue.i)
-        wiring.connect(m, fifo.o, wiring.flipped(self.client.data))
+        beats = self.client.data
 
-        draining = self.flush & ~self.i.valid & ~queue.coming
+        draining = delayed(m, self.flush & ~self.i.valid & ~queue.coming)
         full = queue.level >= config.bus_words
         m.d.comb += [
             queue.take.valid.eq(full | (draining & (queue.level != 0))),
             queue.take.p.count.eq(Mux(full, config.bus_words, queue.level)),
             queue.take.p.extra.eq(queue.take.p.count),
             queue.clear.eq(self.start),
-            fifo.i.valid.eq(queue.o.valid),
-            queue.o.ready.eq(fifo.i.ready),
-            fifo.i.p.data.eq(queue.o.p.data),
+            beats.valid.eq(queue.o.valid),
+            queue.o.ready.eq(beats.ready),
+            beats.p.data.eq(queue.o.p.data),
         ]
         for i in range(config.bus_words):
-            m.d.comb += fifo.i.p.strobe[4 * i : 4 * i + 4].eq((queue.o.p.extra > i).replicate(4))
+            m.d.comb += beats.p.strobe[4 * i : 4 * i + 4].eq((queue.o.p.extra > i).replicate(4))
 
         address = Signal(config.address_bits)
         no_reset(address, self.timeout, self.error_address, self.settled_timeout, self.settled_address)
-        waiting = Signal(range(2 * limit + 3))  # beats in the FIFO that no request covers yet
-        asking, beats = Signal(), Signal(range(limit + 1))  # there is a request, and how many it covers
-        covers, covered = Signal(), Signal.like(beats)
-        flushing = draining & ~queue.busy
+        waiting = Signal(range(2 * limit + 3))  # beats at hand that no request covers yet
+        asking, asked_beats = Signal(), Signal(range(limit + 1))  # there is a request, and how many it covers
+        covers, covered = Signal(), Signal.like(asked_beats)
+        flushing = draining & ~queue.forming
         request = self.client.request
         whole = waiting >= limit
         m.d.comb += [
@@ -96,23 +99,22 @@ class StreamWriter(wiring.Component):
             covered.eq(Mux(whole, limit, waiting)),
             request.valid.eq(asking),
             request.p.address.eq(address),
-            request.p.words.eq(beats << ceil_log2(config.bus_words)),
-            self.flushed.eq(~queue.busy & (waiting == 0) & ~asking),
-            self.idle.eq(self.flushed & (fifo.level == 0) & self.client.idle),
+            request.p.words.eq(asked_beats << ceil_log2(config.bus_words)),
+            self.flushed.eq(~queue.forming & (waiting == 0) & ~asking),
+            self.idle.eq(self.flushed & (queue.landed_level == 0) & self.client.idle),
         ]
-        entered = fifo.i.valid & fifo.i.ready
-        m.d.sync += self.eager.eq(request.valid | (fifo.level > waiting))
+        m.d.sync += self.eager.eq(request.valid | (queue.landed_level > waiting))
         with m.If(covers):
-            m.d.sync += [asking.eq(1), beats.eq(covered), waiting.eq(waiting + entered - covered)]
+            m.d.sync += [asking.eq(1), asked_beats.eq(covered), waiting.eq(waiting + queue.landed - covered)]
         with m.Else():
-            m.d.sync += waiting.eq(waiting + entered)
+            m.d.sync += waiting.eq(waiting + queue.landed)
         with m.If(request.valid & request.ready):
-            m.d.sync += [asking.eq(0), address.eq(address + (beats << ceil_log2(config.bus_bytes)))]
+            m.d.sync += [asking.eq(0), address.eq(address + (asked_beats << ceil_log2(config.bus_bytes)))]
         # Transfers without an answer, of this buffer and of the previous one. Answers come in order.
         transfers = Signal(range(limit * 2 + config.outstanding_writes + 16))
         previous = Signal.like(transfers)
         of_previous = previous != 0
-        asked = request.valid & request.ready
+        asked = delayed(m, request.valid & request.ready)
         left = Signal.like(transfers)
         m.d.comb += [
             self.settled.eq(~of_previous),

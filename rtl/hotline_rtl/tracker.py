@@ -102,8 +102,8 @@ class TrackerBank(wiring.Component):
     -------
     i : In(stream of bank_request_layout)
         Requests. CLEAR, HALVE, WRITE and SWAP are always taken at once: only while no LEARN is inside.
-    line : In
-        For WRITE and SWAP, with the request.
+    line : In, brings : In(1)
+        For WRITE and SWAP, with the request: it comes with a line.
     r_valid, r_lane, r_hit, r_set, r_way : Out
         The response to LOOKUP, REHEARSE and LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
         counts through all arrays.
@@ -116,7 +116,7 @@ class TrackerBank(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         members: dict = {
-            "i": In(stream.Signature(bank_request_layout(config))), "line": In(line_layout(config)),
+            "i": In(stream.Signature(bank_request_layout(config))), "line": In(line_layout(config)), "brings": In(1),
             "r_valid": Out(1), "r_lane": Out(range(max(2, config.lanes))), "r_hit": Out(1),
             "r_set": Out(config.set_bits - config.bank_bits), "r_way": Out(range(config.tracker_ways)),
             "r_port": Out(1), "r_line": Out(line_layout(config)), "evicted": Out(1),
@@ -146,7 +146,7 @@ class TrackerBank(wiring.Component):
         })  # fmt: skip
         about = data.StructLayout({
             "op": BankOp, "tag": config.tag_bits, **weight_fields(config), "lane": range(max(2, config.lanes)),
-            "by_key": 1, "learns": 1, "looks": 1,
+            "by_key": 1, "learns": 1, "looks": 1, "changes": 1,
             "named": range(max(2, arrays)), "line_swept": 1, "places": places,
             **({"word_swept": 1, "cells": sketch.cells.shape()} if config.has_sketch else {}),
         })  # fmt: skip
@@ -168,6 +168,7 @@ class TrackerBank(wiring.Component):
                 s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
                 s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),
+                s2.changes.eq(is_one_of(s1.op, BankOp.LEARN, BankOp.WRITE, BankOp.CLEAR, BankOp.HALVE)),
                 s2.named.eq(named), s2.line_swept.eq((named == 0) | ~sweeps),
             ]  # fmt: skip
             if config.rehearses:
@@ -201,24 +202,25 @@ class TrackerBank(wiring.Component):
         given = self._given_lines(m, go, valid, at)
 
         # Stages 2 and 3: who else is there? While stages 1 to 3 stand, the others go on.
-        def changes(op):
-            return ~is_one_of(op, BankOp.LOOKUP, BankOp.READ, BankOp.REHEARSE, BankOp.FIND, BankOp.SWAP)
-
         def meets(a, b):
             ours, theirs = ([x for name, _ in places for x in getattr(of, name)] for of in (a, b))
             return Cat(x == y for x, y in zip(ours, theirs, strict=True)).any()
 
-        # What is in stage 3 meets it.
+        # What is in stage 3 meets it; but for one that is known to be a hit, whose next line is there.
         meet = {k: Signal(name=f"meets_s{k}") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         for k in meet:
             before_valid, before = (s3_valid & go, s3) if k == FIRST_STAGE else (valid[k - 1], at[k - 1])
-            seen = s2_valid & s2.looks & before_valid & changes(before.op) & meets(s2.places, before.places)
-            m.d.sync += meet[k].eq(Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0))
+            seen = s2_valid & s2.looks & before_valid & before.changes & meets(s2.places, before.places)
+            met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
+            m.d.sync += meet[k].eq(met & ~hit[k - 1] if k > HIT_STAGE + 1 else met)
         waits = Signal()
-        unless_hit = [meet[k] & ~hit[k] for k in range(HIT_STAGE, LAST_STAGE + 1) if k != MISS_STAGE]
+        unless_hit = [
+            meet[HIT_STAGE] & ~hit[HIT_STAGE],
+            *(meet[k] for k in meet if k > HIT_STAGE + 1 and k != MISS_STAGE),
+        ]
         # In stage MISS_STAGE when what is in stage 3 will be in HIT_STAGE.
         clash = MISS_STAGE - HIT_STAGE + 3
-        would_clash = valid[clash] & ~hit[clash] & changes(at[clash].op) & s3.learns
+        would_clash = valid[clash] & ~hit[clash] & at[clash].changes & s3.learns
         m.d.comb += [
             waits.eq(meet[4] | meet[5] | Cat(unless_hit).any() | meet[HIT_STAGE + 1] | would_clash),
             go.eq(~(s3_valid & waits)),
@@ -329,7 +331,7 @@ class TrackerBank(wiring.Component):
         brings = [BankOp.WRITE, BankOp.SWAP] if config.shadow else [BankOp.WRITE]
         stage = 6 if config.shadow else MISS_STAGE
         m.d.comb += [
-            fifo.i.valid.eq(go & self.i.valid & is_one_of(self.i.p.op, *brings)), fifo.i.p.eq(self.line),
+            fifo.i.valid.eq(go & self.brings), fifo.i.p.eq(self.line),
             fifo.o.ready.eq(valid[stage] & is_one_of(at[stage].op, *brings)),
         ]  # fmt: skip
         given = {stage: fifo.o.p}

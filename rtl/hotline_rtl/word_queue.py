@@ -6,7 +6,7 @@ written, or read, in one cycle. Going in and coming out, each column and each ou
     group ─► which word, for each column ─► columns (16 rows) ─► which column, for each output word ─► group
 
 A group in and a group out per cycle; a word can be taken 2 cycles after it came (3, if groups are masked), and is at
-the output 2 cycles after it was taken.
+the output 4 cycles after it was taken. Nothing inside waits for the output (`stall_free`).
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -16,6 +16,7 @@ from amaranth.utils import ceil_log2
 
 from .layouts import group_layout
 from .ram import Ram
+from .stall_free import StallFree
 from .words import delayed, no_reset, one_hot_mux, pick, rotate
 
 #: Words of a column.
@@ -31,7 +32,8 @@ def masked_layout(words: int, word_bits: int = 32) -> data.StructLayout:
 
 
 def take_layout(words: int, extra: int = 0) -> data.StructLayout:
-    """Asks for the next ``count`` words (at least 1), placed from word ``offset`` of a group on; ``extra`` goes along."""
+    """Asks for the next ``count`` words (at least 1), placed from word ``offset`` of a group on; ``extra`` goes along. It is
+    taken when there are so many."""
     return data.StructLayout({"offset": range(max(2, words)), "count": range(words + 1), **_extra(extra)})
 
 
@@ -57,35 +59,50 @@ class WordQueue(wiring.Component):
 
     ``masked_in``, ``masked_out``: groups are not contiguous words but those that a mask marks. ``whole_in``: all groups
     but the last before ``clear`` are full and have offset 0; ``whole_out``: the same of takes. Either saves its choice.
+    ``depth``: of the FIFO at the output, if it shall be deeper than throughput needs.
 
     Members
     -------
     i : In(stream of group_layout, or masked_layout)
         Words to append.
     take : In(stream of take_layout, or masked_take_layout)
-        What the next output group must hold. Never more words than ``level``.
+        What the next output group must hold. It is taken when so many words are there: a cycle late, if they are fewer than
+        two groups. With ``counted`` whoever asks sees to it that ``count`` is never more than ``level``.
     o : Out(stream of taken_layout)
     level : Out
         Words that can be taken.
     coming : Out(1)
         Words are on their way into the level.
+    landed : Out(1), landed_level : Out
+        A group has just been formed; those that have been, and wait at the output.
+    leaving : Out(1)
+        A group has been asked for, and not been taken from the output.
+    forming : Out(1)
+        Words are inside that have not come to the output.
     busy : Out(1)
         Something is inside, or at the output.
     clear : In(1)
-        Forgets all words.
+        Forgets all words that have not been taken.
+    drop : In(1)
+        With ``clear``: forgets those on their way to the output, and there, too.
     """
 
     def __init__(self, in_words: int, out_words: int, word_bits: int = 32, *, extra: int = 0,
-                 masked_in: bool = False, masked_out: bool = False, whole_in: bool = False, whole_out: bool = False):  # fmt: skip
+                 masked_in: bool = False, masked_out: bool = False, whole_in: bool = False, whole_out: bool = False,
+                 counted: bool = False, depth: int = 0):  # fmt: skip
         self.in_words, self.out_words, self.word_bits, self.extra = in_words, out_words, word_bits, extra
         self.masked_in, self.masked_out, self.whole_in, self.whole_out = masked_in, masked_out, whole_in, whole_out
+        self.counted = counted
         self.columns = max(2, in_words, out_words)
         self.capacity = self.columns * ROWS
+        self.landing = StallFree(taken_layout(out_words, word_bits, extra), 2, depth)
         super().__init__({
             "i": In(stream.Signature((masked_layout if masked_in else group_layout)(in_words, word_bits))),
             "take": In(stream.Signature((masked_take_layout if masked_out else take_layout)(out_words, extra))),
             "o": Out(stream.Signature(taken_layout(out_words, word_bits, extra))),
-            "level": Out(range(self.capacity + 1)), "coming": Out(1), "busy": Out(1), "clear": In(1),
+            "level": Out(range(self.capacity + 1)), "coming": Out(1), "landed": Out(1),
+            "landed_level": Out(self.landing.level.shape()), "leaving": Out(1), "forming": Out(1), "busy": Out(1),
+            "clear": In(1), "drop": In(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -110,7 +127,7 @@ class WordQueue(wiring.Component):
         write = Signal(columns)
         rows = [Signal(row_bits, name=f"row_{c}") for c in range(columns)]
         before = [Signal(column_bits, name=f"before_{c}") for c in range(columns)]
-        no_reset(*rows, *before, self.o.p)
+        no_reset(*rows, *before)
         m.d.comb += [enter.eq(self.i.valid & room), self.i.ready.eq(room)]
         m.d.sync += [
             in_data.eq(self.i.p.data), in_level.eq(Mux(enter, in_count, 0)),
@@ -152,33 +169,43 @@ class WordQueue(wiring.Component):
             m.d.comb += [ram.w_en.eq(enable), ram.w_addr.eq(row), ram.w_data.eq(word)]
 
         # A group is taken: the columns are read.
+        m.submodules.landing = landing = self.landing
+        wiring.connect(m, landing.o, wiring.flipped(self.o))
         new_head = Signal(pointer_bits)
-        step, leave = Signal(), Signal()
-        out_count = self.take.p.count
+        leave = Signal()
+        ready = landing.room
+        if not self.counted:
+            # There are two groups, of which one may leave meanwhile; or enough for this one, which has not left.
+            many, enough = Signal(), Signal()
+            m.d.sync += [
+                many.eq(self.level >= 2 * self.out_words), enough.eq(self.take.valid & ~leave & (self.level >= out_count)),
+            ]  # fmt: skip
+            ready = landing.room & (many | enough)
         m.d.comb += [
-            step.eq(~self.o.valid | self.o.ready),
-            self.take.ready.eq(step),
-            leave.eq(self.take.valid & step),
+            self.take.ready.eq(ready),
+            leave.eq(self.take.valid & ready),
+            landing.enters.eq(leave),
+            landing.clear.eq(self.drop),
         ]
-        o1_valid = Signal()
+        o1_valid, o2_valid = Signal(), Signal()
+        o2 = Signal(landing.i.p.shape())
+        m.d.sync += [o1_valid.eq(leave), o2_valid.eq(o1_valid)]
+        m.d.comb += [landing.i.valid.eq(o2_valid), landing.i.p.eq(o2)]
         if self.extra:
             o1_extra = Signal(self.extra, reset_less=True)
-            with m.If(step):
-                m.d.sync += [o1_extra.eq(self.take.p.extra), self.o.p.extra.eq(o1_extra)]
+            m.d.sync += [o1_extra.eq(self.take.p.extra), o2.extra.eq(o1_extra)]
         o1_columns = [Signal(column_bits, name=f"o1_column_{n}") for n in range(self.out_words)]
         next_row = Signal(row_bits, init=1)  # after the one of ``head``
         for c in range(columns):
             row = Mux(head[:column_bits] > c, next_row, head[column_bits : column_bits + row_bits])
-            m.d.comb += [rams[c].r_en.eq(step), rams[c].r_addr.eq(row)]
+            m.d.comb += [rams[c].r_en.eq(1), rams[c].r_addr.eq(row)]
         o1_turn = Signal(column_bits)
-        no_reset(*o1_columns, o1_turn)
-        with m.If(step):
-            m.d.sync += o1_valid.eq(self.take.valid)
-            if self.masked_out:
-                for column, rank in zip(o1_columns, self.take.p.ranks, strict=True):
-                    m.d.sync += column.eq(head + rank)
-            else:
-                m.d.sync += o1_turn.eq(head if self.whole_out else head - self.take.p.offset)
+        no_reset(*o1_columns, o1_turn, o2)
+        if self.masked_out:
+            for column, rank in zip(o1_columns, self.take.p.ranks, strict=True):
+                m.d.sync += column.eq(head + rank)
+        else:
+            m.d.sync += o1_turn.eq(head if self.whole_out else head - self.take.p.offset)
         with m.If(leave):
             m.d.comb += new_head.eq(head + out_count)
             m.d.sync += [head.eq(new_head), next_row.eq(new_head[column_bits:] + 1)]
@@ -193,8 +220,7 @@ class WordQueue(wiring.Component):
             ]
         else:
             words = rotate(read, o1_turn)[: self.out_words]
-        with m.If(step):
-            m.d.sync += [self.o.valid.eq(o1_valid), self.o.p.data.eq(Cat(words))]
+        m.d.sync += o2.data.eq(Cat(words))
 
         # Both outcomes are at hand when it is known whether a group leaves.
         level_if, level_else = Signal.like(self.level), Signal.like(self.level)
@@ -202,12 +228,19 @@ class WordQueue(wiring.Component):
             level_else.eq(self.level + in_level),
             level_if.eq(self.level + in_level - out_count),
             self.coming.eq(came),
-            self.busy.eq((tail != head) | o1_valid | self.o.valid),
+            self.landed.eq(o2_valid),
+            self.landed_level.eq(landing.level),
+            self.leaving.eq(landing.busy),
+            self.forming.eq((tail != head) | o1_valid | o2_valid),
+            self.busy.eq(self.forming | landing.o.valid | (landing.level != 0)),
         ]
         m.d.sync += self.level.eq(Mux(leave, level_if, level_else))
         with m.If(self.clear):
+            if not self.counted:
+                m.d.sync += [many.eq(0), enough.eq(0)]
             m.d.sync += [
                 tail.eq(0), head.eq(0), next_row.eq(1), inside.eq(0), write.eq(0), in_level.eq(0), self.level.eq(0),
-                o1_valid.eq(0), self.o.valid.eq(0),
             ]  # fmt: skip
+        with m.If(self.drop):
+            m.d.sync += [o1_valid.eq(0), o2_valid.eq(0)]
         return m

@@ -32,6 +32,24 @@ def is_one_of(value: Value, *options) -> Value:
     return Cat(value == option for option in options).any()
 
 
+def equal(m: Module, a: Value, b: Value, part: int = 8) -> Value:
+    """Whether ``a`` was equal to ``b`` in the cycle before: compared in parts of ``part`` bits, a register for each."""
+    parts = [delayed(m, a[n : n + part] == b[n : n + part]) for n in range(0, len(a), part)]
+    return Cat(parts).all()
+
+
+def product(m: Module, a: Value, b: Value, part: int = 18) -> Signal:
+    """``a * b``, two cycles later: ``a`` is multiplied in parts of ``part`` bits, which one multiplier takes."""
+    total = Signal(len(a) + len(b), name="product", reset_less=True)
+    partial = []
+    for n in range(0, len(a), part):
+        some = Signal(len(a[n : n + part]) + len(b), name=f"product_{n}", reset_less=True)
+        m.d.sync += some.eq(a[n : n + part] * b)
+        partial.append(some << n)
+    m.d.sync += total.eq(sum(partial[1:], partial[0]))
+    return total
+
+
 def count_ones(bits) -> Value:
     """How many of ``bits`` (an iterable of one-bit values) are set: a tree of adders."""
     level = [Value.cast(bit) for bit in bits]

@@ -3,8 +3,8 @@
 Buckets of four entries, a bucket in one memory word, at most half full; a full bucket overflows into
 the next. Emptied in one cycle: a bucket counts only if it carries the present epoch; the memory is
 swept when the epoch number starts again, every 255 mini-batches, and after reset.
-One probe per cycle; a probe of a bucket that an earlier one is looking at waits up to 3 cycles, and each full bucket
-costs about 12. Latency 10 cycles.
+One probe per cycle; a probe of a bucket that an earlier one is looking at waits up to 4 cycles, and each full bucket
+costs about 15. Latency 12 cycles.
 The golden twin is ``hotline_golden.working_set``.
 """
 
@@ -19,7 +19,7 @@ from .keys import Permutation
 from .layouts import key_layout
 from .ram import Ram
 from .register_slice import RegisterSlice
-from .words import first_set, no_reset, one_hot_mux
+from .words import delayed, no_reset, one_hot_mux
 
 BUCKET_ENTRIES = 4
 EPOCH_BITS = 8
@@ -43,7 +43,7 @@ class WorkingSet(wiring.Component):
     ready : Out(1)
         Not sweeping; probes wait while it does.
     limit : In
-        The most keys that the set may hold, at most ``working_rows``.
+        The most keys that the set may hold, at most ``working_rows``; a cycle before ``clear``.
     probes : In(stream of probe_layout)
     lookups : In(stream of key_layout)
         Keys of which those in the set go to ``keys`` again, with their numbers. Only when no probe is inside or comes.
@@ -83,7 +83,7 @@ class WorkingSet(wiring.Component):
         m.submodules.hash = hash_ = Permutation(config, extra=extra.size)
         m.submodules.keys = keys = StreamFifo(numbered_key_layout(config), config.working_rows)
         wiring.connect(m, keys.o, wiring.flipped(self.keys))
-        m.submodules.numbers = numbers = StreamFifo(range(config.working_rows), 16)
+        m.submodules.numbers = numbers = StreamFifo(range(config.working_rows), 32)
         wiring.connect(m, numbers.o, wiring.flipped(self.numbers))
         entry = data.StructLayout({"key": config.key_bits, "number": range(config.working_rows)})
         bucket = data.StructLayout({
@@ -103,36 +103,39 @@ class WorkingSet(wiring.Component):
         ]
 
         # Stage 1: the bucket is read. A probe waits here while an earlier one is looking at the same bucket, which it may
-        # change. Stage 2: it arrives. Stage 3: keys are compared. Stage 4: what that means; the bucket is written.
+        # change. Stage 2: it arrives. Stage 3: keys are compared. Stage 4: what that means. Stage 5: the bucket is written.
         stage = data.StructLayout({"bucket": bucket_bits, "extra": extra.size})
-        valid = {n: Signal(name=f"s{n}_valid") for n in range(1, 5)}
-        s1, s2, s3, s4 = (Signal(stage, name=f"s{n}") for n in range(1, 5))
-        found, s4_found = Signal(bucket), Signal(bucket)
+        behind = range(2, 6)
+        valid = {n: Signal(name=f"s{n}_valid") for n in range(1, 6)}
+        s1, s2, s3, s4, s5 = (Signal(stage, name=f"s{n}") for n in range(1, 6))
+        found, s4_found, s5_found = Signal(bucket), Signal(bucket), Signal(bucket)
         epoch = Signal(EPOCH_BITS, init=1)
         match = Signal(BUCKET_ENTRIES)
-        used = Signal(range(BUCKET_ENTRIES + 1))
+        used, s5_used = Signal(range(BUCKET_ENTRIES + 1)), Signal(range(BUCKET_ENTRIES + 1))
+        hit, over = Signal(), Signal()  # in stage 5: the key is here; it is not, and the bucket is full
+        known = Signal(range(config.working_rows))
         go_on, leave, insert, again = Signal(), Signal(), Signal(), Signal()
         enters = Signal()
         room = Signal()  # for the numbers and the keys of all that is inside
-        s3_extra, s4_extra = data.View(extra, s3.extra), data.View(extra, s4.extra)
+        s3_extra, s5_extra = data.View(extra, s3.extra), data.View(extra, s5.extra)
 
         # A bucket that is full of other keys sends its probe back, for the next one, and with it those behind. They come
-        # again one at a time, before any other.
-        back_valid, back = Signal(3), [Signal(stage, name=f"back_{n}") for n in range(3)]
-        returns = valid[4] & go_on
-        comes_back = back_valid.any()
+        # again one at a time, before any other; one that has come stays first in the list until it has left.
+        back_valid, back = Signal(5), [Signal(stage, name=f"back_{n}") for n in range(5)]
+        comes_back, tried = Signal(), Signal()  # the list is not empty; its first is in the stages
+        tries = back_valid[0] & ~tried
+        returns = valid[5] & go_on
         candidate = Signal(stage)
-        from_back = one_hot_mux(first_set(back_valid), [b.as_value() for b in back])
-        m.d.comb += candidate.eq(Mux(comes_back, from_back, s1.as_value()))
+        m.d.comb += candidate.eq(Mux(comes_back, back[0].as_value(), s1.as_value()))
         # What is in stage n looks at the bucket of stage 1.
-        same = {n: Signal(name=f"same_bucket_{n}") for n in (2, 3, 4)}
-        waits = Mux(
-            comes_back, valid[2] | valid[3] | valid[4],
-            Cat(valid[n] & same[n] for n in same).any(),
+        same = {n: Signal(name=f"same_bucket_{n}") for n in behind}
+        passes = valid[1] & ~comes_back & ~Cat(valid[n] & same[n] for n in behind).any()
+        moves = passes | tries
+        s1_free = ~valid[1] | passes
+        no_reset(
+            s1, s2, s3, s4, s5, found, s4_found, s5_found, match, used, s5_used, hit, over, known, *same.values(), *back,
+            self.overflow_sample,
         )  # fmt: skip
-        moves = (comes_back | valid[1]) & ~waits & ~returns
-        s1_free = ~valid[1] | (moves & ~comes_back)
-        no_reset(s1, s2, s3, s4, found, s4_found, match, used, *same.values(), *back, self.overflow_sample)
         m.submodules.slice = entrance = RegisterSlice(stage)
         m.d.comb += [
             entrance.i.valid.eq(hash_.o.valid & room),
@@ -146,79 +149,94 @@ class WorkingSet(wiring.Component):
         ]
         with m.If(s1_free):
             m.d.sync += [valid[1].eq(entrance.o.valid), s1.eq(entrance.o.p)]
-            m.d.sync += [same[n].eq(entrance.o.p.bucket == s.bucket) for n, s in ((2, s1), (3, s2), (4, s3))]
-        with m.Else():
             m.d.sync += [
-                same[2].eq(data.View(stage, from_back).bucket == s1.bucket),
-                same[3].eq(same[2]),
-                same[4].eq(same[3]),
+                same[n].eq(entrance.o.p.bucket == s.bucket) for n, s in zip(behind, (s1, s2, s3, s4), strict=True)
             ]
+        with m.Else():
+            m.d.sync += [same[n].eq(same[n - 1]) for n in behind[1:]]
         s3_used = Mux(found.epoch == epoch, found.used, 0)
         is_it = [(s3_used > n) & (found.entries[n].key == s3_extra.key) for n in range(BUCKET_ENTRIES)]
         m.d.sync += [
             valid[2].eq(moves), s2.eq(candidate), valid[3].eq(valid[2]), s3.eq(s2), found.eq(ram.r_data),
             valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found), match.eq(Cat(is_it)), used.eq(s3_used),
+            valid[5].eq(valid[4]), s5.eq(s4), s5_found.eq(s4_found), s5_used.eq(used),
+            hit.eq(match.any()), over.eq(~match.any() & (used == BUCKET_ENTRIES)),
+            known.eq(one_hot_mux(match, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)])),
         ]  # fmt: skip
-        with m.If(moves & comes_back):
-            m.d.sync += back_valid.eq(back_valid & ~first_set(back_valid))
-        with m.If(returns):
-            m.d.sync += [back[0].eq(s4), back[0].bucket.eq(s4.bucket + 1), back_valid[0].eq(1)]
-            m.d.sync += [valid[n].eq(0) for n in (2, 3, 4)]
-            with m.If(~comes_back):
-                m.d.sync += [back[1].eq(s3), back_valid[1].eq(valid[3]), back[2].eq(s2), back_valid[2].eq(valid[2])]
-        hit = match.any()
-        full = used == BUCKET_ENTRIES
+        with m.If(tries):
+            m.d.sync += tried.eq(1)
+        with m.If(comes_back):
+            with m.If(tried & valid[5]):
+                m.d.sync += tried.eq(0)
+            with m.If(returns):
+                m.d.sync += back[0].bucket.eq(s5.bucket + 1)
+            with m.Elif((tried & valid[5]) | ~back_valid[0]):
+                m.d.sync += [
+                    back_valid.eq(back_valid[1:]), comes_back.eq(back_valid[1:].any()),
+                    *(a.eq(b) for a, b in zip(back, back[1:], strict=False)),
+                ]  # fmt: skip
+        with m.Elif(returns):
+            m.d.sync += comes_back.eq(1)
+            came = (1, s5), (valid[4], s4), (valid[3], s3), (valid[2], s2), (passes, s1)
+            m.d.sync += [it.eq(there) for it, (_, there) in zip(back, came, strict=True)]
+            m.d.sync += [back[0].bucket.eq(s5.bucket + 1), back_valid.eq(Cat(is_there for is_there, _ in came))]
+            m.d.sync += [valid[n].eq(0) for n in behind]
+        limit = delayed(m, self.limit)
         left = Signal.like(self.limit)  # keys that the set may still take
         no_room = Signal()  # left == 0
-        known = Signal(range(config.working_rows))
-        m.d.comb += known.eq(one_hot_mux(match, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)]))
 
         m.d.comb += [
-            go_on.eq(~hit & full & (~no_room | s4_extra.lookup)),
-            leave.eq(valid[4] & ~go_on),
-            insert.eq(leave & ~hit & ~no_room & ~s4_extra.lookup),
-            again.eq(leave & hit & s4_extra.lookup),
+            go_on.eq(over & (~no_room | s5_extra.lookup)),
+            leave.eq(valid[5] & ~go_on),
+            insert.eq(leave & ~hit & ~no_room & ~s5_extra.lookup),
+            again.eq(leave & hit & s5_extra.lookup),
         ]
 
         fresh = Signal(bucket)
-        m.d.comb += [fresh.eq(s4_found), fresh.epoch.eq(epoch), fresh.used.eq(used + 1)]
+        m.d.comb += [fresh.eq(s5_found), fresh.epoch.eq(epoch), fresh.used.eq(s5_used + 1)]
         for n in range(BUCKET_ENTRIES):
-            with m.If(used == n):
-                m.d.comb += [fresh.entries[n].key.eq(s4_extra.key), fresh.entries[n].number.eq(self.count)]
+            with m.If(s5_used == n):
+                m.d.comb += [fresh.entries[n].key.eq(s5_extra.key), fresh.entries[n].number.eq(self.count)]
+        # Both queues have room, a cycle later, too.
+        result = Signal(keys.i.p.shape(), reset_less=True)
+        m.d.sync += [result.key.eq(s5_extra.key), result.number.eq(Mux(hit, known, self.count))]
         m.d.comb += [
-            keys.i.valid.eq(insert | again),
-            keys.i.p.key.eq(s4_extra.key),
-            keys.i.p.number.eq(Mux(hit, known, self.count)),
-            self.found.eq(again),
-        ]
-        m.d.comb += [numbers.i.valid.eq(leave & ~s4_extra.lookup), numbers.i.p.eq(Mux(hit, known, self.count))]
+            keys.i.valid.eq(delayed(m, insert | again)), keys.i.p.eq(result), self.found.eq(again),
+            numbers.i.valid.eq(delayed(m, leave & ~s5_extra.lookup)), numbers.i.p.eq(result.number),
+        ]  # fmt: skip
         m.d.sync += no_room.eq(Mux(insert, left == 1, left == 0))
         with m.If(insert):
             m.d.sync += [self.count.eq(self.count + 1), left.eq(left - 1)]
-        with m.If(leave & ~hit & no_room & ~s4_extra.lookup & ~self.overflow):
-            m.d.sync += [self.overflow.eq(1), self.overflow_sample.eq(s4_extra.sample)]
+        with m.If(leave & ~hit & no_room & ~s5_extra.lookup & ~self.overflow):
+            m.d.sync += [self.overflow.eq(1), self.overflow_sample.eq(s5_extra.sample)]
 
         # What is inside may fill up both queues, but no more. A set has as many keys as their queue holds, so those
-        # that go in again do not wait for it.
+        # that go in again do not wait for it. Room that is given back counts a cycle later.
         keys_reserved, numbers_reserved = Signal(range(keys.depth + 8)), Signal(range(numbers.depth + 8))
+        known_already = delayed(m, leave & ~insert & ~again)
+        key_left, number_left = delayed(m, keys.o.valid & keys.o.ready), delayed(m, numbers.o.valid & numbers.o.ready)
         m.d.sync += [
-            keys_reserved.eq(keys_reserved + enters - (leave & ~insert & ~again) - (keys.o.valid & keys.o.ready)),
+            keys_reserved.eq(keys_reserved + enters - known_already - key_left),
             numbers_reserved.eq(
-                numbers_reserved + (enters & ~data.View(extra, hash_.o.p.extra).lookup)
-                - (numbers.o.valid & numbers.o.ready)
+                numbers_reserved + (enters & ~data.View(extra, hash_.o.p.extra).lookup) - number_left
             ),
             room.eq((keys_reserved <= keys.depth) & (numbers_reserved <= numbers.depth - 3)),
-        ]  # fmt: skip
+        ]
 
         # Emptying: a new epoch; a sweep when the epochs have run out.
         sweep = Signal(bucket_bits)
         m.d.comb += [
             self.ready.eq(~sweeping),
             self.busy.eq(
-                hash_.busy | Cat(valid.values()).any() | entrance.o.valid | comes_back | (numbers.level != 0)
+                hash_.busy
+                | Cat(valid.values()).any()
+                | entrance.o.valid
+                | comes_back
+                | numbers.i.valid
+                | (numbers.level != 0)
             ),
             ram.w_en.eq(insert | sweeping),
-            ram.w_addr.eq(Mux(sweeping, sweep, s4.bucket)),
+            ram.w_addr.eq(Mux(sweeping, sweep, s5.bucket)),
             ram.w_data.eq(Mux(sweeping, 0, fresh)),
         ]
         with m.If(sweeping):
@@ -229,8 +247,8 @@ class WorkingSet(wiring.Component):
                 epoch.eq(Mux(last_epoch, 1, epoch + 1)),
                 sweeping.eq(last_epoch | sweeping),
                 self.count.eq(0),
-                left.eq(self.limit),
-                no_room.eq(self.limit == 0),
+                left.eq(limit),
+                no_room.eq(limit == 0),
                 self.overflow.eq(0),
             ]
         return m

@@ -7,7 +7,7 @@ and counts as answered with an error; what memory still answers later is counted
 Latency: 2 cycles from a transfer to ``awvalid``. One beat per cycle across bursts and transfers.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -19,14 +19,14 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .read_group import OWED_BITS
 from .register_slice import RegisterSlice
-from .words import no_reset
+from .words import delayed, no_reset, one_hot_mux
 
 
 class WriteClientSignature(wiring.Signature):
     """Seen from the client.
 
     ``idle``: nothing of this client is on its way; every burst has been answered. ``answered`` marks the
-    answer to a transfer's last burst; transfers are answered in order. ``error`` marks an answer that was
+    answer to a transfer's last burst, no later than ``idle``; transfers are answered in order. ``error`` marks an answer that was
     an error, or did not come (``timeout``), for the burst at ``error_address``. All last one cycle.
     """
 
@@ -78,7 +78,9 @@ class WriteMaster(wiring.Component):
 
         # A burst is issued when its address channel, the queue that orders the data, and its
         # ID's list of unanswered bursts all have room.
-        m.submodules.order = order = StreamFifo(data.StructLayout({"client": client_bits, "length": 8}), 8)
+        m.submodules.order = order = StreamFifo(
+            data.StructLayout({"client": self.count, "length": 8}), 8
+        )  # one bit is set
         unanswered = []
         for n in range(ids):
             layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
@@ -86,7 +88,12 @@ class WriteMaster(wiring.Component):
             unanswered.append(fifo)
         giving_up = Signal()
         owner = bursts.o.p.tag
-        list_room = Array(unanswered[c % ids].i.ready for c in range(self.count))[owner]
+        owners = [Signal(name=f"owned_{c}") for c in range(self.count)]  # one bit is set
+        rooms = Signal(ids)
+        m.d.comb += [own.eq(owner == c) for c, own in enumerate(owners)]
+        # An issued burst comes on its list a cycle later.
+        m.d.sync += [rooms[n].eq(fifo.level <= config.outstanding_writes - 2) for n, fifo in enumerate(unanswered)]
+        list_room = Cat(own & rooms[c % ids] for c, own in enumerate(owners)).any()
         m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
         may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~self.drain
         issue = Signal()
@@ -103,7 +110,7 @@ class WriteMaster(wiring.Component):
             bus.awlen.eq(aw.o.p.length),
             bus.awid.eq(aw.o.p.tag if ids == self.count else aw.o.p.tag[: ceil_log2(ids)]),
             order.i.valid.eq(issue),
-            order.i.p.client.eq(owner),
+            order.i.p.client.eq(Cat(owners)),
             order.i.p.length.eq(bursts.o.p.length),
             bus.awsize.eq(ceil_log2(config.bus_bytes)),
             bus.awburst.eq(BURST_INCR),
@@ -112,19 +119,22 @@ class WriteMaster(wiring.Component):
 
         # Data beats in the order of the addresses.
         beat = Signal(8)
-        source = Array(clients[c].data for c in range(self.count))[order.o.p.client]
+        mine = [order.o.p.client[c] for c in range(self.count)]
+        source = Signal(clients[0].data.p.shape())
+        source_valid = Cat(mine[c] & clients[c].data.valid for c in range(self.count)).any()
+        m.d.comb += source.as_value().eq(one_hot_mux(mine, [client.data.p.as_value() for client in clients]))
         w_layout = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes, "last": 1})
         m.submodules.w = w = RegisterSlice(w_layout)
         room = w.i.ready
         move = Signal()
         last = beat == order.o.p.length
-        m.d.comb += [move.eq(order.o.valid & (source.valid | self.drain) & room), order.o.ready.eq(move & last)]
+        m.d.comb += [move.eq(order.o.valid & (source_valid | self.drain) & room), order.o.ready.eq(move & last)]
         for c in range(self.count):
-            m.d.comb += clients[c].data.ready.eq(order.o.valid & room & (order.o.p.client == c))
+            m.d.comb += clients[c].data.ready.eq(order.o.valid & room & mine[c])
         m.d.comb += [
             w.i.valid.eq(move),
-            w.i.p.data.eq(source.p.data),
-            w.i.p.strobe.eq(Mux(self.drain, 0, source.p.strobe)),
+            w.i.p.data.eq(source.data),
+            w.i.p.strobe.eq(Mux(self.drain, 0, source.strobe)),
             w.i.p.last.eq(last),
             w.o.ready.eq(bus.wready),
             bus.wvalid.eq(w.o.valid),
@@ -136,23 +146,29 @@ class WriteMaster(wiring.Component):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
         # Responses. A burst is on its ID's list before its last beat leaves.
-        b_valid = Signal()
-        b_id = Signal(config.id_bits)
-        b_error = Signal()
-        no_reset(b_id, b_error)
+        b_valid, b_error = Signal(), Signal()
+        b_ids = Signal(ids)  # whose it is
+        no_reset(b_error)
         m.d.comb += bus.bready.eq(~giving_up)
-        m.d.sync += [b_valid.eq(bus.bvalid & bus.bready), b_id.eq(bus.bid), b_error.eq(bus.bresp != RESP_OKAY)]
+        m.d.sync += [
+            b_valid.eq(bus.bvalid & bus.bready),
+            *(b_ids[n].eq(bus.bvalid & bus.bready & (bus.bid == n)) for n in range(ids)),
+            b_error.eq(bus.bresp != RESP_OKAY),
+        ]
+        issued, issued_by, issued_burst = Signal(), Signal(self.count), Signal(bursts.o.p.shape())
+        no_reset(issued_by, issued_burst)
+        m.d.sync += [issued.eq(issue), issued_by.eq(Cat(owners)), issued_burst.eq(bursts.o.p)]
         ends = []
         for n, fifo in enumerate(unanswered):
             owed = Signal(OWED_BITS, name=f"owed_{n}")
-            arrived = b_valid & (b_id == n)
+            arrived = b_ids[n]
             end = Signal(name=f"end_{n}")
             m.d.comb += [
                 end.eq(fifo.o.valid & Mux(giving_up, ~b_valid, arrived & (owed == 0))),
-                fifo.i.valid.eq(issue & Cat(owner == c for c in range(n, self.count, ids)).any()),
-                fifo.i.p.address.eq(bursts.o.p.address),
-                fifo.i.p.last.eq(bursts.o.p.last),
-                fifo.i.p.client.eq(owner),
+                fifo.i.valid.eq(issued & Cat(issued_by[c] for c in range(n, self.count, ids)).any()),
+                fifo.i.p.address.eq(issued_burst.address),
+                fifo.i.p.last.eq(issued_burst.last),
+                fifo.i.p.client.eq(issued_burst.tag),
                 fifo.o.ready.eq(end),
             ]
             with m.If(arrived & (owed != 0)):
@@ -163,18 +179,21 @@ class WriteMaster(wiring.Component):
         for c, client in enumerate(clients):
             fifo, end = unanswered[c % ids], ends[c % ids]
             own = end & (fifo.o.p.client == c)
-            pending = Signal(range(config.outstanding_writes + 2), name=f"pending_{c}")
+            pending = Signal(range(config.outstanding_writes + 4), name=f"pending_{c}")
             # Transfers that have been taken, and whose last burst has not been issued.
             taken = Signal(range(8), name=f"taken_{c}")
             takes = client.request.valid & client.request.ready
             m.d.sync += [
-                pending.eq(pending + (issue & (owner == c)) - own),
-                taken.eq(taken + takes - (issue & (owner == c) & bursts.o.p.last)),
+                pending.eq(pending + (issued & issued_by[c]) - own),
+                taken.eq(taken + takes - (issued & issued_by[c] & issued_burst.last)),
             ]
             with m.If(self.drain):
                 m.d.sync += taken.eq(0)
             m.d.comb += [
                 client.idle.eq((pending == 0) & (taken == 0)),
+            ]
+            no_reset(client.timeout, client.error_address)
+            m.d.sync += [
                 client.error.eq(own & (b_error | giving_up)),
                 client.timeout.eq(giving_up),
                 client.error_address.eq(fifo.o.p.address),
@@ -184,11 +203,12 @@ class WriteMaster(wiring.Component):
         # Giving up: only when no address or data is on its way, so that none can follow its burst's answer.
         patience = Signal(32)
         empty = Cat(fifo.level == 0 for fifo in unanswered).all()
-        sent = ~order.o.valid & (order.level == 0) & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
+        sent = ~issued & ~order.o.valid & (order.level == 0) & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
         m.d.comb += self.drained.eq(empty & sent & ~b_valid)
-        calm = b_valid | empty | giving_up | ~sent
-        expired = Signal()
-        m.d.sync += expired.eq((self.timeout != 0) & (patience >= self.timeout) & ~calm)
+        calm = b_valid | delayed(m, empty | ~sent) | giving_up
+        late, expired = Signal(), Signal()
+        limited = delayed(m, self.timeout != 0)
+        m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]
         with m.If(calm):
             m.d.sync += patience.eq(0)
         with m.Else():

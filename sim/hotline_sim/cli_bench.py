@@ -217,7 +217,7 @@ def bench_train(
     room = cap * 10**6 if cap else device_memory(device)
     with err.status("Making the mini-batches...") as status:
         log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
-        job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn,
+        job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn, fill=False,
                       resident=resident_rows(resident), dim=plan.rows.words)  # fmt: skip
         measured = []
         for system in bench.SYSTEMS:

@@ -221,11 +221,12 @@ def choose_learn_batches(batches: int, fraction: float) -> list[int]:
 
 def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
             resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1,
-            relearn: Relearn | None = None, prefetch: bool = False, step_cycles: int = 0) -> Job:  # fmt: skip
+            relearn: Relearn | None = None, prefetch: bool = False, step_cycles: int = 0, fill: bool = True) -> Job:  # fmt: skip
     """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT, two with ``prefetch``.
 
     ``resident`` is a bound in rows, None for no resident tables, or -1 for the
-    largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows.
+    largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows. Without ``fill`` samples and
+    tables are not written into host memory, which then takes none: for whoever keeps them elsewhere.
 
     Raises ValueError for what ``config`` cannot serve.
     """
@@ -270,6 +271,8 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
             device_plan.add(name, size)
     job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
               device_plan.image(), whole, relearn, prefetch, step_cycles)  # fmt: skip
+    if not fill:
+        return job
     samples = np.concatenate([trace.payload, trace.rows], axis=1)
     for batch in range(batches):
         part = samples[batch * batch_size : (batch + 1) * batch_size]

@@ -1,12 +1,14 @@
 """What a synthesis run reads and writes, without running one; `make synth` runs them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import hotline_rtl
 from hotline_fpga import baseline
 from hotline_fpga.flow import yosys_script
 from hotline_fpga.harness import harness_verilog, ports
@@ -59,6 +61,39 @@ def test_memories_of_more_than_2_kibit_lie_in_block_ram(tmp_path):
         netlist = Netlist.read(tmp_path / "netlist.json", "fifo", "ecp5")
         assert netlist.used()["block RAMs"] == blocks and not netlist.latches()
         assert netlist.used()["flip-flops"] < 200, "none of it is in flip-flops"
+
+
+def memories(verilog: str) -> set[tuple[int, int]]:
+    """(width, depth) of all memories of emitted Verilog."""
+    found = re.findall(
+        r"hotline_ram #\(\s*\.ADDRESS_BITS\(32'd\d+\),\s*\.DEPTH\(32'd(\d+)\),\s*\.WIDTH\(32'd(\d+)\)", verilog
+    )
+    return {(int(width), int(depth)) for depth, width in found}
+
+
+def test_every_memory_of_the_ecp5_preset_above_2_kibit_lies_in_block_ram(tmp_path):
+    """One of each shape that it has, mapped to the part: none in LUTs or flip-flops."""
+    verilog = accelerator_verilog(preset("ecp5"))
+    large = sorted((w, d) for w, d in memories(verilog) if w * d > BLOCK_RAM_BITS)
+    assert large
+    ports, body = ["input clk"], []
+    for n, (width, depth) in enumerate(large):
+        bits = (depth - 1).bit_length()
+        ports += [f"input [{2 * bits + width + 1}:0] i{n}", f"output [{width - 1}:0] o{n}"]
+        body.append(
+            f"hotline_ram #(.WIDTH({width}), .DEPTH({depth}), .ADDRESS_BITS({bits})) ram_{n} (.clk(clk), .w_en(i{n}[0]), "
+            f".r_en(i{n}[1]), .w_addr(i{n}[2 +: {bits}]), .r_addr(i{n}[{2 + bits} +: {bits}]), "
+            f".w_data(i{n}[{2 + 2 * bits} +: {width}]), .r_data(o{n}));"
+        )
+    ram = (Path(hotline_rtl.__file__).parent / "hotline_ram.v").read_text()
+    text = f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n"
+    (tmp_path / "top.v").write_text(text)
+    script = f"read_verilog -sv top.v; {yosys_script(PARTS['ecp5-85k'], 'top')}"
+    run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
+    netlist = Netlist.read(tmp_path / "netlist.json", "top", "ecp5")
+    kinds = {kind for kind, _ in netlist.cells}
+    assert "TRELLIS_DPR16X4" not in kinds and netlist.used()["block RAMs"] >= len(large)
+    assert netlist.used()["flip-flops"] < 100 * len(large), "only what tells whether r_data holds its value"
 
 
 def test_cells_are_counted_by_block(tmp_path):

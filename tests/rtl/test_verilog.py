@@ -40,7 +40,9 @@ def test_header_names_version_and_every_size():
         ("tiny", []),
         ("ecp5", []),
         ("tiny", ["lanes=1", "banks_per_lane=1"]),
-        ("tiny", ["lanes=8", "lane_filter=8", "bus_bits=512", "tracker_sets=1024"]),
+        pytest.param(
+            "tiny", ["lanes=8", "lane_filter=8", "bus_bits=512", "tracker_sets=1024"], marks=pytest.mark.slow
+        ),
         ("tiny", ["policy=srrip", "tracker_arrays=1"]),
     ],
 )

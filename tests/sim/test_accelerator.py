@@ -69,7 +69,8 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
 
 
 LEARNING = [
-    ((1, 4, 8), ("policy=sample_aware",)),
+    ((1, 4), ("policy=sample_aware",)),
+    pytest.param((1, 8), ("policy=sample_aware",), marks=pytest.mark.slow),
     pytest.param((1, 4, 8), ("policy=srrip", "tracker_arrays=1"), marks=pytest.mark.slow),
     pytest.param((1, 2, 16), ("policy=sample_aware", "tracker_sets=1024", "tracker_ways=2"), marks=pytest.mark.slow),
     pytest.param((1, 2, 16), ("policy=frequency", "tracker_sets=1024", "tracker_ways=2"), marks=pytest.mark.slow),

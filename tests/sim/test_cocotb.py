@@ -16,7 +16,7 @@ SPEC = "synthetic:samples=60"
     [
         pytest.param((), IDEAL, -1, marks=pytest.mark.slow),
         ((), HOSTILE, None),
-        (("lanes=4", "bus_bits=128"), HOSTILE, -1),
+        pytest.param(("lanes=4", "bus_bits=128"), HOSTILE, -1, marks=pytest.mark.slow),
     ],
     ids=["ideal", "hostile-no-residents", "hostile-lanes4-bus128"],
 )

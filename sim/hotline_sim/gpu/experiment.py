@@ -149,7 +149,14 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
         if plan.source in ("golden", "live"):
             assert trace is not None and config is not None
             part, held_out = divide(trace, batch_size, plan.held_out)
-            options = {"batch_size": batch_size, "dim": settings.rows.words, "output_sets": 2, **job_options}
+            live = plan.source == "live"
+            options = {
+                "batch_size": batch_size,
+                "dim": settings.rows.words,
+                "output_sets": 2,
+                "fill": live,
+                **job_options,
+            }
             job = prepare(part, config, **options)
             if distributed.launched():
                 source = distributed.ShardedSource(job, settings.rows, transfers.device)

@@ -85,8 +85,8 @@ async def the_newest_splits_can_be_named(dut):
     for _ in range(600):
         tag, scatter = r.randrange(6), r.random() < 0.5
         dut.after.value, dut.by_scatter.value = tag, int(scatter)
-        await RisingEdge(dut.clk)
-        await RisingEdge(dut.clk)
+        for _ in range(3):
+            await RisingEdge(dut.clk)
         named = next((k for k in kept[: OPEN_SPLITS - (not scatter)] if k and k[0] == tag), None)
         assert int(dut.known.value) == (named is not None)
         assert named is None or int(dut.rows.value) == named[1]

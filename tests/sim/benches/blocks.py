@@ -30,15 +30,35 @@ from hotline_rtl.rings import CommandRing, CompletionRing
 from hotline_rtl.row_mover import RowMover
 from hotline_rtl.sample_cutter import SampleCutter
 from hotline_rtl.scatter import Scatter
+from hotline_rtl.stall_free import StallFree
 from hotline_rtl.stream_reader import StreamReader
 from hotline_rtl.stream_writer import StreamWriter
 from hotline_rtl.word_queue import WordQueue
+from hotline_rtl.words import delayed
 from hotline_rtl.working_set import WorkingSet, numbered_key_layout
 from hotline_rtl.write_master import WriteMaster
 
 
 def _expose(inner: wiring.Component, hidden: set[str]) -> dict:
     return {name: member for name, member in inner.signature.members.items() if name not in hidden}
+
+
+class Pipeline(wiring.Component):
+    """Five registers that never wait, and what lets them: a ``StallFree``."""
+
+    def __init__(self):
+        super().__init__({"i": In(stream.Signature(37)), "o": Out(stream.Signature(37))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.landing = landing = StallFree(37, 5)
+        wiring.connect(m, landing.o, wiring.flipped(self.o))
+        valid, payload = self.i.valid & landing.room, self.i.p
+        m.d.comb += [self.i.ready.eq(landing.room), landing.enters.eq(valid)]
+        for _ in range(5):
+            valid, payload = delayed(m, valid), delayed(m, payload)
+        m.d.comb += [landing.i.valid.eq(valid), landing.i.p.eq(payload)]
+        return m
 
 
 #: Of the tagged client of the read manager under test.
@@ -224,6 +244,7 @@ BLOCKS = {
     "register_slice": (
         lambda c: RegisterSlice(37), "bench_streams", "register_slice_keeps_order_and_loses_nothing",
     ),
+    "stall_free": (lambda c: Pipeline(), "bench_streams", "stall_free_pipeline_keeps_order_and_pace"),
     "word_queue": (lambda c: WordQueue(c.bus_words, c.beat_words, extra=10), "bench_streams", "word_queue_widens"),
     "word_queue_narrow": (
         lambda c: WordQueue(c.beat_words, c.bus_words, extra=10), "bench_streams", "word_queue_narrows",
