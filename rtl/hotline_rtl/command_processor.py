@@ -174,8 +174,9 @@ class CommandProcessor(wiring.Component):
         may_run = now.ready & Mux(next_batch, none_alone & asked & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
         begin = steady & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
-        begin_side = steady & delayed(m,
+        begin_side = (
             next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & now.ready
+            & steady
             & (~back_busy | may_pass)
         )  # fmt: skip
         m.d.comb += self.active.eq(front_busy)

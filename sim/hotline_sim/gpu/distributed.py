@@ -33,7 +33,11 @@ def launched() -> bool:
 def join(device: str) -> str:
     """Joins the other ranks; returns the device of this one."""
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
-    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" else device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device.startswith("cuda") and torch.cuda.is_available():
+        torch.cuda.set_device(device)  # streams and NCCL go by the current one
+    return device
 
 
 def first_rank() -> bool:

@@ -1,5 +1,6 @@
 """What ``hotline train`` does: from a source of micro-batches to a trained model, its quality, and a plot."""
 
+import os
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -134,6 +135,7 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
     ``live``; a folder has its own. Raises what its parts raise, before anything is written."""
     settings = plan.settings
     if plan.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; no matter on a CPU
         torch.use_deterministic_algorithms(True)
     device, ranks = plan.device, 1
     if distributed.launched():

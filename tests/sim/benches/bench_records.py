@@ -444,6 +444,7 @@ async def working_rows_are_numbered_in_first_use_order(dut):
             assert [k.number for k in keys.got] == list(range(len(distinct)))
             assert int(dut.overflow.value) == 0
         dut.limit.value = 10
+        await RisingEdge(dut.clk)
         await pulse(dut, clear=1)
         await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
         sink.got.clear()
