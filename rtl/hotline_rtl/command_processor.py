@@ -174,6 +174,8 @@ class CommandProcessor(wiring.Component):
         may_run = now.ready & Mux(next_batch, none_alone & asked & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
         begin = steady & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
+        # A name has been looked up (`is_it`: four cycles, through `few`) only just when the processor is `steady`: so this must
+        # not be a cycle late, as `begin` may be, which no name decides.
         begin_side = (
             next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & now.ready
             & steady
