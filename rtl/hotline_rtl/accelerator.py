@@ -43,7 +43,7 @@ RESET_CYCLES = 8
 class Accelerator(wiring.Component):
     """Members: ``clk``, ``rst``, ``s_axil``, ``m_axi_host``, ``m_axi_dev``, ``irq``.
 
-    Inside, reset comes from a register, one cycle after ``rst``.
+    Inside, resets come from registers, one cycle after ``rst``, and end one to four cycles after it.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -59,17 +59,29 @@ class Accelerator(wiring.Component):
         m = Module()
         config = self.config
         # A soft reset waits until nothing is under way at the memory ports, which it therefore leaves alone.
-        m.domains.sync = sync = ClockDomain(local=True)
-        m.domains.port = port = ClockDomain(local=True)
         m.domains.boot = boot = ClockDomain(local=True, reset_less=True)
-        sync.clk = port.clk = boot.clk = self.clk
-        port.rst = Signal(init=1)
-        sync.rst = Signal(init=1)
+        boot.clk = self.clk
         resetting, armed = Signal(), Signal()
-        m.d.boot += [port.rst.eq(self.rst), sync.rst.eq(self.rst | resetting)]
+
+        def reset_by(name: str, *causes) -> Signal:
+            """A new clock domain's reset: any of ``causes`` in the cycle before."""
+            domain = ClockDomain(name, local=True)
+            domain.clk, domain.rst = self.clk, Signal(init=1, name=f"{name}_rst")
+            m.domains += domain
+            m.d.boot += domain.rst.eq(Cat(causes).any())
+            return domain.rst
+
+        # One reset for all would have to cross the part in a cycle. All begin together; they end one after the other, and
+        # whoever takes is out of it before whoever gives.
+        cause = self.rst | resetting
+        reset_by("port", self.rst)
+        takers = reset_by("takers", cause)
+        misses = reset_by("misses", cause, takers)
+        lanes = reset_by("lanes", cause, takers, misses)
+        reset = reset_by("sync", cause, takers, misses, lanes)
 
         # The memory ports. Order of clients is order of priority.
-        m.submodules.gather = gather = Gather(config)
+        gather = Gather(config)
         host_read = ReadMaster(config, 2, gather.mover.slot_bits)
         host_write = WriteMaster(config, 3)
         device_read = ReadMaster(config, 2)
@@ -105,17 +117,23 @@ class Accelerator(wiring.Component):
         wiring.connect(m, reader.o, read.i)
         m.submodules.records = records = RecordReader(config)
         m.submodules.decoder = decoder = AccessDecoder(config)
-        m.submodules.classifier = classifier = Classifier(config)
-        m.submodules.fragmenter = fragmenter = Fragmenter(config)
-        m.submodules.cold = cold = ColdResolver(config)
-        m.submodules.working_set = working_set = WorkingSet(config)
-        m.submodules.key_list = key_list = KeyList(config)
-        m.submodules.scatter = scatter = Scatter(config)
         m.submodules.hot_list = hot_list = HotList(config)
-        m.submodules.popular_writer = popular_writer = StreamWriter(config, config.beat_words)
-        m.submodules.non_popular_writer = non_popular_writer = StreamWriter(config, config.beat_words)
-        m.submodules.keys_writer = keys_writer = StreamWriter(config, 2, whole=True)
-        m.submodules.hot_list_writer = hot_list_writer = StreamWriter(config, 2)
+        classifier, fragmenter = Classifier(config), Fragmenter(config)
+        cold, working_set = ColdResolver(config), WorkingSet(config)
+        key_list, scatter = KeyList(config), Scatter(config)
+        popular_writer, non_popular_writer = (StreamWriter(config, config.beat_words) for _ in range(2))
+        keys_writer, hot_list_writer = StreamWriter(config, 2, whole=True), StreamWriter(config, 2)
+        domains: dict[str, dict] = {
+            "lanes": {"classifier": classifier, "fragmenter": fragmenter},
+            "misses": {"cold": cold, "working_set": working_set},
+            "takers": {
+                "gather": gather, "key_list": key_list, "scatter": scatter, "popular_writer": popular_writer,
+                "non_popular_writer": non_popular_writer, "keys_writer": keys_writer, "hot_list_writer": hot_list_writer,
+            },
+        }  # fmt: skip
+        for domain, blocks in domains.items():
+            for name, block in blocks.items():
+                m.submodules[name] = DomainRenamer(domain)(block)
 
         wiring.connect(m, reader.client, host_read.clients[1])
         wiring.connect(m, gather.read, host_read.tagged)
@@ -467,7 +485,7 @@ class Accelerator(wiring.Component):
             registers.irq_status_completion_set.eq(completions.written),
             registers.status_busy.eq(processor.busy | (commands.head != commands.tail)),
             registers.status_ready.eq(swept & ~resetting),
-            registers.status_resetting.eq(resetting | sync.rst),
+            registers.status_resetting.eq(resetting | reset),
             registers.status_ring_error.eq(completions.error),
             self.irq.eq(registers.irq_status_completion & registers.control_irq_enable),
         ]

@@ -44,6 +44,9 @@ class ColdResolver(wiring.Component):
         m = Module()
         config = self.config
         words = config.beat_words
+        m.submodules.waiting = waiting = RegisterSlice(beat_layout(config))
+        wiring.connect(m, wiring.flipped(self.i), waiting.i)
+        came = waiting.o
         m.submodules.beats = beats = StreamFifo(beat_layout(config), 16)
 
         # Scan: of the beat in hand, the lowest cold word that has not been sent, and the others. The beat goes on at
@@ -57,30 +60,30 @@ class ColdResolver(wiring.Component):
         sample = Signal(32)
         no_reset(*keys, rest, lasts, sample)
         done = ~sends | (out.i.ready & lasts)
-        first = first_set(self.i.p.mask)
+        first = first_set(came.p.mask)
         m.d.comb += [
-            self.i.ready.eq(done & beats.i.ready),
+            came.ready.eq(done & beats.i.ready),
             out.i.valid.eq(sends),
             out.i.p.key.eq(one_hot_mux(scan, keys)),
             out.i.p.sample.eq(sample),
-            beats.i.valid.eq(self.i.valid & done),
-            beats.i.p.eq(self.i.p),
+            beats.i.valid.eq(came.valid & done),
+            beats.i.p.eq(came.p),
         ]
         with m.If(done):
             m.d.sync += [scan.eq(0), sends.eq(0)]
         with m.Elif(out.i.ready):
             after = rest & ~first_set(rest)
             m.d.sync += [scan.eq(first_set(rest)), rest.eq(after), lasts.eq(after == 0)]
-        with m.If(self.i.valid & self.i.ready):
-            after = self.i.p.mask & ~first
+        with m.If(came.valid & came.ready):
+            after = came.p.mask & ~first
             m.d.sync += [
-                scan.eq(first), sends.eq(self.i.p.mask.any()), rest.eq(after), lasts.eq(after == 0),
-                record_start.eq(self.i.p.last),
+                scan.eq(first), sends.eq(came.p.mask.any()), rest.eq(after), lasts.eq(after == 0),
+                record_start.eq(came.p.last),
             ]  # fmt: skip
             for i in range(words):
-                m.d.sync += keys[i].eq(Cat(self.i.p.words[i][: config.row_bits], self.i.p.tables[i]))
+                m.d.sync += keys[i].eq(Cat(came.p.words[i][: config.row_bits], came.p.tables[i]))
             with m.If(record_start):
-                m.d.sync += sample.eq(self.i.p.words[0])
+                m.d.sync += sample.eq(came.p.words[0])
 
         # Patch: numbers come in the same order. The beat leaves with its last number.
         beat_valid, beat = Signal(), Signal(beats.o.p.shape())
@@ -95,7 +98,7 @@ class ColdResolver(wiring.Component):
             self.numbers.ready.eq(beat_valid & missing & (self.o.ready | ~last)),
             beats.o.ready.eq(~beat_valid | (self.o.valid & self.o.ready)),
             self.o.p.count.eq(beat.count),
-            self.busy.eq((beats.level != 0) | beat_valid | self.i.valid | sends | out.o.valid),
+            self.busy.eq((beats.level != 0) | beat_valid | self.i.valid | came.valid | sends | out.o.valid),
         ]
         for i in range(words):
             m.d.comb += self.o.p.data[32 * i : 32 * i + 32].eq(Mux(place[i] & missing, number, beat.words[i]))

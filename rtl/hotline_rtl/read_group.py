@@ -115,7 +115,7 @@ class ReadGroup(wiring.Component):
             heads.r_en.eq(1),
             heads.r_addr.eq(Mux(enter, turn, s3_id)),
             head.eq(Mux(head_written, written_head, heads.r_data)),
-            tails.r_en.eq(enter | feigning),
+            tails.r_en.eq(1),
             tails.r_addr.eq(Mux(feigning, lost, turn)),
             tail.eq(Mux(found_2, tails.r_data, s2_tail)),
             send.eq(s3_valid & ~s3_full & out.i.ready & ~stopped),
@@ -196,13 +196,13 @@ class ReadGroup(wiring.Component):
 
         # Giving up: ID after ID, burst after burst, an error for each beat that has not come.
         patience = Signal(32)
-        settle = Signal(range(LOOKUP_CYCLES + 5))
+        settle = Signal(range(LOOKUP_CYCLES + 6))
         lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
         no_reset(lost_state, lost_tail)
         feign, feign_last, give_back = Signal(), Signal(), Signal()
         burst_ends = Mux(feigning, feign & feign_last, a5_valid & a5_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
-        calm = self.r_valid | delayed(m, self.outstanding == 0) | giving_up
+        calm = delayed(m, self.r_valid | (self.outstanding == 0)) | giving_up
         late, expired = Signal(), Signal()
         limited = delayed(m, self.timeout != 0)
         m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]
@@ -241,7 +241,7 @@ class ReadGroup(wiring.Component):
                     m.next = "SETTLE"
             with m.State("SETTLE"):  # what is on its way through the stages arrives
                 m.d.sync += settle.eq(settle + 1)
-                with m.If(settle == LOOKUP_CYCLES + 4):
+                with m.If(settle == LOOKUP_CYCLES + 5):
                     m.d.sync += feigning.eq(1)
                     m.next = "LOOK"
             with m.State("LOOK"):

@@ -20,7 +20,7 @@ from .burst_cutter import transfer_layout
 from .config import AcceleratorConfig
 from .read_group import LOOKUP_CYCLES, ReadGroup, address_layout
 from .register_slice import RegisterSlice
-from .words import no_reset
+from .words import delayed, no_reset
 
 
 def id_lists(config: AcceleratorConfig, streams: int, tagged: bool) -> tuple[int, int, int, int]:
@@ -144,16 +144,17 @@ class ReadMaster(wiring.Component):
                     m.d.comb += [group.o.ready.eq(ar.i.ready & may[n]), ar.i.p.eq(group.o.p)]
 
         # Answers go to all groups; whose ID it is looks up whose beat it is.
-        hold = Cat(group.hold for group in groups).any()
+        hold = delayed(m, Cat(group.hold for group in groups).any())
         beat_data = [Signal(config.bus_bits, reset_less=True, name=f"r{n}_data") for n in range(LOOKUP_CYCLES + 2)]
         m.d.comb += [
             bus.arsize.eq(ceil_log2(config.bus_bytes)),
             bus.arburst.eq(BURST_INCR),
             bus.arcache.eq(0b0011),
             bus.rready.eq(~hold),
-            self.drained.eq(Cat(group.outstanding == 0 for group in groups).all() & ~r_valid & ~ar.o.valid),
         ]
+        empty = Cat(group.outstanding == 0 for group in groups).all() & ~r_valid & ~ar.o.valid
         m.d.sync += [
+            self.drained.eq(empty),
             r_valid.eq(bus.rvalid & bus.rready), r_id.eq(bus.rid), r_last.eq(bus.rlast),
             r_error.eq(bus.rresp != RESP_OKAY), beat_data[0].eq(bus.rdata),
         ]  # fmt: skip

@@ -91,7 +91,7 @@ class StreamWriter(wiring.Component):
         waiting = Signal(range(2 * limit + 3))  # beats at hand that no request covers yet
         asking, asked_beats = Signal(), Signal(range(limit + 1))  # there is a request, and how many it covers
         covers, covered = Signal(), Signal.like(asked_beats)
-        flushing = draining & ~queue.forming
+        flushing = draining & ~delayed(m, queue.forming)
         request = self.client.request
         whole = waiting >= limit
         m.d.comb += [

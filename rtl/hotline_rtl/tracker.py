@@ -330,8 +330,10 @@ class TrackerBank(wiring.Component):
         m.submodules.given = fifo = StreamFifo(layout, 16)
         brings = [BankOp.WRITE, BankOp.SWAP] if config.shadow else [BankOp.WRITE]
         stage = 6 if config.shadow else MISS_STAGE
+        line = delayed(m, self.line)
+        no_reset(line)
         m.d.comb += [
-            fifo.i.valid.eq(go & self.brings), fifo.i.p.eq(self.line),
+            fifo.i.valid.eq(delayed(m, go & self.brings)), fifo.i.p.eq(line),
             fifo.o.ready.eq(valid[stage] & is_one_of(at[stage].op, *brings)),
         ]  # fmt: skip
         given = {stage: fifo.o.p}

@@ -110,7 +110,7 @@ class WorkingSet(wiring.Component):
         s1, s2, s3, s4, s5 = (Signal(stage, name=f"s{n}") for n in range(1, 6))
         found, s4_found, s5_found = Signal(bucket), Signal(bucket), Signal(bucket)
         epoch = Signal(EPOCH_BITS, init=1)
-        match = Signal(BUCKET_ENTRIES)
+        match, in_use = Signal(BUCKET_ENTRIES), Signal(BUCKET_ENTRIES)  # in stage 4, of each entry
         used, s5_used = Signal(range(BUCKET_ENTRIES + 1)), Signal(range(BUCKET_ENTRIES + 1))
         hit, over = Signal(), Signal()  # in stage 5: the key is here; it is not, and the bucket is full
         known = Signal(range(config.working_rows))
@@ -133,8 +133,8 @@ class WorkingSet(wiring.Component):
         moves = passes | tries
         s1_free = ~valid[1] | passes
         no_reset(
-            s1, s2, s3, s4, s5, found, s4_found, s5_found, match, used, s5_used, hit, over, known, *same.values(), *back,
-            self.overflow_sample,
+            s1, s2, s3, s4, s5, found, s4_found, s5_found, match, in_use, used, s5_used, hit, over, known,
+            *same.values(), *back, self.overflow_sample,
         )  # fmt: skip
         m.submodules.slice = entrance = RegisterSlice(stage)
         m.d.comb += [
@@ -155,13 +155,16 @@ class WorkingSet(wiring.Component):
         with m.Else():
             m.d.sync += [same[n].eq(same[n - 1]) for n in behind[1:]]
         s3_used = Mux(found.epoch == epoch, found.used, 0)
-        is_it = [(s3_used > n) & (found.entries[n].key == s3_extra.key) for n in range(BUCKET_ENTRIES)]
+        same_key = [found.entries[n].key == s3_extra.key for n in range(BUCKET_ENTRIES)]
+        is_it = Signal(BUCKET_ENTRIES)
+        m.d.comb += is_it.eq(match & in_use)
         m.d.sync += [
             valid[2].eq(moves), s2.eq(candidate), valid[3].eq(valid[2]), s3.eq(s2), found.eq(ram.r_data),
-            valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found), match.eq(Cat(is_it)), used.eq(s3_used),
+            valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found), match.eq(Cat(same_key)),
+            used.eq(s3_used), in_use.eq(Cat(s3_used > n for n in range(BUCKET_ENTRIES))),
             valid[5].eq(valid[4]), s5.eq(s4), s5_found.eq(s4_found), s5_used.eq(used),
-            hit.eq(match.any()), over.eq(~match.any() & (used == BUCKET_ENTRIES)),
-            known.eq(one_hot_mux(match, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)])),
+            hit.eq(is_it.any()), over.eq(~is_it.any() & (used == BUCKET_ENTRIES)),
+            known.eq(one_hot_mux(is_it, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)])),
         ]  # fmt: skip
         with m.If(tries):
             m.d.sync += tried.eq(1)

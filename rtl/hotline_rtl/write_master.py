@@ -4,7 +4,7 @@ A client offers a transfer when its data is at hand and does not depend on any o
 the data beats of that transfer. Client ``c`` uses AXI ID ``c``; with fewer IDs than clients, some share one.
 When nothing is answered for ``timeout`` cycles although all data has been sent, every unanswered burst is given up
 and counts as answered with an error; what memory still answers later is counted off and dropped.
-Latency: 2 cycles from a transfer to ``awvalid``. One beat per cycle across bursts and transfers.
+Latency: 2 cycles from a transfer to ``awvalid``, 2 from a beat to ``wvalid``. One beat per cycle across bursts and transfers.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -121,8 +121,14 @@ class WriteMaster(wiring.Component):
         beat = Signal(8)
         mine = [order.o.p.client[c] for c in range(self.count)]
         source = Signal(clients[0].data.p.shape())
-        source_valid = Cat(mine[c] & clients[c].data.valid for c in range(self.count)).any()
-        m.d.comb += source.as_value().eq(one_hot_mux(mine, [client.data.p.as_value() for client in clients]))
+        waiting = []
+        for c, client in enumerate(clients):
+            m.submodules[f"data_{c}"] = data_slice = RegisterSlice(client.data.p.shape())
+            wiring.connect(m, wiring.flipped(client.data), data_slice.i)
+            m.d.comb += data_slice.drop.eq(self.drain)
+            waiting.append(data_slice.o)
+        source_valid = Cat(own & beats.valid for own, beats in zip(mine, waiting, strict=True)).any()
+        m.d.comb += source.as_value().eq(one_hot_mux(mine, [beats.p.as_value() for beats in waiting]))
         w_layout = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes, "last": 1})
         m.submodules.w = w = RegisterSlice(w_layout)
         room = w.i.ready
@@ -130,7 +136,7 @@ class WriteMaster(wiring.Component):
         last = beat == order.o.p.length
         m.d.comb += [move.eq(order.o.valid & (source_valid | self.drain) & room), order.o.ready.eq(move & last)]
         for c in range(self.count):
-            m.d.comb += clients[c].data.ready.eq(order.o.valid & room & mine[c])
+            m.d.comb += waiting[c].ready.eq(order.o.valid & room & mine[c])
         m.d.comb += [
             w.i.valid.eq(move),
             w.i.p.data.eq(source.data),
@@ -145,36 +151,41 @@ class WriteMaster(wiring.Component):
         with m.If(move):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
-        # Responses. A burst is on its ID's list before its last beat leaves.
+        # Responses, stage 1: one arrives. A burst is on its ID's list before its last beat leaves. Stage 2: one that is
+        # still owed is dropped, any other ends a burst; while all is given up, and nothing arrives, each ID's next one ends.
         b_valid, b_error = Signal(), Signal()
         b_ids = Signal(ids)  # whose it is
-        no_reset(b_error)
-        m.d.comb += bus.bready.eq(~giving_up)
+        feigned, ends_error = Signal(), Signal()
+        no_reset(b_error, feigned, ends_error)
+        feigns = Signal()
+        m.d.comb += [bus.bready.eq(~giving_up), feigns.eq(giving_up & ~b_valid)]
         m.d.sync += [
             b_valid.eq(bus.bvalid & bus.bready),
             *(b_ids[n].eq(bus.bvalid & bus.bready & (bus.bid == n)) for n in range(ids)),
             b_error.eq(bus.bresp != RESP_OKAY),
-        ]
+            feigned.eq(feigns), ends_error.eq(b_error | feigns),
+        ]  # fmt: skip
         issued, issued_by, issued_burst = Signal(), Signal(self.count), Signal(bursts.o.p.shape())
         no_reset(issued_by, issued_burst)
         m.d.sync += [issued.eq(issue), issued_by.eq(Cat(owners)), issued_burst.eq(bursts.o.p)]
         ends = []
         for n, fifo in enumerate(unanswered):
-            owed = Signal(OWED_BITS, name=f"owed_{n}")
-            arrived = b_ids[n]
-            end = Signal(name=f"end_{n}")
+            owed, owes = Signal(OWED_BITS, name=f"owed_{n}"), Signal(name=f"owes_{n}")  # how many; whether any
+            ending, end = Signal(name=f"ending_{n}"), Signal(name=f"end_{n}")
+            m.d.sync += ending.eq(feigns | (b_ids[n] & ~owes))
             m.d.comb += [
-                end.eq(fifo.o.valid & Mux(giving_up, ~b_valid, arrived & (owed == 0))),
+                end.eq(fifo.o.valid & ending),
                 fifo.i.valid.eq(issued & Cat(issued_by[c] for c in range(n, self.count, ids)).any()),
                 fifo.i.p.address.eq(issued_burst.address),
                 fifo.i.p.last.eq(issued_burst.last),
                 fifo.i.p.client.eq(issued_burst.tag),
-                fifo.o.ready.eq(end),
+                fifo.o.ready.eq(ending),
             ]
-            with m.If(arrived & (owed != 0)):
-                m.d.sync += owed.eq(owed - 1)
-            with m.Elif(end & giving_up):
-                m.d.sync += owed.eq(owed + 1)
+            # Nothing arrives while bursts are feigned to end.
+            with m.If(end & feigned):
+                m.d.sync += [owed.eq(owed + 1), owes.eq(1)]
+            with m.Elif(b_ids[n] & owes):
+                m.d.sync += [owed.eq(owed - 1), owes.eq(owed != 1)]
             ends.append(end)
         for c, client in enumerate(clients):
             fifo, end = unanswered[c % ids], ends[c % ids]
@@ -194,8 +205,8 @@ class WriteMaster(wiring.Component):
             ]
             no_reset(client.timeout, client.error_address)
             m.d.sync += [
-                client.error.eq(own & (b_error | giving_up)),
-                client.timeout.eq(giving_up),
+                client.error.eq(own & ends_error),
+                client.timeout.eq(feigned),
                 client.error_address.eq(fifo.o.p.address),
                 client.answered.eq(own & fifo.o.p.last),
             ]
@@ -204,7 +215,7 @@ class WriteMaster(wiring.Component):
         patience = Signal(32)
         empty = Cat(fifo.level == 0 for fifo in unanswered).all()
         sent = ~issued & ~order.o.valid & (order.level == 0) & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
-        m.d.comb += self.drained.eq(empty & sent & ~b_valid)
+        m.d.sync += self.drained.eq(empty & sent & ~b_valid)
         calm = b_valid | delayed(m, empty | ~sent) | giving_up
         late, expired = Signal(), Signal()
         limited = delayed(m, self.timeout != 0)

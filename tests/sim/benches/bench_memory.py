@@ -2,6 +2,7 @@
 
 import cocotb
 import numpy as np
+from amaranth.lib.data import StructLayout
 from bench_common import (
     CONFIG,
     STALLS,
@@ -271,7 +272,7 @@ async def every_transfer_comes_whole_under_its_tag(dut):
             await RisingEdge(dut.clk)
         await until(dut, lambda t=transfers: not t.under_way, "transfers")
         assert not transfers.lost
-        assert int(dut.drained.value) == 1
+        await until(dut, lambda: int(dut.drained.value) == 1, "drained", cycles=4)
         memory.check()
 
 
@@ -299,6 +300,54 @@ async def lost_answers_are_given_up_and_late_ones_dropped(dut):
         for _ in range(800):
             await RisingEdge(dut.clk)
         memory.check()
+
+
+@cocotb.test()
+async def an_answer_at_the_last_moment_ends_one_burst(dut):
+    """A write's answer comes just before, just when, or just after it is given up: it ends once, and what follows ends
+    by its own answer."""
+    patience = 40
+    beat = StructLayout({"data": CONFIG.bus_bits, "strobe": CONFIG.bus_bytes})
+    dut.drain.value, dut.timeout.value = 0, patience
+    dut.bus_awready.value = dut.bus_wready.value = 1
+    dut.bus_bvalid.value = dut.bus_bid.value = dut.bus_bresp.value = 0
+    given_up = 0
+    for delay in range(patience - 10, patience + 15):
+        requests = StreamSource(dut, "clients_0_request", transfer_layout(CONFIG, 1), "always", 0)
+        beats = StreamSource(dut, "clients_0_data", beat, "always", 0)
+        ended: list[int] = []
+
+        async def watch(ended=ended):
+            while True:
+                await RisingEdge(dut.clk)
+                if dut.clients_0_answered.value == 1:
+                    late = int(dut.clients_0_timeout.value)
+                    assert int(dut.clients_0_error.value) == late
+                    ended.append(late)
+
+        async def answer(after: int):
+            for _ in range(after):
+                await RisingEdge(dut.clk)
+            dut.bus_bvalid.value = 1
+            await RisingEdge(dut.clk)
+            while dut.bus_bready.value != 1:
+                await RisingEdge(dut.clk)
+            dut.bus_bvalid.value = 0
+
+        background(watch())
+        await start(dut)
+        for number, after in enumerate((delay, 3, 3)):
+            requests.put([{"address": 0x10000 + 64 * number, "words": 2, "tag": 0}])
+            beats.put([{"data": number, "strobe": CONFIG.bus_bytes}])
+            await until(dut, lambda: int(dut.bus_wvalid.value) == 1, "data")
+            answering = cocotb.start_soon(answer(after))
+            await until(dut, lambda n=number, e=ended: len(e) > n, f"end of burst {number}, answered after {delay}")
+            if number:
+                assert ended[number] == 0, f"{delay}: burst {number} was answered in time"
+            await answering
+        assert len(ended) == 3
+        given_up += ended[0]
+    assert 5 < given_up < 20
 
 
 @cocotb.test()

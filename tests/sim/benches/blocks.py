@@ -280,6 +280,7 @@ BLOCKS = {
     "read_master_timeout": (
         lambda c: ReadMaster(c, 1, READ_TAG_BITS), "bench_memory", "lost_answers_are_given_up_and_late_ones_dropped",
     ),
+    "write_master": (lambda c: WriteMaster(c, 1), "bench_memory", "an_answer_at_the_last_moment_ends_one_burst"),
     "row_mover": (
         lambda c: WithMasters(c, RowMover(c), {"read": "host"}, {"write": "device"}, "read"),
         "bench_memory", "rows_are_moved_to_where_they_belong",
