@@ -10,6 +10,7 @@ from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.verilog import accelerator_verilog, component_verilog
 
 from .board.ulx3s import ULX3S, Ulx3s
+from .floorplan import floorplan, macro_sites
 from .harness import TOP, harness_verilog
 from .parts import Part, part
 from .timing import Timing
@@ -55,7 +56,7 @@ def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Pr
     (folder / "hotline.v").write_text(verilog)
     sources, top = ["hotline.v"], "hotline"
     if part.routed:
-        (folder / "harness.v").write_text(harness_verilog(verilog))
+        (folder / "harness.v").write_text(harness_verilog(verilog, part.clock_pad))
         sources, top = ["hotline.v", "harness.v"], TOP
     return _run_yosys(part, top, sources, folder, progress)
 
@@ -72,14 +73,18 @@ def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
                     progress: Callable[[int, str], None]) -> list[Timing]:  # fmt: skip
     """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
     tool = find_tool("nextpnr-ecp5")
+    sites = macro_sites(part, folder)
 
     def one(seed: int) -> Timing:
-        report = folder / f"timing_{seed}.json"
+        report, planned = folder / f"timing_{seed}.json", folder / f"floorplan_{seed}.json"
+        progress(seed, "floorplan")
+        floorplan(folder / "netlist.json", sites, seed, planned)
         arguments = [
-            *part.options, "--speed", str(speed), "--json", "netlist.json", "--seed", str(seed), "--freq", str(TARGET_MHZ),
+            *part.options, "--speed", str(speed), "--json", planned.name, "--seed", str(seed), "--freq", str(TARGET_MHZ),
             "--report", report.name, "--timing-allow-fail", "--lpf-allow-unconstrained", *PLACE_AND_ROUTE,
         ]  # fmt: skip
         run(tool, arguments, folder, folder / f"nextpnr_{seed}.log", lambda text: progress(seed, text))
+        planned.unlink()  # large, and made again in a minute
         progress(seed, "")
         return Timing.read(report)
 
@@ -99,8 +104,11 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     (folder / f"{top}.v").write_text(component_verilog(Ulx3s(config), top))
     netlist = _run_yosys(chip, top, [f"{top}.v"], folder, progress)
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
+    progress("floorplan")
+    planned = folder / "floorplan.json"
+    floorplan(netlist, macro_sites(chip, folder), 1, planned)
     arguments = [
-        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", netlist.name, "--lpf",
+        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", planned.name, "--lpf",
         f"{top}.lpf", "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config", *PLACE_AND_ROUTE,
     ]  # fmt: skip
     run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "nextpnr.log", progress)

@@ -21,8 +21,9 @@ def ports(verilog: str, top: str = "hotline") -> dict[str, tuple[int, bool]]:
     return {name: (int(high or 0) + 1, direction == "input") for direction, high, name in found}
 
 
-def harness_verilog(verilog: str) -> str:
-    """Verilog of the module ``hotline_timing``, around the module ``hotline`` of ``verilog``."""
+def harness_verilog(verilog: str, clock_pad: str) -> str:
+    """Verilog of the module ``hotline_timing`` for an ECP5, around the module ``hotline`` of ``verilog``. The clock comes in
+    at ``clock_pad``."""
     known = {name: port for name, port in ports(verilog).items() if name not in UNTOUCHED}
     inputs = [(name, bits) for name, (bits, is_input) in known.items() if is_input]
     outputs = [(name, bits) for name, (bits, is_input) in known.items() if not is_input]
@@ -34,7 +35,9 @@ def harness_verilog(verilog: str) -> str:
             connections.append(f"        .{name}({bus}[{low + bits - 1}:{low}])")
             low += bits
     connected = ",\n".join(connections)
-    return f"""module {TOP} (input clk, input rst, input load, input shift_in, output shift_out);
+    return f"""module {TOP} (input clock, input rst, input load, input shift_in, output shift_out);
+    wire clk;
+    (* BEL="{clock_pad}" *) TRELLIS_IO #(.DIR("INPUT")) pad (.B(clock), .O(clk));
     reg reset, harness_load;
     reg [{in_bits - 1}:0] harness_in;
     reg [{out_bits - 1}:0] harness_seen, harness_out;

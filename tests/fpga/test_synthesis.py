@@ -23,7 +23,7 @@ from hotline_rtl.verilog import accelerator_verilog, component_verilog, plain_na
 
 def test_the_harness_connects_every_port_of_the_accelerator():
     verilog = accelerator_verilog(preset("tiny"))
-    text = harness_verilog(verilog)
+    text = harness_verilog(verilog, "X1/Y2/PIOA")
     assert all(f".{name}(" in text for name in ports(verilog))
     assert ports(verilog)["m_axi_host_rdata"] == (64, True) and ports(verilog)["irq"] == (1, False)
     with pytest.raises(ValueError, match="no module hotline"):
