@@ -389,7 +389,7 @@ def train(
             "PyTorch is not installed: `pip install 'hotline-accelerator[train]'`, or in a checkout "
             "`.venv/bin/pip install -c constraints.txt -e '.[train]'`"
         ) from None
-    from .gpu.distributed import first_rank
+    from .gpu.distributed import first_rank, leave
     from .gpu.dlrm import dlrm_shape
     from .gpu.experiment import Plan, draw
     from .gpu.experiment import train as carry_out
@@ -423,6 +423,7 @@ def train(
         if plot:
             draw(result, plot)
         publish([result.table()], result.numbers(), json_file)
+    leave()
     if not result.agree:
         out.print("[bold red]Training on micro-batches differs from training on whole mini-batches[/]")
         raise typer.Exit(DIFFER)

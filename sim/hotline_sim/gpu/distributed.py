@@ -40,6 +40,13 @@ def join(device: str) -> str:
     return device
 
 
+def leave() -> None:
+    """Parts from the other ranks, if there are any, when all is done. A process that ends without may be aborted by threads of
+    Gloo that are still there."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def first_rank() -> bool:
     """Whether this process speaks for the job: it is alone, or rank 0."""
     return not dist.is_initialized() or dist.get_rank() == 0
