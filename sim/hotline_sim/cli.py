@@ -272,7 +272,7 @@ def synth(
     before = baseline.read(check) if check else None
     find_tool("yosys")
     if chip.routed and seeds:
-        find_tool("nextpnr-ecp5")
+        flow.placer()
     directory.mkdir(parents=True, exist_ok=True)
     with Progress(
         SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
@@ -311,15 +311,16 @@ def bitstream(
     """Build the bitstream of a ULX3S board: the accelerator, 64 KiB of memory for each side, and a serial line.
 
     All of the open flow: Amaranth, Yosys, nextpnr and ecppack. `openFPGALoader -b ulx3s build/bitstream/hotline.bit` loads
-    it; `hotline_sim.serial_link` talks to it. Takes an hour or so, most of it in nextpnr.
+    it; `hotline_sim.serial_link` talks to it. Takes a quarter of an hour or so, most of it in nextpnr.
     """
     from hotline_fpga import flow
     from hotline_fpga.board.ulx3s import ULX3S
     from hotline_fpga.tools import find_tool
 
     config = configuration(preset, settings)
-    for tool in ("yosys", "nextpnr-ecp5", "ecppack"):
+    for tool in ("yosys", "ecppack"):
         find_tool(tool)
+    flow.placer()
     directory.mkdir(parents=True, exist_ok=True)
     with err.status("bitstream") as status:
         path, timing = flow.bitstream(config, directory, lambda text: status.update(f"bitstream: {text}"))

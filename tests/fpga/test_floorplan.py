@@ -5,12 +5,19 @@ import json
 import numpy as np
 import pytest
 
+from hotline_fpga import flow
 from hotline_fpga.floorplan import MACROS, Nets, Site, floorplan, macro_sites, place_macros, read_nets
 from hotline_fpga.flow import yosys_script
 from hotline_fpga.parts import PARTS
-from hotline_fpga.tools import find_tool, run
+from hotline_fpga.tools import FpgaToolError, find_tool, run
 from hotline_rtl.fifo import StreamFifo
 from hotline_rtl.verilog import component_verilog
+
+
+def test_without_scipy_it_is_said_what_to_install(monkeypatch):
+    monkeypatch.setattr(flow, "find_spec", lambda name: None)
+    with pytest.raises(FpgaToolError, match=r"SciPy is not there: pip install 'hotline-accelerator\[fpga\]'"):
+        flow.placer()
 
 
 def nets_of(kinds: list[str], nets: list[list[int]]) -> Nets:

@@ -272,7 +272,7 @@ async def every_transfer_comes_whole_under_its_tag(dut):
             await RisingEdge(dut.clk)
         await until(dut, lambda t=transfers: not t.under_way, "transfers")
         assert not transfers.lost
-        await until(dut, lambda: int(dut.drained.value) == 1, "drained", cycles=4)
+        await until(dut, lambda: int(dut.drained.value) == 1, "drained a cycle later", cycles=2)
         memory.check()
 
 
