@@ -103,9 +103,9 @@ class Scatter(wiring.Component):
             rows.abort.eq(stop & written),
         ]
 
-        active = Signal()
-        waits = rows.start.valid | rows.waiting
-        finished = written & ~waits & ~self.keys_busy & ~address.busy & ~rows.busy
+        # Errors are those of an earlier command until the reading of rows has begun, and with it, before it, that of keys.
+        active, begun = Signal(), Signal()
+        finished = written & begun & ~self.keys_busy & ~address.busy & ~rows.busy
         m.d.comb += [
             self.idle.eq(~active),
             self.read_error.eq(rows.error),
@@ -115,10 +115,12 @@ class Scatter(wiring.Component):
         ]
         with m.If(rows.error):
             m.d.comb += self.error_address.eq(rows.error_address)
-        with m.If((self.keys_error | rows.error) & ~failed):
+        with m.If(rows.busy):
+            m.d.sync += begun.eq(1)
+        with m.If(begun & (self.keys_error | rows.error)):
             m.d.sync += failed.eq(1)
         with m.If(active & finished & ((given == self.count) | stop)):
             m.d.sync += active.eq(0)
         with m.If(self.start):
-            m.d.sync += [active.eq(1), given.eq(0), failed.eq(0), self.bad_key.eq(0)]
+            m.d.sync += [active.eq(1), begun.eq(0), given.eq(0), failed.eq(0), self.bad_key.eq(0)]
         return m

@@ -37,6 +37,7 @@ def both(session, command: Command):
 def still_works(session):
     """Later commands are unharmed: a split and a scatter as if nothing had been."""
     session._split(1)
+    session._compare_everything()
 
 
 def changed(command: Command, **changes) -> Command:
