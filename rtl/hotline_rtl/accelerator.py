@@ -37,7 +37,7 @@ from .write_master import WriteMaster
 
 IDENTIFICATION = 0x484F544C
 #: Cycles with nothing under way after which a soft reset ends.
-RESET_CYCLES = 8
+RESET_CYCLES = 16
 
 
 class Accelerator(wiring.Component):
@@ -62,6 +62,8 @@ class Accelerator(wiring.Component):
         m.domains.boot = boot = ClockDomain(local=True, reset_less=True)
         boot.clk = self.clk
         resetting, armed = Signal(), Signal()
+        # The ports stop one after the other, then all that uses them is reset: as with resets, no register serves all.
+        drains = [Signal(name=f"drain_{n}") for n in range(4)]
 
         def reset_by(name: str, *causes) -> Signal:
             """A new clock domain's reset: any of ``causes`` in the cycle before."""
@@ -73,12 +75,12 @@ class Accelerator(wiring.Component):
 
         # One reset for all would have to cross the part in a cycle. All begin together; they end one after the other, and
         # whoever takes is out of it before whoever gives.
-        cause = self.rst | resetting
+        cause = self.rst | drains[-1]
         reset_by("port", self.rst)
         takers = reset_by("takers", cause)
         misses = reset_by("misses", cause, takers)
-        lanes = reset_by("lanes", cause, takers, misses)
-        reset = reset_by("sync", cause, takers, misses, lanes)
+        lanes = reset_by("lanes", cause, misses)
+        reset = reset_by("sync", cause, lanes)
 
         # The memory ports. Order of clients is order of priority.
         gather = Gather(config)
@@ -147,9 +149,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, gather.write, device_write.clients[3])
 
         wiring.connect(m, records.o, decoder.i)
-        m.submodules.decoded = to_lanes = RegisterSlice(decoder.o.p.shape())
-        wiring.connect(m, decoder.o, to_lanes.i)
-        wiring.connect(m, to_lanes.o, classifier.i)
+        wiring.connect(m, decoder.o, classifier.i)
         wiring.connect(m, classifier.o, fragmenter.i)
         wiring.connect(m, fragmenter.popular, popular_writer.i)
         wiring.connect(m, fragmenter.non_popular, cold.i)
@@ -169,8 +169,9 @@ class Accelerator(wiring.Component):
         m.d.port += host_read.limit.eq(
             Mux(limit == 0, 1, Mux(limit < config.outstanding_rows, limit, config.outstanding_rows))
         )
-        for master in masters.values():
-            m.d.comb += [master.timeout.eq(registers.timeout_value), master.drain.eq(resetting)]
+        for master, drain, cause_of_it in zip(masters.values(), drains, [resetting, *drains], strict=False):
+            m.d.port += drain.eq(cause_of_it)
+            m.d.comb += [master.timeout.eq(registers.timeout_value), master.drain.eq(drain)]
         held_reset = Signal(range(RESET_CYCLES))
         with m.If(registers.soft_reset_written):
             m.d.port += [resetting.eq(1), held_reset.eq(0), armed.eq(0)]
@@ -190,12 +191,13 @@ class Accelerator(wiring.Component):
             return Cat(opcode[op] for op in opcodes).any()
 
         def begins(*opcodes: Opcode):
-            return processor.run & is_a(*opcodes)
+            return delayed(m, processor.run & is_a(*opcodes))
 
         is_batch = Signal()
         m.d.sync += is_batch.eq(is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT))
         split_begins = begins(Opcode.SPLIT)
-        batch_begins = processor.run & is_batch
+        batch_begins = begins(Opcode.LEARN, Opcode.SPLIT)
+        gather_begins = begins(Opcode.GATHER)
         is_load = Signal()
         m.d.sync += is_load.eq(processor.active & (command.opcode == Opcode.LOAD))
         is_learn = opcode[Opcode.LEARN]
@@ -207,7 +209,7 @@ class Accelerator(wiring.Component):
             decoder.fail.eq(reader.error),
             classifier.start.eq(batch_begins),
             classifier.learning.eq(is_learn),
-            classifier.more.eq(~decoder.ended | decoder.o.valid | to_lanes.o.valid),
+            classifier.more.eq(~decoder.ended | decoder.giving),
             fragmenter.start.eq(batch_begins),
             fragmenter.discard.eq(is_learn),
             working_set.clear.eq(split_begins),
@@ -231,7 +233,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, key_list.o, listed.i)
         scatters = processor.side_busy
         m.d.comb += [
-            key_list.start.eq(processor.side_run | begins(Opcode.GATHER)),
+            key_list.start.eq(delayed(m, processor.side_run | gather_begins)),
             listed.drop.eq(key_list.start),
             key_list.base.eq(Mux(scatters, side.working_keys, command.working_keys)),
             key_list.count.eq(Mux(scatters, side.samples, command.samples)),
@@ -239,32 +241,36 @@ class Accelerator(wiring.Component):
             scatter.keys.p.eq(listed.o.p),
             scatter.keys_busy.eq(key_list.busy),
             scatter.keys_error.eq(key_list.error),
-            working_set.lookups.p.eq(listed.o.p.key),
         ]
         to_scatter = stream.Signature(0).create()
         looked_up = stream.Signature(0).create()
+        m.submodules.lookups = lookups = RegisterSlice(listed.o.p.key.shape())
+        wiring.connect(m, lookups.o, working_set.lookups)
         m.d.comb += [
             to_scatter.valid.eq(listed.o.valid & scatters),
-            looked_up.ready.eq(working_set.lookups.ready | ~processor.side_passes),
-            working_set.lookups.valid.eq(looked_up.valid & processor.side_passes),
+            looked_up.ready.eq(lookups.i.ready | ~processor.side_passes),
+            lookups.i.valid.eq(looked_up.valid & processor.side_passes),
+            lookups.i.p.eq(listed.o.p.key),
         ]
         fork(m, to_scatter, [scatter.keys, looked_up])
         numbered = working_set.keys
+        m.submodules.to_gather = to_gather = RegisterSlice(listed.o.p.shape())
+        wiring.connect(m, to_gather.o, gather.keys)
         m.d.comb += [
-            gather.keys.valid.eq(Mux(gathers_list, listed.o.valid, numbered.valid)),
-            gather.keys.p.eq(listed.o.p),
-            listed.o.ready.eq(Mux(scatters, to_scatter.ready, gather.keys.ready & gathers_list)),
-            numbered.ready.eq(gather.keys.ready & ~gathers_list),
+            to_gather.i.valid.eq(Mux(gathers_list, listed.o.valid, numbered.valid)),
+            to_gather.i.p.eq(listed.o.p),
+            listed.o.ready.eq(Mux(scatters, to_scatter.ready, to_gather.i.ready & gathers_list)),
+            numbered.ready.eq(to_gather.i.ready & ~gathers_list),
         ]
         with m.If(~gathers_list):
             m.d.comb += [
-                gather.keys.p.key.eq(numbered.p.key),
-                gather.keys.p.number.eq(numbered.p.number),
-                gather.keys.p.outside.eq(0),
+                to_gather.i.p.key.eq(numbered.p.key),
+                to_gather.i.p.number.eq(numbered.p.number),
+                to_gather.i.p.outside.eq(0),
             ]
         for writer, address, starts in [
             (popular_writer, command.popular, split_begins),
-            (non_popular_writer, command.non_popular, split_begins),
+            (non_popular_writer, command.non_popular, delayed(m, split_begins)),
             (keys_writer, command.working_keys, gather.start & ~gathers_list),
             (hot_list_writer, command.source, begins(Opcode.DUMP, Opcode.SWAP)),
         ]:
@@ -272,7 +278,9 @@ class Accelerator(wiring.Component):
 
         # The reader serves sample records, or the hot list of a LOAD. Records are asked for some cycles after their command
         # has come, so how many words they are is known by then.
-        record_words = product(m, processor.next.samples[: COUNT_BITS + 1], model.sample_words)
+        record_words = product(
+            m, delayed(m, processor.next.samples[: COUNT_BITS + 1]), delayed(m, model.sample_words)
+        )
         m.d.comb += [
             reader.start.valid.eq(Mux(is_load, hot_list.reader_start.valid, processor.fetch.valid)),
             hot_list.reader_start.ready.eq(is_load & reader.start.ready),
@@ -289,8 +297,8 @@ class Accelerator(wiring.Component):
         ]
 
         # A command leaves the front when all that it has to say is with the writers and the gather.
-        classified = fragmenter.classified & ~reader.busy & ~read.o.valid
-        resolved = classified & ~cold.busy & ~working_set.busy
+        classified = delayed(m, fragmenter.classified & ~reader.busy & ~read.o.valid)
+        resolved = delayed(m, classified & ~cold.busy & ~working_set.busy)
         gather_waits = Signal()  # the SPLIT in front has not got the gather yet
         m.d.comb += [
             popular_writer.flush.eq(classified),
@@ -301,7 +309,7 @@ class Accelerator(wiring.Component):
         # Each kind of command has a register for it; the processor allows for that.
         learnt = delayed(m, classified & ~classifier.busy)
         split_over = delayed(m, split_done)
-        gathered = delayed(m, gather.idle & ~key_list.busy & ~listed.o.valid)
+        gathered = delayed(m, gather.idle & ~key_list.busy & ~listed.o.valid & ~to_gather.o.valid)
         list_done = delayed(m, ~hot_list.busy & hot_list_writer.idle)
         m.d.comb += processor.front_done.eq(
             Mux(opcode[Opcode.LEARN], learnt,
@@ -322,20 +330,21 @@ class Accelerator(wiring.Component):
         gather_active = Signal()
         first_count = Mux(in_back, back_count, working_set.count)
         # By then the gather knows that there are more keys.
-        none_again = ~processor.back_names | processor.missed | delayed(m, delayed(m, again))
+        none_again = ~processor.back_names | processor.missed | delayed(m, delayed(m, delayed(m, again)))
         refetches = again & in_back
-        gather_free = ~processor.back_split | (
-            in_back & gather.keys_done & none_again & keys_writer.flushed & keys_writer.settled
+        gather_free = delayed(
+            m,
+            ~processor.back_split
+            | (in_back & gather.keys_done & none_again & keys_writer.flushed & keys_writer.settled),
         )
-        # Once the gather may begin nothing takes that back, so it may be told a cycle later.
+        # Once the gather may begin nothing takes that back, so it may be told later.
         gather_starts = Signal()
-        m.d.sync += gather_starts.eq(
-            (gather_waits & gather_free & ~scatters & ~gather_starts) | begins(Opcode.GATHER)
-        )
+        m.d.sync += gather_starts.eq((gather_waits & gather_free & ~scatters & ~gather_starts) | gather_begins)
         m.d.comb += gather.start.eq(gather_starts)
         with m.If(working_set.found):
             m.d.sync += again_count.eq(again_count + 1)
-        with m.If(processor.scattered & in_back & gather.idle & gather.keys_done & keys_writer.idle):
+        first_rows_are_there = delayed(m, in_back & gather.idle & gather.keys_done & keys_writer.idle)
+        with m.If(processor.scattered & in_back & first_rows_are_there):
             m.d.sync += again.eq(1)
         with m.If(~processor.back_split):
             m.d.sync += [again.eq(0), again_count.eq(0), moved_on.eq(0)]
@@ -360,7 +369,8 @@ class Accelerator(wiring.Component):
             keys_writer.flush.eq(in_back & gather.keys_done),
         ]
         m.d.sync += [gather.active.eq(gather_active), gather.complete.eq(gathers_list | in_back)]
-        m.d.sync += gather.count.eq(Mux(gathers_list, command.samples, first_count + Mux(refetches, again_count, 0)))
+        counted, counted_again = delayed(m, first_count), delayed(m, Mux(refetches, again_count, 0))
+        m.d.sync += gather.count.eq(Mux(gathers_list, command.samples, counted + counted_again))
         with m.If(gather.start):
             m.d.sync += [gather_waits.eq(0), moved_on.eq(processor.back_split)]
         with m.If(split_begins):
@@ -375,15 +385,15 @@ class Accelerator(wiring.Component):
         earlier_over = delayed(m, keys_writer.settled & gather.earlier_idle & ~gather.start)
         rows_are_there = gather.keys_done & keys_writer.idle & gather.idle & none_again
         m.d.comb += [
-            processor.side_done.eq(scatter.idle),
-            processor.side_probed.eq(scatter.all_given & ~working_set.busy),
+            processor.side_done.eq(delayed(m, scatter.idle)),
+            processor.side_probed.eq(scatter.all_given & ~lookups.o.valid & ~working_set.busy),
             processor.overflow.eq(working_set.overflow),
             processor.scatter_timeout.eq(registers.scatter_timeout_value),
             processor.popular_done.eq(popular_writer.settled),
             processor.back_done.eq(written & Mux(moved_on, earlier_over, delayed(m, rows_are_there))),
         ]
 
-        # What went wrong: the first cause of each list.
+        # What went wrong: the first cause of each list, told a cycle late.
         writes_list = is_a(Opcode.DUMP, Opcode.SWAP)
         is_gather = opcode[Opcode.GATHER]
         reads = is_batch | opcode[Opcode.LOAD]
@@ -434,7 +444,7 @@ class Accelerator(wiring.Component):
         }  # fmt: skip
         for part, some in causes.items():
             for happened, status, index, access, address in reversed(some):
-                with m.If(happened):
+                with m.If(delayed(m, happened)):
                     found = {"status": status, "index": index, "access": access, "address": address}
                     for name, value in found.items():
                         if hasattr(processor, f"{part}_{name}"):
@@ -507,7 +517,7 @@ class Accelerator(wiring.Component):
             m.d.comb += getattr(registers, name).eq(value)
 
         # Performance counters.
-        batch_ends = processor.hand_over & is_batch
+        batch_ends = delayed(m, processor.hand_over & is_batch)
         host, device = self.m_axi_host, self.m_axi_dev
         events = {
             "cycles_busy": processor.busy,
@@ -566,22 +576,20 @@ class Accelerator(wiring.Component):
                 & (sizes["row_bytes"][:2] == 0)
             ),
         ]
+        table = Signal.like(model.table, reset_less=True)
+        m.d.sync += table.eq(
+            Mux(registers.access_commit_written, registers.access_commit_table, registers.table_commit_table)
+        )
         m.d.comb += [
-            model.reset.eq(registers.model_reset_written),
-            model.table_write.eq(registers.table_commit_written & is_table),
-            model.table.eq(
-                Mux(
-                    registers.access_commit_written,
-                    registers.access_commit_table,
-                    registers.table_commit_table,
-                )
-            ),
+            model.reset.eq(delayed(m, registers.model_reset_written)),
+            model.table_write.eq(delayed(m, registers.table_commit_written & is_table)),
+            model.table.eq(table),
             model.descriptor.base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
             model.descriptor.rows.eq(registers.table_rows_value),
             model.descriptor.stride.eq(registers.table_stride_value),
             model.descriptor.resident.eq(registers.table_flags_resident),
             model.descriptor.first_slot.eq(registers.table_first_slot_value),
-            model.access_write.eq(registers.access_commit_written),
+            model.access_write.eq(delayed(m, registers.access_commit_written)),
             model.access.eq(registers.access_commit_access),
             model.sample_words.eq(sample_words),
             *(getattr(model, name).eq(size) for name, size in sizes.items()),

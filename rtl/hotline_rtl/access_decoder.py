@@ -2,7 +2,7 @@
 
 Resident rows become slots here, by one addition; tracked accesses are marked for the lanes. Rows are
 checked against their tables; the first bad one ends the mini-batch.
-One beat per cycle; latency 5 cycles.
+One beat per cycle; latency 7 cycles. It never stalls inside (`stall_free`).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -12,9 +12,10 @@ from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
 from .layouts import COUNT_BITS, NO_ACCESS, beat_layout
-from .model_store import ModelSignature
+from .model_store import KnownTables, ModelSignature
 from .ram import Ram
 from .record_reader import record_beat_layout
+from .stall_free import StallFree
 from .words import count_ones, delayed, first_set, no_reset
 
 
@@ -31,7 +32,9 @@ class AccessDecoder(wiring.Component):
     fail : In(1)
         The records cannot be trusted (read error): ends the mini-batch as a bad row does.
     ended : Out(1)
-        ``o`` has given its ``end`` beat, and swallows what still comes.
+        Its ``end`` beat is on its way to ``o``; it swallows what still comes.
+    giving : Out(1)
+        Beats are on their way to ``o``, or there.
     bad_row : Out(1), bad_sample, bad_access : Out
         A row was outside its table, and where.
     accesses, resident : Out(32)
@@ -45,7 +48,7 @@ class AccessDecoder(wiring.Component):
             "start": In(1), "fail": In(1),
             "i": In(stream.Signature(record_beat_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
-            "ended": Out(1), "bad_row": Out(1), "bad_sample": Out(COUNT_BITS),
+            "ended": Out(1), "giving": Out(1), "bad_row": Out(1), "bad_sample": Out(COUNT_BITS),
             "bad_access": Out(range(config.max_record_words)),
             "accesses": Out(32), "resident": Out(32),
         })  # fmt: skip
@@ -54,13 +57,20 @@ class AccessDecoder(wiring.Component):
         m = Module()
         config, model = self.config, self.model
         words = config.beat_words
-        step = Signal()
+        m.submodules.landing = landing = StallFree(self.o.p.shape(), 5)
+        wiring.connect(m, landing.o, wiring.flipped(self.o))
+        takes = Signal()
+        s5_valid, s5 = Signal(), Signal(self.o.p.shape())
         m.d.comb += [
-            step.eq(~self.o.valid | self.o.ready),
-            self.i.ready.eq(step | self.ended),
+            takes.eq(self.i.valid & landing.room & ~self.ended),
+            self.i.ready.eq(landing.room | self.ended),
+            landing.enters.eq(takes),
+            landing.i.valid.eq(s5_valid),
+            landing.i.p.eq(s5),
+            landing.clear.eq(self.start),  # beats behind the last one have not come to its end
+            self.giving.eq(s5_valid | (landing.level != 0)),
         ]
-
-        no_reset(self.o.p, self.bad_sample, self.bad_access)
+        no_reset(s5, self.accesses, self.resident, self.bad_sample, self.bad_access)
 
         # Stage 1: which table does each word belong to? One memory per word of a beat.
         position = Signal(range(config.max_record_words), reset_less=True)
@@ -76,24 +86,19 @@ class AccessDecoder(wiring.Component):
                 ram.w_en.eq(access_write & (position[:column_bits] == i)),
                 ram.w_addr.eq(position[column_bits:]),
                 ram.w_data.eq(access_table),
-                ram.r_en.eq(step),
+                ram.r_en.eq(1),
                 ram.r_addr.eq(self.i.p.beat),
             ]
             s1_table.append(ram.r_data)
-        with m.If(step):
-            m.d.sync += [s1_beat.eq(self.i.p), s1_valid.eq(self.i.valid & ~self.ended)]
+        m.d.sync += [s1_beat.eq(self.i.p), s1_valid.eq(takes)]
 
         # Stage 2: that table's descriptor. One copy of the descriptors per word of a beat.
-        known = Signal(config.tables)
-        with m.If(model.table_write):
-            m.d.sync += known.bit_select(model.table, 1).eq(1)
-        with m.If(model.reset):
-            m.d.sync += known.eq(0)
+        known = KnownTables(m, model)
         s2_beat = Signal(record_beat_layout(config))
         s2_valid = Signal()
         s2_table = [Signal(config.table_bits, name=f"s2_table_{i}") for i in range(words)]
-        s2_known = Signal(words)
-        no_reset(s2_beat, *s2_table, s2_known)
+        s2_known = [delayed(m, known.by_low(table)) for table in s1_table]
+        no_reset(s2_beat, *s2_table, *s2_known)
         s2_descriptors = []
         rows_bits = len(model.descriptor.rows)
         fields = Cat(model.descriptor.rows, model.descriptor.resident, model.descriptor.first_slot)
@@ -103,17 +108,12 @@ class AccessDecoder(wiring.Component):
                 ram.w_en.eq(model.table_write),
                 ram.w_addr.eq(model.table),
                 ram.w_data.eq(fields),
-                ram.r_en.eq(step),
+                ram.r_en.eq(1),
                 ram.r_addr.eq(s1_table[i]),
             ]
             s2_descriptors.append(ram.r_data)
-            with m.If(step):
-                m.d.sync += [
-                    s2_table[i].eq(s1_table[i]),
-                    s2_known[i].eq(known.bit_select(s1_table[i], 1)),
-                ]
-        with m.If(step):
-            m.d.sync += [s2_beat.eq(s1_beat), s2_valid.eq(s1_valid & ~self.ended)]
+            m.d.sync += s2_table[i].eq(s1_table[i])
+        m.d.sync += [s2_beat.eq(s1_beat), s2_valid.eq(s1_valid & ~self.ended)]
 
         # Stage 3: descriptors are here. Which words are accesses?
         s3_valid, s3_beat = Signal(), Signal(record_beat_layout(config))
@@ -121,17 +121,17 @@ class AccessDecoder(wiring.Component):
         s3_descriptors = [Signal(len(fields), name=f"s3_descriptor_{i}") for i in range(words)]
         s3_table = [Signal(config.table_bits, name=f"s3_table_{i}") for i in range(words)]
         no_reset(s3_beat, s3_present, s3_known, *s3_descriptors, *s3_table)
-        with m.If(step):
-            m.d.sync += [s3_valid.eq(s2_valid & ~self.ended), s3_beat.eq(s2_beat), s3_known.eq(s2_known)]
-            for i in range(words):
-                place = Signal(range(2 * config.max_record_words), name=f"place_{i}")
-                m.d.comb += place.eq(s2_beat.beat * words + i)
-                is_access = (place > model.payload_words) & (s2_beat.count > i)
-                m.d.sync += [
-                    s3_present[i].eq(is_access & (s2_beat.words[i] != NO_ACCESS)),
-                    s3_descriptors[i].eq(s2_descriptors[i]),
-                    s3_table[i].eq(s2_table[i]),
-                ]
+        m.d.sync += [s3_valid.eq(s2_valid & ~self.ended), s3_beat.eq(s2_beat)]
+        for i in range(words):
+            place = Signal(range(2 * config.max_record_words), name=f"place_{i}")
+            m.d.comb += place.eq(s2_beat.beat * words + i)
+            is_access = (place > model.payload_words) & (s2_beat.count > i)
+            m.d.sync += [
+                s3_present[i].eq(is_access & (s2_beat.words[i] != NO_ACCESS)),
+                s3_known[i].eq(known.by_high(s2_known[i], s2_table[i])),
+                s3_descriptors[i].eq(s2_descriptors[i]),
+                s3_table[i].eq(s2_table[i]),
+            ]
 
         # Stage 4: is the row one that the table has?
         s4_valid, s4_beat = Signal(), Signal(record_beat_layout(config))
@@ -139,18 +139,17 @@ class AccessDecoder(wiring.Component):
         s4_words = [Signal(32, name=f"s4_word_{i}") for i in range(words)]
         s4_table = [Signal(config.table_bits, name=f"s4_table_{i}") for i in range(words)]
         no_reset(s4_beat, s4_present, s4_resident, s4_bad, *s4_words, *s4_table)
-        with m.If(step):
-            m.d.sync += [s4_valid.eq(s3_valid & ~self.ended), s4_beat.eq(s3_beat), s4_present.eq(s3_present)]
-            for i, descriptor in enumerate(s3_descriptors):
-                rows, is_resident = descriptor[:rows_bits], descriptor[rows_bits]
-                first_slot, word = descriptor[rows_bits + 1 :], s3_beat.words[i]
-                resident = s3_present[i] & is_resident
-                m.d.sync += [
-                    s4_resident[i].eq(resident),
-                    s4_bad[i].eq(s3_present[i] & ~(s3_known[i] & (word < rows))),
-                    s4_words[i].eq(word + Mux(resident, first_slot, 0)),
-                    s4_table[i].eq(s3_table[i]),
-                ]
+        m.d.sync += [s4_valid.eq(s3_valid & ~self.ended), s4_beat.eq(s3_beat), s4_present.eq(s3_present)]
+        for i, descriptor in enumerate(s3_descriptors):
+            rows, is_resident = descriptor[:rows_bits], descriptor[rows_bits]
+            first_slot, word = descriptor[rows_bits + 1 :], s3_beat.words[i]
+            resident = s3_present[i] & is_resident
+            m.d.sync += [
+                s4_resident[i].eq(resident),
+                s4_bad[i].eq(s3_present[i] & ~(s3_known[i] & (word < rows))),
+                s4_words[i].eq(word + Mux(resident, first_slot, 0)),
+                s4_table[i].eq(s3_table[i]),
+            ]
 
         # Stage 5: the first bad row ends it all.
         good = Signal(words)  # the words before the first bad one
@@ -161,18 +160,17 @@ class AccessDecoder(wiring.Component):
             good.eq(Mux(s4_bad.any(), first_bad - 1, ~0)),
             spoilt.eq(s4_bad.any() | self.fail),
         ]
-        accept = s4_valid & step & ~self.ended
-        with m.If(step):
-            m.d.sync += [
-                self.o.valid.eq(s4_valid & ~self.ended),
-                self.o.p.count.eq(s4_beat.count),
-                self.o.p.mask.eq(Mux(self.fail, 0, s4_present & ~s4_resident & good)),
-                self.o.p.last.eq(s4_beat.last | spoilt),
-                self.o.p.end.eq(s4_beat.end | spoilt),
-                self.o.p.drop.eq(spoilt),
-            ]
-            for i in range(words):
-                m.d.sync += [self.o.p.words[i].eq(s4_words[i]), self.o.p.tables[i].eq(s4_table[i])]
+        accept = s4_valid & ~self.ended
+        m.d.sync += [
+            s5_valid.eq(accept),
+            s5.count.eq(s4_beat.count),
+            s5.mask.eq(Mux(self.fail, 0, s4_present & ~s4_resident & good)),
+            s5.last.eq(s4_beat.last | spoilt),
+            s5.end.eq(s4_beat.end | spoilt),
+            s5.drop.eq(spoilt),
+        ]
+        for i in range(words):
+            m.d.sync += [s5.words[i].eq(s4_words[i]), s5.tables[i].eq(s4_table[i])]
         new_accesses, new_resident = Signal(range(words + 1)), Signal(range(words + 1))
         present, resident = Signal(words), Signal(words)  # of the beat that has just been accepted
         m.d.sync += [
@@ -198,7 +196,7 @@ class AccessDecoder(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 self.accesses.eq(0), self.resident.eq(0), self.ended.eq(0), self.bad_row.eq(0),
-                s1_valid.eq(0), s2_valid.eq(0), s3_valid.eq(0), s4_valid.eq(0), bad.eq(0),
+                s1_valid.eq(0), s2_valid.eq(0), s3_valid.eq(0), s4_valid.eq(0), s5_valid.eq(0), bad.eq(0),
                 present.eq(0), resident.eq(0), new_accesses.eq(0), new_resident.eq(0),
             ]  # fmt: skip
         return m

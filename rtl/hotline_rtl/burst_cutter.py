@@ -27,7 +27,7 @@ def burst_layout(config: AcceleratorConfig, tag_bits: int) -> data.StructLayout:
 
 class BurstCutter(wiring.Component):
     """Members: ``i``, a stream of transfers; ``o``, a stream of bursts, in order; ``drop`` forgets what is inside,
-    and takes nothing."""
+    and what comes."""
 
     def __init__(self, config: AcceleratorConfig, tag_bits: int):
         self.config = config
@@ -78,11 +78,9 @@ class BurstCutter(wiring.Component):
             self.o.p.tag.eq(s2.tag),
             self.o.p.last.eq(last),
             waiting.drop.eq(self.drop),
-            waiting.i.valid.eq(self.i.valid & ~self.drop),
-            waiting.i.p.eq(self.i.p),
             waiting.o.ready.eq(~s1_valid | free),
-            self.i.ready.eq(waiting.i.ready & ~self.drop),
         ]
+        wiring.connect(m, wiring.flipped(self.i), waiting.i)
         with m.If(waiting.o.ready):
             m.d.sync += [
                 s1_valid.eq(waiting.o.valid),

@@ -20,10 +20,9 @@ from .keys import Permutation
 from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
-from .register_slice import RegisterSlice
 from .rehearsal import Rehearsal
 from .tracker import BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
-from .words import count_ones, is_one_of, no_reset, one_hot_mux
+from .words import count_ones, delayed, is_one_of, no_reset, one_hot_mux
 
 
 def port_set_bits(config: AcceleratorConfig) -> int:
@@ -106,18 +105,16 @@ class Classifier(wiring.Component):
         m.d.comb += [packer.i.p.eq(self.i.p), waiting.i.p.eq(self.i.p), merger.masks.p.eq(self.i.p.mask)]
         wiring.connect(m, packer.rows, permutation.i)
         halve, number = Const(0, 1), Const(0, 1)
-        coming = self.more | packer.busy | permutation.busy  # rows, after the one at the permutation's output
+        coming = self.more | packer.busy | permutation.busy  # rows
         if config.rehearses:
             m.submodules.rehearsal = rehearsal = Rehearsal(config)
-            m.submodules.slice = permuted = RegisterSlice(permutation.o.p.shape())
-            wiring.connect(m, permutation.o, permuted.i)
-            wiring.connect(m, permuted.o, rehearsal.i)
+            wiring.connect(m, permutation.o, rehearsal.i)
             wiring.connect(m, rehearsal.o, crossbar.rows)
             wiring.connect(m, crossbar.results, rehearsal.results)
             wiring.connect(m, rehearsal.r, merger.results)
             m.d.comb += [
                 rehearsal.learning.eq(self.learning),
-                rehearsal.ended.eq(~coming & ~permutation.o.valid & permuted.i.ready),
+                rehearsal.ended.eq(~coming),
                 rehearsal.forget.eq(self.port_valid & (self.port_op == BankOp.CLEAR)),
                 rehearsal.halve_pressure.eq(self.port_valid & (self.port_op == BankOp.HALVE) & (self.port_set == 0)),
                 self.busy.eq(rehearsal.busy),
@@ -204,7 +201,7 @@ class Classifier(wiring.Component):
             self.stall_input.eq(window & ~crossbar.holds & ~waits),
         ]
         m.d.sync += [
-            self.requests.eq(count_ones(bank.o.valid & bank.o.ready for bank in crossbar.banks)),
+            self.requests.eq(count_ones(delayed(m, bank.o.valid & bank.o.ready) for bank in crossbar.banks)),
             self.evictions.eq(count_ones(bank.evicted for bank in banks)),
         ]
         return m

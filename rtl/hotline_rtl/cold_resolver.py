@@ -92,23 +92,29 @@ class ColdResolver(wiring.Component):
         no_reset(beat, place, others, missing, last)
         number = Signal(32)
         first_place = first_set(beats.o.p.mask)
+        m.submodules.numbers = numbers = RegisterSlice(self.numbers.p.shape())
+        m.submodules.patched = patched = RegisterSlice(self.o.p.shape())
+        wiring.connect(m, wiring.flipped(self.numbers), numbers.i)
+        wiring.connect(m, patched.o, wiring.flipped(self.o))
         m.d.comb += [
-            number.eq(self.numbers.p | Const(1 << WORKING_ROW_BIT, 32)),
-            self.o.valid.eq(beat_valid & last & (self.numbers.valid | ~missing)),
-            self.numbers.ready.eq(beat_valid & missing & (self.o.ready | ~last)),
-            beats.o.ready.eq(~beat_valid | (self.o.valid & self.o.ready)),
-            self.o.p.count.eq(beat.count),
-            self.busy.eq((beats.level != 0) | beat_valid | self.i.valid | came.valid | sends | out.o.valid),
+            number.eq(numbers.o.p | Const(1 << WORKING_ROW_BIT, 32)),
+            patched.i.valid.eq(beat_valid & last & (numbers.o.valid | ~missing)),
+            numbers.o.ready.eq(beat_valid & missing & (patched.i.ready | ~last)),
+            beats.o.ready.eq(~beat_valid | (patched.i.valid & patched.i.ready)),
+            patched.i.p.count.eq(beat.count),
+            self.busy.eq(
+                (beats.level != 0) | beat_valid | self.i.valid | came.valid | sends | out.o.valid | patched.o.valid
+            ),
         ]
         for i in range(words):
-            m.d.comb += self.o.p.data[32 * i : 32 * i + 32].eq(Mux(place[i] & missing, number, beat.words[i]))
+            m.d.comb += patched.i.p.data[32 * i : 32 * i + 32].eq(Mux(place[i] & missing, number, beat.words[i]))
         with m.If(beats.o.ready):
             m.d.sync += [
                 beat_valid.eq(beats.o.valid), beat.eq(beats.o.p), missing.eq(beats.o.p.mask.any()),
                 place.eq(first_place), others.eq(beats.o.p.mask & ~first_place),
                 last.eq((beats.o.p.mask & ~first_place) == 0),
             ]  # fmt: skip
-        with m.Elif(self.numbers.valid & self.numbers.ready):
+        with m.Elif(numbers.o.valid & numbers.o.ready):
             following = first_set(others)
             m.d.sync += [place.eq(following), others.eq(others & ~following), last.eq((others & ~following) == 0)]
             for i in range(words):

@@ -23,6 +23,9 @@ from .open_splits import OpenSplits
 from .rings import fetched_layout
 from .words import delayed, equal, is_one_of, no_reset
 
+#: Cycles after anything has happened in which every register that decisions are made on has followed.
+STEADY_CYCLES = 5
+
 
 class CommandProcessor(wiring.Component):
     """Members
@@ -38,9 +41,9 @@ class CommandProcessor(wiring.Component):
     next : Out(command_layout), fetch : Out(stream)
         A LEARN or SPLIT that comes next: asks for its records.
     front : Out(command_layout), active, run : Out(1)
-        The command in front, while ``active``; ``run`` is high in its first cycle.
+        The command in front, while ``active``; ``run`` is high in its third cycle.
     front_done : In(1)
-        Level, meaningful from the second cycle after ``run``: nothing in front is the command's any more.
+        Level, meaningful from the sixth cycle after ``run``: nothing in front is the command's any more.
     hand_over : Out(1)
         The command goes from front to back: counts and ``front_*`` are taken in this cycle.
     front_status : In(Status); front_index, front_access, front_address : In
@@ -56,7 +59,7 @@ class CommandProcessor(wiring.Component):
     popular_status, popular_address, back_status, back_index, back_address : In
         What went wrong in either part of its output.
     side : Out(command_layout), side_busy, side_run, side_passes : Out(1)
-        The SCATTER at the side; it passes the SPLIT in back.
+        The SCATTER at the side, while ``side_busy``; it passes the SPLIT in back.
     side_done, side_probed : In(1)
         Levels, from the second cycle after ``side_run``: all its rows are in memory; all its keys have been compared
         with the working set of the SPLIT that it passes.
@@ -93,9 +96,10 @@ class CommandProcessor(wiring.Component):
         back_refused, carried_out = Signal(), Signal()  # of the command in back; and it is a SPLIT
 
         # Decisions are made on registers that have had time to follow whatever happened last.
-        quiet, happens = Signal(2), Signal()
-        steady = quiet.all()
-        m.d.sync += quiet.eq(Mux(happens, 0, quiet + ~steady))
+        quiet, happens = Signal(range(STEADY_CYCLES + 1)), Signal()
+        happened, long = delayed(m, happens), quiet == STEADY_CYCLES
+        steady = long & ~happened
+        m.d.sync += quiet.eq(Mux(happened, 0, quiet + ~long))
 
         # Next: a command is taken from the ring, checked, and waits for its turn. Names are looked up when every earlier
         # SPLIT has left the front, and it is known whether the one in back gets what it waits for.
@@ -106,9 +110,11 @@ class CommandProcessor(wiring.Component):
         refusal, refused_address = Signal(8), Signal(64)
         no_reset(check, check_address, refusal, refused_address)
         m.d.comb += self.i.ready.eq(~next_valid)
+        with m.If(~next_valid):
+            m.d.sync += self.next.eq(self.i.p.command)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
-                self.next.eq(self.i.p.command), next_valid.eq(1), checked.eq(0), named.eq(0), fetched.eq(0),
+                next_valid.eq(1), checked.eq(0), named.eq(0), fetched.eq(0),
                 fetch_failed.eq(self.i.p.status != 0), refusal.eq(self.i.p.status), refused_address.eq(self.i.p.address),
             ]  # fmt: skip
         with m.If(next_valid & ~checked & steady):
@@ -124,7 +130,7 @@ class CommandProcessor(wiring.Component):
         waits, passing = Signal(), Signal()
         patience = Signal(32)
         m.submodules.named_splits = splits = OpenSplits()
-        known, few = delayed(m, splits.known), delayed(m, self.next.samples <= splits.rows)
+        known, few = delayed(m, splits.known), delayed(m, self.next.samples <= delayed(m, splits.rows))
         same_name = delayed(m, equal(m, self.next.after, back.after))
         is_it = next_scatter & self.next.flags[0] & same_name & few
         m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
@@ -148,7 +154,7 @@ class CommandProcessor(wiring.Component):
         front_refusal, front_refused_address = Signal(8), Signal(64)
         front_alone, back_alone = Signal(), Signal()
         starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
-        settle = Signal(6)  # until `run` has had its effect
+        settle = Signal(8)  # until `run` has had its effect
         front_cycles = Signal(64)
         no_reset(front_refusal, front_refused_address, front_cycles)
         side_settle = Signal(3)
@@ -174,13 +180,14 @@ class CommandProcessor(wiring.Component):
         may_run = now.ready & Mux(next_batch, none_alone & asked & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
         begin = steady & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
-        # A name has been looked up (`is_it`: four cycles, through `few`) only just when the processor is `steady`: so this must
+        # A name has been looked up (`is_it`: five cycles, through `few`) only just when the processor is `steady`: so this must
         # not be a cycle late, as `begin` may be, which no name decides.
         begin_side = (
             next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & now.ready
             & steady
             & (~back_busy | may_pass)
         )  # fmt: skip
+        begun, side_begun = delayed(m, begin), delayed(m, begin_side)
         m.d.comb += self.active.eq(front_busy)
         m.d.sync += [
             starting.eq(begin & well_formed),
@@ -188,10 +195,14 @@ class CommandProcessor(wiring.Component):
             front_cycles.eq(front_cycles + 1),
             settle.eq(Cat(front_busy, settle)),
         ]
+        with m.If(begun):
+            m.d.sync += front_cycles.eq(1)
+        with m.If(~front_busy):
+            m.d.sync += self.front.eq(self.next)
         with m.If(begin):
             m.d.sync += [
-                next_valid.eq(0), front_busy.eq(1), settle.eq(0), front_cycles.eq(0),
-                self.front.eq(self.next), front_alone.eq(~next_batch),
+                next_valid.eq(0), front_busy.eq(1), settle.eq(0),
+                front_alone.eq(~next_batch),
                 front_refusal.eq(refusal), front_refused_address.eq(refused_address),
             ]  # fmt: skip
         side_cycles = Signal(64, reset_less=True)
@@ -201,10 +212,13 @@ class CommandProcessor(wiring.Component):
         side_done = self.side_busy & side_settle[2] & now.side_done
         with m.If(side_done & self.side_passes):
             m.d.sync += self.scattered.eq(1)
+        with m.If(side_begun):
+            m.d.sync += side_cycles.eq(1)
+        with m.If(~self.side_busy):
+            m.d.sync += self.side.eq(self.next)
         with m.If(begin_side):
             m.d.sync += [
-                next_valid.eq(0), self.side_busy.eq(1), side_settle.eq(0), side_cycles.eq(0), self.side.eq(self.next),
-                self.side_passes.eq(may_pass),
+                next_valid.eq(0), self.side_busy.eq(1), side_settle.eq(0), self.side_passes.eq(may_pass),
             ]  # fmt: skip
             with m.If(may_pass):
                 m.d.sync += passing.eq(1)
@@ -236,7 +250,7 @@ class CommandProcessor(wiring.Component):
         ]
         m.d.sync += [
             back_cycles.eq(back_cycles + 1),
-            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[5] & now.front_done)) & ~self.hand_over),
+            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[-1] & now.front_done)) & ~self.hand_over),
         ]
         with m.If(self.hand_over):
             m.d.sync += [

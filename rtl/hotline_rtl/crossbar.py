@@ -23,7 +23,7 @@ from .fifo import StreamFifo
 from .layouts import SHIFT_BITS
 from .ram import Ram
 from .register_slice import RegisterSlice
-from .words import count_ones, first_set, no_reset, one_hot_mux, pick
+from .words import count_ones, delayed, first_set, no_reset, one_hot_mux, pick
 
 
 def result_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -124,25 +124,33 @@ class Crossbar(wiring.Component):
         m.d.sync += room.eq(under_way <= depth - 1)
         fire = row_valid & room
         m.d.sync += under_way.eq(under_way + fire - gone)
+        # Where its keys go is decided in a cycle, and they go there in the next.
+        putting, put, put_keys = Signal(placing), delayed(m, fire), [delayed(m, key) for key in keys]
+        put_taken = delayed(m, Mux(fire, taken, 0))
+        put_placing = delayed(m, putting)
+        no_reset(*put_keys, put_placing)
         m.d.comb += [
-            placings.i.valid.eq(fire),
-            placings.i.p.taken.eq(taken),
-            placings.i.p.count.eq(count_ones(present)),
+            placings.i.valid.eq(put),
+            placings.i.p.eq(put_placing),
+            putting.taken.eq(taken),
+            putting.count.eq(count_ones(present)),
             self.rows.ready.eq(~row_valid | room),
             self.holds.eq(row_valid),
             self.moves.eq(fire),
         ]
         for lane in reversed(range(lanes)):
             with m.If(present[lane]):
-                m.d.comb += placings.i.p.offset.eq(lane)
+                m.d.comb += putting.offset.eq(lane)
             if config.lane_filter:
                 m.d.comb += [
-                    placings.i.p.known[lane].eq(known[lane]),
-                    placings.i.p.answers[lane].eq(answers[lane]),
-                    placings.i.p.keys[lane].eq(keys[lane]),
+                    putting.known[lane].eq(known[lane]),
+                    putting.answers[lane].eq(answers[lane]),
+                    putting.keys[lane].eq(keys[lane]),
                 ]
         if config.rehearses:
-            m.d.comb += [placings.i.p.train.eq(row.train), placings.i.p.first.eq(row.first)]
+            m.d.comb += [putting.train.eq(row.train), putting.first.eq(row.first)]
+            put_train, put_shift = delayed(m, row.train), delayed(m, row.shift)
+            no_reset(put_train, put_shift)
         with m.If(self.rows.ready):
             m.d.sync += [row_valid.eq(self.rows.valid), row.eq(self.rows.p)]
         m.d.sync += self.filtered.eq(Mux(fire, count_ones(known), 0))
@@ -152,11 +160,12 @@ class Crossbar(wiring.Component):
         for b in range(banks):
             bank = self.banks[b]
             m.submodules[f"turns_{b}"] = turns = StreamFifo(lanes, depth)
-            wants = Signal(lanes, name=f"wants_{b}")
+            wants, put_wants = Signal(lanes, name=f"wants_{b}"), Signal(lanes, name=f"put_wants_{b}")
+            m.d.sync += put_wants.eq(Mux(fire, wants, 0))
             m.d.comb += [
                 wants.eq(Cat(taken[lane] & (keys[lane][:bank_bits] == b) for lane in range(lanes))),
-                turns.i.valid.eq(fire & wants.any()),
-                turns.i.p.eq(wants),
+                turns.i.valid.eq(delayed(m, fire & wants.any())),
+                turns.i.p.eq(put_wants),
             ]
             m.submodules[f"slice_{b}"] = out = RegisterSlice(bank.o.p.shape())
             wiring.connect(m, out.o, wiring.flipped(bank.o))
@@ -179,12 +188,12 @@ class Crossbar(wiring.Component):
                     name: field.shape for name, field in bank.o.p.shape() if name != "lane"
                 }), depth)  # fmt: skip
                 m.d.comb += [
-                    queue.i.valid.eq(fire & wants[lane]),
-                    queue.i.p.rest.eq(keys[lane][bank_bits:]),
+                    queue.i.valid.eq(put_wants[lane]),
+                    queue.i.p.rest.eq(put_keys[lane][bank_bits:]),
                     queue.o.ready.eq(lane_now[lane] & serves),
                 ]
                 if config.rehearses:
-                    m.d.comb += [queue.i.p.train.eq(row.train), queue.i.p.shift.eq(row.shift)]
+                    m.d.comb += [queue.i.p.train.eq(put_train), queue.i.p.shift.eq(put_shift)]
                 requests.append(queue.o.p)
                 m.submodules[f"result_{b}_{lane}"] = queue = StreamFifo(result, depth)
                 m.d.comb += [
@@ -210,8 +219,8 @@ class Crossbar(wiring.Component):
             m.submodules[f"found_{lane}"] = taken_out = RegisterSlice(result)
             here, free = Signal(name=f"here_{lane}"), taken_out.i.ready
             m.d.comb += [
-                where.i.valid.eq(fire & taken[lane]),
-                where.i.p.eq(keys[lane][:bank_bits]),
+                where.i.valid.eq(put_taken[lane]),
+                where.i.p.eq(put_keys[lane][:bank_bits]),
                 here.eq(where.o.valid & pick([queue.valid for queue in queues], where.o.p)),
                 where.o.ready.eq(here & free),
                 taken_out.i.valid.eq(here),

@@ -1,7 +1,7 @@
 """A stream FIFO in RAM. Latency 2 cycles when empty; one payload in and one out per cycle.
 
-What is large enough for block RAM, whose data comes late in its cycle, has a register slice behind it: latency 3; and what
-is read does not depend on ``o.ready`` in that cycle.
+What is large enough for block RAM, whose data comes late in its cycle, has a register and a slice behind it: latency 4; and
+what is read does not depend on ``o.ready`` in that cycle.
 
 Streams follow Amaranth's rules everywhere in this package: ``valid`` never waits for ``ready``, and
 a valid payload stays until it is taken.
@@ -42,7 +42,7 @@ class StreamFifo(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
-            "level": Out(range(depth + 2 + 2 * self.deep)),
+            "level": Out(range(depth + 2 + 3 * self.deep)),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -52,7 +52,7 @@ class StreamFifo(wiring.Component):
         bounds = [width * n // pieces for n in range(pieces + 1)]
         rams = [Ram(high - low, self.depth) for low, high in zip(bounds, bounds[1:], strict=False)]
 
-        stored = Signal(range(self.depth + 1))
+        stored, some = Signal(range(self.depth + 1)), Signal()  # how many; whether any
         w_addr = Signal(range(self.depth))
         r_addr = Signal(range(self.depth))
         write = self.i.valid & self.i.ready
@@ -75,25 +75,32 @@ class StreamFifo(wiring.Component):
             w_addr.eq(w_addr + write),
             r_addr.eq(r_addr + fetch),
             stored.eq(Mux(fetch, stored + write - 1, stored + write)),
+            some.eq(write | (some & ~(fetch & (stored == 1)))),
         ]
         if self.deep:
-            read = Signal()  # the RAM's output holds a payload
+            # The RAM's output holds a payload, and the register behind it, which a block RAM has.
+            read, held = Signal(), Signal()
+            held_data = Signal(width, reset_less=True)
             m.submodules.slice = out = RegisterSlice(width)
+            passes = ~held | out.i.ready
+            with m.If(passes):
+                m.d.sync += held_data.eq(read_data)
             m.d.comb += [
-                fetch.eq((stored != 0) & (~read | out.i.ready)),
-                out.i.valid.eq(read),
-                out.i.p.eq(read_data),
+                fetch.eq(some & (~read | passes)),
+                out.i.valid.eq(held),
+                out.i.p.eq(held_data),
                 self.o.valid.eq(out.o.valid),
                 Cat(self.o.p).eq(out.o.p),
                 out.o.ready.eq(self.o.ready),
             ]
             m.d.sync += [
-                read.eq(fetch | (read & ~out.i.ready)),
+                read.eq(fetch | (read & ~passes)),
+                held.eq(read | (held & ~out.i.ready)),
                 self.level.eq(self.level + write - (self.o.valid & self.o.ready)),
             ]
         else:
             m.d.comb += [
-                fetch.eq((stored != 0) & (~self.o.valid | self.o.ready)),
+                fetch.eq(some & (~self.o.valid | self.o.ready)),
                 Cat(self.o.p).eq(read_data),
                 self.level.eq(stored + self.o.valid),
             ]

@@ -86,7 +86,7 @@ class Fragmenter(wiring.Component):
             verdict_out.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
         ]
         left, left_popular, left_non_popular, left_end = Signal(), Signal(), Signal(), Signal()
-        no_reset(left_popular, left_non_popular, left_end)
+        no_reset(left_popular, left_non_popular, left_end, self.popular_count, self.non_popular_count)
         m.d.sync += [
             left.eq(verdict_out.o.valid & verdict_out.o.ready), left_end.eq(beats.o.p.end),
             left_popular.eq(verdict.popular & ~verdict.drop), left_non_popular.eq(~verdict.popular & ~verdict.drop),

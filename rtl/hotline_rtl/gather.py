@@ -18,6 +18,7 @@ from .read_master import ReadClientSignature
 from .register_slice import RegisterSlice
 from .row_address import FACTOR_BITS, RowAddress
 from .row_mover import RowMover, move_layout
+from .stall_free import StallFree
 from .words import delayed, no_reset
 from .write_master import WriteClientSignature
 
@@ -54,7 +55,7 @@ class Gather(wiring.Component):
     listing : In(1)
         Keys go to ``key_words``, too.
     keys_done : Out(1)
-        All ``count`` keys have been taken.
+        All ``count`` keys of two cycles ago have been taken.
     key_words : Out(stream of group_layout(2))
         The keys as (table, row) words, for the list of working keys.
     idle, earlier_idle : Out(1)
@@ -62,11 +63,11 @@ class Gather(wiring.Component):
     bad_key, bad_index : Out
         A key named no row, and its number; no key after it is gathered.
     error, earlier : Out(gather_error_layout)
-        What went wrong first in this working set; in the one before. Known a cycle after ``idle``.
+        What went wrong first in this working set; in the one before. Known with ``idle``.
     active, complete : In(1)
         A working set is being gathered; all of its keys are counted.
     asks, waits, stall_keys, stall_records, stall_slots, stall_port : Out(1)
-        For the performance counters: what happens in a cycle while ``active``. A row is asked for, or none is because
+        For the performance counters: what happened in the cycle before, while ``active``. A row is asked for, or none is because
         all have been, or no key is at hand, or it must ``pause``, or no landing slot is free, or the read port does not
         take it.
     read : Out(ReadClientSignature), write : Out(WriteClientSignature)
@@ -107,7 +108,7 @@ class Gather(wiring.Component):
         listed = stream.Signature(0).create()
         takes = self.keys.valid & self.keys.ready
         all_in = Signal(init=1)  # no more keys; a cycle late, but never too early
-        more = ~all_in & ~self.start & ~self.hold
+        more = ~all_in & ~self.hold  # not when `start` comes: then all are in, or held, or none is there yet
         one_more = Signal(COUNT_BITS + 1, init=1)  # than keys_in
         m.d.sync += all_in.eq(self.start | Mux(takes, one_more == self.count, keys_in == self.count))
         m.d.comb += [
@@ -136,18 +137,17 @@ class Gather(wiring.Component):
         # The address of a row in its table, and its place among the working rows: first how far from their base, then where.
         offset_valid, move_valid = Signal(), Signal()
         offset, move = Signal(move_layout(config)), Signal(move_layout(config))
-        m.submodules.moves = moves = RegisterSlice(move_layout(config))
+        m.submodules.moves = moves = StallFree(move_layout(config), 2)
         row_bytes, pause = delayed(m, self.model.row_bytes), delayed(m, self.pause)
         offset_low, offset_high = (
             Signal(FACTOR_BITS + len(row_bytes)),
             Signal(COUNT_BITS - FACTOR_BITS + len(row_bytes)),
         )
         no_reset(*bases, offset, offset_low, offset_high, move, self.bad_index)
-        step_move = ~move_valid | moves.i.ready
-        step = ~offset_valid | step_move
-        good = address.o.valid & ~address.o.p.bad & ~self.bad_key
+        good = address.o.valid & moves.room & ~address.o.p.bad & ~self.bad_key
         m.d.comb += [
-            address.o.ready.eq(step),
+            address.o.ready.eq(moves.room),
+            moves.enters.eq(good),
             moves.i.valid.eq(move_valid),
             moves.i.p.eq(move),
             mover.i.valid.eq(moves.o.valid & ~pause),
@@ -158,30 +158,25 @@ class Gather(wiring.Component):
         ]
         number, of_set = address.o.p.extra[:COUNT_BITS], address.o.p.extra[COUNT_BITS]
         dropped = address.o.valid & address.o.ready & (address.o.p.bad | self.bad_key)
-        with m.If(step):
-            m.d.sync += [
-                offset_valid.eq(good),
-                offset.source.eq(address.o.p.address),
-                offset_low.eq(number[:FACTOR_BITS] * row_bytes),
-                offset_high.eq(number[FACTOR_BITS:] * row_bytes),
-                offset.tag.eq(number),
-                offset.set.eq(of_set),
-            ]
-            with m.If(address.o.valid & address.o.p.bad & ~self.bad_key):
-                m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(number)]
-
-        with m.If(step_move):
-            m.d.sync += [
-                move_valid.eq(offset_valid),
-                move.eq(offset),
-                move.destination.eq(Mux(offset.set, bases[1], bases[0]) + offset_low + (offset_high << FACTOR_BITS)),
-            ]
+        m.d.sync += [
+            offset_valid.eq(good),
+            offset.source.eq(address.o.p.address),
+            offset_low.eq(number[:FACTOR_BITS] * row_bytes),
+            offset_high.eq(number[FACTOR_BITS:] * row_bytes),
+            offset.tag.eq(number),
+            offset.set.eq(of_set),
+            move_valid.eq(offset_valid),
+            move.eq(offset),
+            move.destination.eq(Mux(offset.set, bases[1], bases[0]) + offset_low + (offset_high << FACTOR_BITS)),
+        ]
+        with m.If(address.o.valid & address.o.ready & address.o.p.bad & ~self.bad_key):
+            m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(number)]
 
         # Rows of each set that are on their way, and what went wrong with them.
         none_under_way, errors = [], []
         for s in range(2):
             count = Signal(COUNT_BITS + 1, name=f"under_way_{s}")
-            taken = takes & (current == s)
+            taken = delayed(m, takes & (current == s))
             drops = delayed(m, dropped & (of_set == s))
             m.d.sync += count.eq(count + taken - (mover.done & (mover.done_set == s)) - drops)
             error = Signal(gather_error_layout(config), name=f"error_{s}")
@@ -198,22 +193,28 @@ class Gather(wiring.Component):
                 ]  # fmt: skip
             with m.If(begins):
                 m.d.sync += [error.kind.eq(0), bases[s].eq(self.base)]
-            # A key that has just been taken is still in the slice, for which `idle` waits.
+            # A key that has just been taken is still in the slice, or was in the cycle before, for which `idle` waits.
             none_under_way.append(delayed(m, count == 0))
             errors.append(error)
         m.d.comb += [
-            self.keys_done.eq((keys_in == self.count) & ~mine.o.valid),
-            self.idle.eq((self.keys_done | self.bad_key) & Mux(current, none_under_way[1], none_under_way[0])),
+            self.keys_done.eq(all_in & ~delayed(m, self.start) & ~mine.o.valid),
             self.earlier_idle.eq(Mux(current, none_under_way[0], none_under_way[1])),
+        ]  # fmt: skip
+        no_more = delayed(m, self.complete & self.keys_done)
+        m.d.sync += [
             self.asks.eq(self.active & mover.i.valid & mover.i.ready),
-            self.waits.eq(self.active & ~moves.o.valid & self.complete & self.keys_done),
-            self.stall_keys.eq(self.active & ~moves.o.valid & ~self.waits),
+            self.waits.eq(self.active & ~moves.o.valid & no_more),
+            self.stall_keys.eq(self.active & ~moves.o.valid & ~no_more),
             self.stall_records.eq(self.active & moves.o.valid & pause),
             self.stall_slots.eq(self.active & mover.stall_slots),
             self.stall_port.eq(self.active & mover.i.valid & ~mover.i.ready & ~mover.stall_slots),
-        ]  # fmt: skip
+        ]
         no_reset(self.error, self.earlier)
         m.d.sync += [
+            self.idle.eq(
+                ((self.keys_done & delayed(m, self.keys_done)) | self.bad_key)
+                & Mux(current, none_under_way[1], none_under_way[0])
+            ),
             self.error.eq(Mux(current, errors[1], errors[0])),
             self.earlier.eq(Mux(current, errors[0], errors[1])),
         ]

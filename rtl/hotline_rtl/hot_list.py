@@ -20,7 +20,7 @@ from .placement import twist
 from .policies import POLICIES
 from .tracker import BankOp, hot_line_layout, line_layout, sweep_bits
 from .word_queue import WordQueue
-from .words import no_reset
+from .words import delayed, equal, no_reset
 
 
 class HotList(wiring.Component):
@@ -130,14 +130,28 @@ class HotList(wiring.Component):
         ]
         checking = Signal()
         loading = Signal()  # the tracker is cleared so that it can be written
-        pair = permutation.o  # always taken: pairs come only in LOAD_WAYS
-        m.d.comb += pair.ready.eq(1)
-        is_empty, is_outside = pair.p.extra[0], pair.p.extra[1]
-        tag = pair.p.keys[0][config.index_bits :]
-        # The line fills from the top: after all ways entry 0 is way 0. `line` starts empty.
-        twice = Cat(line[w].valid & (line[w].tag == tag) for w in range(ways)).any()
-        misplaced = (pair.p.keys[0][: config.index_bits] ^ own_twist(tag)) != index
-        wrong = ~is_empty & (is_outside | misplaced | twice)
+        asks = Signal()  # for the list
+        m.d.comb += [
+            self.reader_start.valid.eq(asks),
+            self.reader_start.p.address.eq(self.address),
+            self.reader_start.p.words.eq(2 * config.tracker_entries),
+        ]
+        with m.If(self.reader_start.ready):
+            m.d.sync += asks.eq(0)
+        m.d.comb += permutation.o.ready.eq(1)  # pairs come only in LOAD_WAYS
+        pair_valid, pair = Signal(), Signal(permutation.o.p.shape())
+        is_empty, is_outside = pair.extra[0], pair.extra[1]
+        tag = pair.keys[0][config.index_bits :]
+        # The line fills from the top: after all ways entry 0 is way 0. `line` starts empty. What a pair is compared with is
+        # at hand in its cycle; whether it was wrong is known in the next.
+        same_tags = [equal(m, line[w].tag, tag) for w in range(ways)]
+        was_there = [delayed(m, line[w].valid) for w in range(ways)]
+        twice = Cat(same & there for same, there in zip(same_tags, was_there, strict=True)).any()
+        misplaced = ~equal(m, pair.keys[0][: config.index_bits] ^ own_twist(tag), index)
+        checked, checked_slot = delayed(m, pair_valid & ~is_empty), delayed(m, Cat(way, number))
+        wrong = checked & (delayed(m, is_outside) | misplaced | twice)
+        no_reset(pair, checked_slot)
+        m.d.sync += [pair_valid.eq(permutation.o.valid), pair.eq(permutation.o.p)]
         entry = Signal(line_layout(config).elem_shape)
         m.d.comb += [
             entry.valid.eq(~is_empty),
@@ -146,6 +160,9 @@ class HotList(wiring.Component):
         ]
         filled = Signal.like(Cat(line))
         m.d.comb += filled.eq(Cat(*entries[1:], entry))
+
+        with m.If(wrong & checking & ~self.bad_list):
+            m.d.sync += [self.bad_list.eq(1), self.bad_slot.eq(checked_slot)]
 
         cursor = Signal(config.set_bits)  # where the next SWAP begins
         with m.FSM(init="CLEAR"):
@@ -207,19 +224,11 @@ class HotList(wiring.Component):
                     m.next = "IDLE"
 
             with m.State("LOAD_START"):
-                m.d.comb += [
-                    self.reader_start.valid.eq(1),
-                    self.reader_start.p.address.eq(self.address),
-                    self.reader_start.p.words.eq(2 * config.tracker_entries),
-                    queue.clear.eq(1),
-                    queue.drop.eq(1),
-                ]
-                with m.If(self.reader_start.ready):
-                    m.next = "LOAD_WAYS"
+                m.d.comb += [queue.clear.eq(1), queue.drop.eq(1)]
+                m.d.sync += asks.eq(1)
+                m.next = "LOAD_WAYS"
             with m.State("LOAD_WAYS"):
-                with m.If(pair.valid):
-                    with m.If(wrong & checking & ~self.bad_list):
-                        m.d.sync += [self.bad_list.eq(1), self.bad_slot.eq(Cat(way, number))]
+                with m.If(pair_valid):
                     m.d.sync += [way.eq(way + 1), line.eq(filled)]
                     with m.If(way == ways - 1):
                         m.d.comb += [
@@ -230,7 +239,9 @@ class HotList(wiring.Component):
                         ]
                         m.d.sync += [number.eq(number + 1), line.eq(0)]
                         with m.If(last_set):
-                            m.next = "LOAD_DONE"
+                            m.next = "LOAD_CHECKED"
+            with m.State("LOAD_CHECKED"):
+                m.next = "LOAD_DONE"
             with m.State("LOAD_DONE"):
                 m.d.sync += [number.eq(0), checking.eq(0)]
                 with m.If(checking & ~self.bad_list & ~self.reader_error):

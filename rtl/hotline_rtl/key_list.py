@@ -49,7 +49,7 @@ class KeyList(wiring.Component):
         m.submodules.pairs = pairs = WordQueue(config.bus_words, 2, whole_in=True, whole_out=True)
         wiring.connect(m, reader.client, wiring.flipped(self.read))
         wiring.connect(m, reader.o, pairs.i)
-        number = Signal(COUNT_BITS)
+        number = Signal(COUNT_BITS, reset_less=True)
         table, row = pairs.o.p.data[:32], pairs.o.p.data[32:]
         m.d.comb += [
             reader.go.eq(1),

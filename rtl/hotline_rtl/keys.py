@@ -2,7 +2,7 @@
 
 A bijection on the key bits, so set index and tag together are the key. The golden twin is
 ``hotline_golden.keys``; the two files state the same arithmetic.
-Each round is one multiplication by a 16-bit constant; a pipeline gives it two cycles.
+Each round is one multiplication by a 16-bit constant; a pipeline gives it two cycles, and never stalls (`stall_free`).
 """
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
@@ -10,6 +10,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
+from .stall_free import StallFree
+from .words import no_reset
 
 ROUNDS = 4
 MULTIPLIER_BITS = 16
@@ -41,7 +43,7 @@ def halves(config: AcceleratorConfig, r: int, key: Value) -> tuple[Value, Value]
 class Permutation(wiring.Component):
     """Permutes ``count`` keys side by side, or inverts the permutation.
 
-    Latency 2 * ROUNDS cycles, throughput one payload per cycle; ``extra`` bits go along.
+    Latency 2 * ROUNDS + 3 cycles, throughput one payload per cycle; ``extra`` bits go along.
 
     Members
     -------
@@ -63,36 +65,35 @@ class Permutation(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        step = Signal()
-        m.d.comb += [step.eq(~self.o.valid | self.o.ready), self.i.ready.eq(step)]
-        rounds = range(ROUNDS - 1, -1, -1) if self.inverse else range(ROUNDS)
-        valid, payload = self.i.valid, self.i.p
-        in_flight = []
-        for r in rounds:
+        m.submodules.landing = landing = StallFree(self.o.p.shape(), 2 * ROUNDS + 1)
+        wiring.connect(m, landing.o, wiring.flipped(self.o))
+        takes = self.i.valid & landing.room
+        m.d.comb += [self.i.ready.eq(landing.room), landing.enters.eq(takes), self.busy.eq(landing.busy)]
+
+        valid, payload = Signal(), Signal(self.i.p.shape())
+        no_reset(payload)
+        m.d.sync += [valid.eq(takes), payload.eq(self.i.p)]
+        for r in range(ROUNDS - 1, -1, -1) if self.inverse else range(ROUNDS):
             # First the product, then what it changes. A round is its own inverse.
             mask, factor = round_constants(self.config, r)
-            stages = []
-            for name in (f"s{r}", f"s{r}_done"):
-                s_valid = Signal(name=f"{name}_valid")
-                s_payload = Signal(payload.shape(), name=f"{name}_payload", reset_less=True)
-                stages.append((s_valid, s_payload))
-                in_flight.append(s_valid)
-            (p_valid, p_payload), (s_valid, s_payload) = stages
-            with m.If(step):
-                m.d.sync += [
-                    p_valid.eq(valid),
-                    p_payload.eq(payload),
-                    s_valid.eq(p_valid),
-                    s_payload.extra.eq(p_payload.extra),
-                ]
-                for n in range(self.count):
-                    source, target = halves(self.config, r, payload.keys[n])
-                    product = Signal(len(target), name=f"s{r}_product_{n}", reset_less=True)
-                    mixed = source ^ Const(mask & ((1 << len(source)) - 1), len(source))
-                    m.d.sync += product.eq((mixed * Const(factor, MULTIPLIER_BITS))[PRODUCT_SHIFT:])
-                    source, target = halves(self.config, r, p_payload.keys[n])
-                    changed = target ^ product
-                    m.d.sync += s_payload.keys[n].eq(Cat(source, changed) if r % 2 == 0 else Cat(changed, source))
+            p_valid, s_valid = Signal(name=f"s{r}_valid"), Signal(name=f"s{r}_done_valid")
+            p_payload, s_payload = (
+                Signal(payload.shape(), name=f"{name}_payload", reset_less=True) for name in (f"s{r}", f"s{r}_done")
+            )
+            m.d.sync += [
+                p_valid.eq(valid),
+                p_payload.eq(payload),
+                s_valid.eq(p_valid),
+                s_payload.extra.eq(p_payload.extra),
+            ]
+            for n in range(self.count):
+                source, target = halves(self.config, r, payload.keys[n])
+                product = Signal(len(target), name=f"s{r}_product_{n}", reset_less=True)
+                mixed = source ^ Const(mask & ((1 << len(source)) - 1), len(source))
+                m.d.sync += product.eq((mixed * Const(factor, MULTIPLIER_BITS))[PRODUCT_SHIFT:])
+                source, target = halves(self.config, r, p_payload.keys[n])
+                changed = target ^ product
+                m.d.sync += s_payload.keys[n].eq(Cat(source, changed) if r % 2 == 0 else Cat(changed, source))
             valid, payload = s_valid, s_payload
-        m.d.comb += [self.o.valid.eq(valid), self.o.p.eq(payload), self.busy.eq(Cat(in_flight).any())]
+        m.d.comb += [landing.i.valid.eq(valid), landing.i.p.eq(payload)]
         return m

@@ -80,7 +80,7 @@ class Merger(wiring.Component):
             self.i.ready.eq(step & (none | queue.o.valid)),
             queue.o.ready.eq(step & self.i.valid & ~none),
         ]
-        no_reset(self.o.p)
+        no_reset(self.o.p, self.hits)
         results = [data.View(result, queue.o.p.data.word_select(i, result.size)) for i in range(words)]
         hit = Signal(words)
         m.d.comb += hit.eq(Cat(self.i.p.mask[i] & results[i].hit for i in range(words)))

@@ -6,7 +6,7 @@ Transfers take the IDs in turn; all bursts of a transfer have one ID. Each ID ha
 (answers of one ID come in order: IHI 0022 H, A5.3), so any number of transfers may share any number of IDs.
 When nothing is answered for ``timeout`` cycles, every burst on the lists is answered here, with errors; what memory
 still sends of it later is counted off and dropped, so an ID is never confused.
-Latency: 7 cycles from a transfer to its burst; 4 from an answer to its owner. A beat per cycle; a burst, too, but the next
+Latency: 7 cycles from a transfer to its burst; 5 from an answer to its owner. A beat per cycle; a burst, too, but the next
 one of the same ID in the third cycle after it.
 """
 
@@ -22,7 +22,7 @@ from .register_slice import RegisterSlice
 from .words import delayed, no_reset
 
 #: Cycles from an answer (in a register) to its owner.
-LOOKUP_CYCLES = 4
+LOOKUP_CYCLES = 5
 OWED_BITS = 16
 
 
@@ -42,7 +42,7 @@ class ReadGroup(wiring.Component):
     timeout : In(32)
         Cycles without any answer after which all that is outstanding is given up; 0: never.
     drop : In(1)
-        Bursts that have not been sent are forgotten, and none is taken.
+        Bursts that have not been sent are forgotten, and so are those that come.
     r_valid, r_id, r_last, r_error : In
         An answer, from a register. ``hold`` keeps further ones away.
     beat_valid, beat_owner, beat_last, beat_error, beat_timeout : Out
@@ -75,7 +75,9 @@ class ReadGroup(wiring.Component):
         m.submodules.cutter = cutter = BurstCutter(config, self.owner_bits)
         m.submodules.tails = tails = Ram(pointer_bits, max(2, ids))
         m.submodules.states = states = Ram(state_layout.size, max(2, ids))
-        m.submodules.heads = heads = Ram(pointer_bits, max(2, ids))  # the states' heads, for the sending side
+        # The states' heads, for the sending side: one looks for the ID whose turn it is, the other for that of stage 3.
+        m.submodules.heads = heads = Ram(pointer_bits, max(2, ids))
+        m.submodules.heads_3 = heads_3 = Ram(pointer_bits, max(2, ids))
         m.submodules.order = order = Ram(entry_layout.size, bursts << id_bits)
         m.submodules.slice = out = RegisterSlice(address_layout(config))
         wiring.connect(m, wiring.flipped(self.i), cutter.i)
@@ -102,7 +104,7 @@ class ReadGroup(wiring.Component):
         # What has been looked up is of the burst in stage 2; its head is of the one in stage 3.
         found_2, found_3 = Signal(), Signal()
         tail, head = Signal(pointer_bits), Signal(pointer_bits)
-        head_written, written_head = Signal(), Signal(pointer_bits)
+        head_written, head_3_written, written_head = Signal(), Signal(), Signal(pointer_bits)
         lost = Signal(id_bits)
         new_entry = Signal(entry_layout)
         no_reset(s2_id, s2_burst, s3_id, s3_burst, s2_tail, s3_tail, s3_full, written_head)
@@ -113,8 +115,16 @@ class ReadGroup(wiring.Component):
             bursts_in.o.ready.eq((~s2_valid | go_on) & ~((few | stays) & (s2_valid | s3_valid)) & ~stopped),
             enter.eq(bursts_in.o.valid & bursts_in.o.ready),
             heads.r_en.eq(1),
-            heads.r_addr.eq(Mux(enter, turn, s3_id)),
-            head.eq(Mux(head_written, written_head, heads.r_data)),
+            heads.r_addr.eq(turn),
+            heads_3.r_en.eq(1),
+            heads_3.r_addr.eq(s3_id),
+            head.eq(
+                Mux(
+                    Mux(found_2, head_written, head_3_written),
+                    written_head,
+                    Mux(found_2, heads.r_data, heads_3.r_data),
+                )
+            ),
             tails.r_en.eq(1),
             tails.r_addr.eq(Mux(feigning, lost, turn)),
             tail.eq(Mux(found_2, tails.r_data, s2_tail)),
@@ -153,25 +163,28 @@ class ReadGroup(wiring.Component):
         with m.If(self.drop):
             m.d.sync += [s2_valid.eq(0), s3_valid.eq(0)]
 
-        # Answers, stage 1: the state of the ID is read. Stage 2: it arrives. Stage 3: it changes, and the burst is looked
-        # up. Stage 4: the burst arrives. The states of the two answers before are not in memory yet in stage 1.
+        # Answers, stage 1: the state of the ID is read. Stage 2: it arrives. Stage 3: it changes. Stage 4: it is written, and
+        # the burst looked up. Stage 5: the burst arrives. The states of the three answers before are not in memory yet in
+        # stage 1.
         s1_id = Signal(id_bits)
         a2_valid, a2_id, a2_last, a2_error = Signal(), Signal(id_bits), Signal(), Signal()
         a3_valid, a3_id, a3_last, a3_error = Signal(), Signal(id_bits), Signal(), Signal()
-        a4_valid, a4_last, a4_error = Signal(), Signal(), Signal()
-        a5_valid, a5_last, a5_error, a5_entry = Signal(), Signal(), Signal(), Signal(entry_layout)
+        a4_valid, a4_id, a4_answers, a4_last, a4_error = Signal(), Signal(id_bits), Signal(), Signal(), Signal()
+        a5_valid, a5_last, a5_error = Signal(), Signal(), Signal()
+        a6_valid, a6_last, a6_error, entry = Signal(), Signal(), Signal(), Signal(entry_layout)
         read_state = Signal(state_layout)
-        written_state, earlier_state = Signal(state_layout), Signal(state_layout)
-        is_before, is_earlier, earlier_valid, earlier_id = Signal(), Signal(), Signal(), Signal(id_bits)
+        a4_state, a5_state = Signal(state_layout), Signal(state_layout)
+        is_before, is_earlier, is_in_memory_next = Signal(), Signal(), Signal()
+        place = Signal(place_bits + id_bits)  # of the burst that is looked up
         state, following = Signal(state_layout), Signal(state_layout)
         no_reset(
-            a2_id, a2_last, a2_error, a3_id, a3_last, a3_error, a4_last, a4_error, a5_last, a5_error, a5_entry,
-            read_state, written_state, earlier_state, is_before, is_earlier, earlier_id,
+            a2_id, a2_last, a2_error, a3_id, a3_last, a3_error, a4_id, a4_last, a4_error, a5_last, a5_error, a6_last,
+            a6_error, entry, read_state, a4_state, a5_state, is_before, is_earlier, is_in_memory_next, place,
         )  # fmt: skip
         owed = state.owes
         m.d.comb += [
             s1_id.eq(self.r_id - self.base),
-            state.eq(Mux(is_before, written_state, Mux(is_earlier, earlier_state, read_state))),
+            state.eq(Mux(is_before, a4_state, Mux(is_earlier, a5_state, read_state))),
             following.eq(state),
         ]
         with m.If(owed):
@@ -184,15 +197,15 @@ class ReadGroup(wiring.Component):
         m.d.sync += [
             a2_valid.eq(self.r_valid), a2_id.eq(s1_id), a2_last.eq(self.r_last), a2_error.eq(self.r_error),
             a3_valid.eq(a2_valid), a3_id.eq(a2_id), a3_last.eq(a2_last), a3_error.eq(a2_error),
-            read_state.eq(states.r_data),
-            is_before.eq(a3_valid & (a3_id == a2_id)), is_earlier.eq(earlier_valid & (earlier_id == a2_id)),
-            earlier_valid.eq(a3_valid), earlier_id.eq(a3_id),
-            written_state.eq(following), earlier_state.eq(written_state),
-            a4_valid.eq(a3_valid & ~owed), a4_last.eq(a3_last), a4_error.eq(a3_error),
-            a5_valid.eq(a4_valid), a5_last.eq(a4_last), a5_error.eq(a4_error),
-            a5_entry.eq(order.r_data),
+            is_in_memory_next.eq(a4_valid & (a4_id == s1_id)),
+            read_state.eq(Mux(is_in_memory_next, a5_state, states.r_data)),
+            is_before.eq(a3_valid & (a3_id == a2_id)), is_earlier.eq(a4_valid & (a4_id == a2_id)),
+            a4_valid.eq(a3_valid), a4_id.eq(a3_id), a4_state.eq(following), a5_state.eq(a4_state),
+            a4_answers.eq(a3_valid & ~owed), a4_last.eq(a3_last), a4_error.eq(a3_error),
+            a5_valid.eq(a4_answers), a5_last.eq(a4_last), a5_error.eq(a4_error),
+            a6_valid.eq(a5_valid), a6_last.eq(a5_last), a6_error.eq(a5_error),
+            entry.eq(order.r_data),
         ]  # fmt: skip
-        entry = a5_entry
 
         # Giving up: ID after ID, burst after burst, an error for each beat that has not come.
         patience = Signal(32)
@@ -200,7 +213,7 @@ class ReadGroup(wiring.Component):
         lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
         no_reset(lost_state, lost_tail)
         feign, feign_last, give_back = Signal(), Signal(), Signal()
-        burst_ends = Mux(feigning, feign & feign_last, a5_valid & a5_last)
+        burst_ends = Mux(feigning, feign & feign_last, a6_valid & a6_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
         calm = delayed(m, self.r_valid | (self.outstanding == 0)) | giving_up
         late, expired = Signal(), Signal()
@@ -213,25 +226,26 @@ class ReadGroup(wiring.Component):
         state_id, state_write, new_state = Signal(id_bits), Signal(), Signal(state_layout)
         m.d.comb += [
             self.hold.eq(giving_up),
-            self.beat_valid.eq(Mux(feigning, feign, a5_valid)),
+            self.beat_valid.eq(Mux(feigning, feign, a6_valid)),
             self.beat_owner.eq(entry.owner),
-            self.beat_last.eq(entry.last & Mux(feigning, feign_last, a5_last)),
-            self.beat_error.eq(feigning | a5_error),
+            self.beat_last.eq(entry.last & Mux(feigning, feign_last, a6_last)),
+            self.beat_error.eq(feigning | a6_error),
             self.beat_timeout.eq(feigning),
             states.r_en.eq(1),
             states.r_addr.eq(Mux(feigning, lost, s1_id)),
-            state_write.eq(Mux(feigning, give_back, a3_valid) | sweeping),
-            state_id.eq(Mux(sweeping, sweep, Mux(feigning, lost, a3_id))),
-            new_state.eq(Mux(sweeping, 0, Mux(feigning, lost_state, following))),
+            state_write.eq(Mux(feigning, give_back, a4_valid) | sweeping),
+            state_id.eq(Mux(sweeping, sweep, Mux(feigning, lost, a4_id))),
+            new_state.eq(Mux(sweeping, 0, Mux(feigning, lost_state, a4_state))),
             states.w_en.eq(state_write), states.w_addr.eq(state_id), states.w_data.eq(new_state),
             heads.w_en.eq(state_write), heads.w_addr.eq(state_id), heads.w_data.eq(new_state.head),
-            order.r_en.eq(Mux(feigning, ~feign, a3_valid)),
-            order.r_addr.eq(
-                Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a3_id))
-            ),
+            heads_3.w_en.eq(state_write), heads_3.w_addr.eq(state_id), heads_3.w_data.eq(new_state.head),
+            order.r_en.eq(1),
+            order.r_addr.eq(place),
         ]  # fmt: skip
         m.d.sync += [
-            head_written.eq(state_write & Mux(enter, state_id == turn, state_id == s3_id)),
+            place.eq(Mux(feigning, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a3_id))),
+            head_written.eq(state_write & (state_id == turn)),
+            head_3_written.eq(state_write & (state_id == s3_id)),
             written_head.eq(new_state.head),
         ]
         with m.FSM():
@@ -259,6 +273,8 @@ class ReadGroup(wiring.Component):
                         m.d.sync += [giving_up.eq(0), feigning.eq(0)]
                         m.next = "RUN"
             with m.State("READ"):
+                m.next = "ARRIVE"
+            with m.State("ARRIVE"):
                 m.next = "BURST"
             with m.State("BURST"):
                 m.d.comb += [feign.eq(1), feign_last.eq(lost_state.beats == entry.length)]

@@ -62,14 +62,14 @@ class ReadMaster(wiring.Component):
     clients : In(ReadClientSignature).array(streams)
     tagged : In(ReadClientSignature)
         With ``tag_bits`` only.
-    limit : In(16)
+    limit : In
         Most bursts of the tagged client that are unanswered.
     timeout : In(32)
         Cycles without an answer after which what is outstanding is given up; 0: never.
     drain : In(1), drained : Out(1)
-        While high no request is taken, and those not yet sent are forgotten; every sent one has been answered.
+        While high requests not yet sent are forgotten, and so are those that come; every sent one has been answered.
     unanswered : Out
-        Bursts of the tagged client on their way.
+        Bursts of the tagged client on their way, a cycle ago.
     """
 
     def __init__(self, config: AcceleratorConfig, streams: int, tag_bits: int = 0):
@@ -84,7 +84,7 @@ class ReadMaster(wiring.Component):
         }  # fmt: skip
         if tag_bits:
             members |= {
-                "tagged": In(ReadClientSignature(config, tag_bits)), "limit": In(16),
+                "tagged": In(ReadClientSignature(config, tag_bits)), "limit": In(range(config.outstanding_rows + 1)),
                 "unanswered": Out(range(2 * config.outstanding_rows + 2)),
             }  # fmt: skip
         super().__init__(members)
@@ -118,19 +118,29 @@ class ReadMaster(wiring.Component):
             m.d.comb += may[n].eq(group.o.valid)
         m.submodules.slice = ar = RegisterSlice(address_layout(config))
         if self.tag_bits:
-            # Sent is what has been chosen for the port; whether there is room is at hand for each outcome.
+            # Sent is what has been chosen for the port. Both count in the next cycle, but `unanswered` has them only in the one
+            # after: how it compares with the limit is at hand for every outcome of both cycles.
             sent = ar.i.ready & may[count - 1] & (choice == count - 1)
             answered = bus.rvalid & bus.rready & bus.rlast & (bus.rid >= self.stream_ids)
-            room = Signal()
-            fewer, more = Signal(16), Signal(17)
-            no_reset(fewer, more)
-            less_one, same, one_more = (self.unanswered < limit for limit in (more, self.limit, fewer))
+            was_sent, was_answered = delayed(m, sent), delayed(m, answered)
+            room, below = Signal(), {}
+            for more in range(-2, 3):
+                limit = Signal(range(config.outstanding_rows + 3), name=f"limit_{more + 2}", reset_less=True)
+                m.d.sync += limit.eq(Mux(self.limit > more, self.limit - more, 0) if more > 0 else self.limit - more)
+                below[more] = self.unanswered < limit
+
+            def outcome(one, other, if_same, if_one, if_other):
+                return Mux(one == other, if_same, Mux(one, if_one, if_other))
+
+            fits = {
+                more: outcome(was_sent, was_answered, below[more], below[more + 1], below[more - 1])
+                for more in (-1, 0, 1)
+            }
             m.d.comb += may[count - 1].eq(groups[-1].o.valid & room)
             m.d.sync += [
-                fewer.eq(self.limit - 1), more.eq(self.limit + 1),
-                self.unanswered.eq(self.unanswered + sent - answered),
-                room.eq(Mux(sent == answered, same, Mux(sent, one_more, less_one))),
-            ]  # fmt: skip
+                self.unanswered.eq(self.unanswered + was_sent - was_answered),
+                room.eq(outcome(sent, answered, fits[0], fits[1], fits[-1])),
+            ]
         for n in reversed(range(count)):
             with m.If(may[n]):
                 m.d.comb += choice.eq(n)

@@ -29,8 +29,10 @@ class RegisterSlice(wiring.Component):
                 self.o.valid.eq(spare_valid | self.i.valid),
                 spare_valid.eq(0),
             ]
-        with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [spare.eq(self.i.p), spare_valid.eq(1)]
+        with m.Elif(self.i.valid):
+            m.d.sync += spare_valid.eq(1)
+        with m.If(self.i.ready):  # whatever comes: whether it counts is known later than this
+            m.d.sync += spare.eq(self.i.p)
         with m.If(self.drop):
             m.d.sync += [self.o.valid.eq(0), spare_valid.eq(0)]
         return m

@@ -1,7 +1,7 @@
 """The AXI4-Lite register block, built from ``hotline.rdl``.
 
 One write or read at a time; a write takes effect two cycles after its address and data have both
-come. Latency: a write is answered two cycles after its address and data, a read three after its
+come. Latency: a write is answered two cycles after its address and data, a read seven after its
 address.
 """
 
@@ -11,11 +11,13 @@ from amaranth.lib.wiring import In, Out
 
 from .axi import RESP_SLVERR, Axi4LiteSignature
 from .register_map import registers
-from .words import no_reset
+from .words import delayed, no_reset, pick
 
 ADDRESS_BITS = 12
-#: Registers whose choice for a read takes the first of two cycles: these address bits; the second takes those above.
-GROUP_BITS = 3
+#: A read chooses its register in so many cycles, by so many bits of its number each, from the lowest on.
+CHOICES = (3, 2, ADDRESS_BITS - 2 - 3 - 2)
+#: Cycles before, in which the number comes to all that choose.
+COPIES = 4
 
 
 class RegisterBlock(wiring.Component):
@@ -49,13 +51,15 @@ class RegisterBlock(wiring.Component):
         taken, read = Signal(), Signal()
         write, address, wdata, mask = Signal(), Signal(ADDRESS_BITS, reset_less=True), Signal(32), Signal(32)
         no_reset(wdata, mask)
-        reading, choosing, read_address = Signal(), Signal(), Signal.like(axil.araddr, reset_less=True)
+        choosing = Signal(len(CHOICES) + COPIES - 1)
+        # Registers are everywhere: each copy of the number has its own to choose from.
+        read_numbers = [Signal(ADDRESS_BITS - 2, reset_less=True, name=f"read_number_{n}") for n in range(COPIES)]
         m.d.comb += [
             # Reset lasts a cycle longer inside than outside.
             taken.eq(axil.awvalid & axil.wvalid & ~write & (~axil.bvalid | axil.bready) & ~ResetSignal()),
             axil.awready.eq(taken),
             axil.wready.eq(taken),
-            read.eq(axil.arvalid & ~reading & ~choosing & (~axil.rvalid | axil.rready) & ~ResetSignal()),
+            read.eq(axil.arvalid & ~choosing.any() & (~axil.rvalid | axil.rready) & ~ResetSignal()),
             axil.arready.eq(read),
         ]
         m.d.sync += [
@@ -68,7 +72,7 @@ class RegisterBlock(wiring.Component):
             m.d.sync += axil.rvalid.eq(0)
 
         write_known = Signal()
-        groups: dict[int, list] = {}  # words by the address bits above those of the first choice
+        words: dict = {}  # by number; a bit above says that there is one
         for register in registers().values():
             selected = address[2:] == register.address >> 2
             word = []
@@ -90,24 +94,31 @@ class RegisterBlock(wiring.Component):
                 m.d.sync += getattr(self, f"{register.name}_written").eq(write & selected)
             with m.If(selected):
                 m.d.comb += write_known.eq(1)
-            groups.setdefault(register.address >> 2 + GROUP_BITS, []).append((register.address >> 2, Cat(*word)))
+            words[register.address >> 2] = Cat(*word, Const(0, 32 - position), Const(1, 1))
 
         with m.If(write):
             m.d.sync += [axil.bvalid.eq(1), axil.bresp.eq(Mux(write_known, 0, RESP_SLVERR))]
-        m.d.sync += [reading.eq(read), choosing.eq(reading)]
+        m.d.sync += choosing.eq(Cat(read, choosing))
         with m.If(read):
-            m.d.sync += read_address.eq(axil.araddr)
-        number = read_address[2:]
-        read_data, read_known = Signal(32), Signal()
-        for group, words in groups.items():
-            chosen, known = Signal(32, name=f"group_{group}"), Signal(name=f"in_group_{group}")
-            no_reset(chosen, known)
-            m.d.sync += [chosen.eq(0), known.eq(0)]
-            for place, word in words:
-                with m.If(number[:GROUP_BITS] == place & (1 << GROUP_BITS) - 1):
-                    m.d.sync += [chosen.eq(word), known.eq(1)]
-            with m.If(number[GROUP_BITS:] == group):
-                m.d.comb += [read_data.eq(chosen), read_known.eq(known)]
-        with m.If(choosing):
-            m.d.sync += [axil.rvalid.eq(1), axil.rdata.eq(read_data), axil.rresp.eq(Mux(read_known, 0, RESP_SLVERR))]
+            m.d.sync += read_numbers[0].eq(axil.araddr[2:])
+        m.d.sync += [after.eq(before) for before, after in zip(read_numbers, read_numbers[1:], strict=False)]
+        rest = read_numbers[-1]
+        for chosen in CHOICES[:-1]:
+            groups: dict[int, list] = {}
+            for number, word in words.items():
+                groups.setdefault(number >> chosen, [Const(0, 33)] * (1 << chosen))[number % (1 << chosen)] = word
+            low = len(read_numbers[0]) - len(rest)
+            words = {
+                number: delayed(
+                    m, pick(group, read_numbers[number * COPIES // (max(groups) + 1)][low : low + chosen])
+                )
+                for number, group in groups.items()
+            }
+            no_reset(*words.values())
+            rest = rest[chosen:]
+        with m.If(choosing[-1]):
+            m.d.sync += [axil.rvalid.eq(1), axil.rdata.eq(0), axil.rresp.eq(RESP_SLVERR)]
+            for number, word in words.items():
+                with m.If(word[-1] & (rest == number)):
+                    m.d.sync += [axil.rdata.eq(word), axil.rresp.eq(0)]
         return m

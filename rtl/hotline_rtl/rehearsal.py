@@ -22,7 +22,7 @@ from .ram import Ram
 from .register_slice import RegisterSlice
 from .sample_cutter import SampleCutter, piece_layout
 from .tracker import sweep_bits
-from .words import count_ones, no_reset, rotate
+from .words import count_ones, delayed, no_reset, rotate
 
 BLOCK_ACCESSES = 1024
 BEST_PART = 8
@@ -162,20 +162,25 @@ class Rehearsal(wiring.Component):
         # Rows of the store, once `rows_left` says how many there are to be read.
         lane_bits = ceil_log2(lanes)
         rows_left, read, read_last = Signal(range(store.rows + 1)), Signal(), Signal()
+        held, held_last, held_words = Signal(), Signal(), Signal.like(store.words)  # in the register behind the RAMs
+        no_reset(held_last, held_words)
         m.submodules.rows = rows = RegisterSlice(row_layout(config))
         wiring.connect(m, rows.o, repeats.i)
         over = store.level[:lane_bits] if lane_bits else Const(0, 1)  # keys of the last row; 0: all
         for n in range(lanes):
             m.d.comb += [
-                rows.i.p.keys[n].eq(store.words[n][:-1]),
-                rows.i.p.extra[n].eq(~read_last | (over > n) | (over == 0)),
-                rows.i.p.extra[lanes + n].eq(store.words[n][-1]),
+                rows.i.p.keys[n].eq(held_words[n][:-1]),
+                rows.i.p.extra[n].eq(~held_last | (over > n) | (over == 0)),
+                rows.i.p.extra[lanes + n].eq(held_words[n][-1]),
             ]
-        m.d.comb += [rows.i.valid.eq(read), store.read.eq((rows_left != 0) & (~read | rows.i.ready))]
-        m.d.sync += read.eq(store.read | (read & ~rows.i.ready))
+        passes = ~held | rows.i.ready
+        m.d.comb += [rows.i.valid.eq(held), store.read.eq((rows_left != 0) & (~read | passes))]
+        m.d.sync += [read.eq(store.read | (read & ~passes)), held.eq(read | (held & ~rows.i.ready))]
+        with m.If(passes):
+            m.d.sync += [held_words.eq(store.words), held_last.eq(read_last)]
         with m.If(store.read):
             m.d.sync += [store.row.eq(store.row + 1), rows_left.eq(rows_left - 1), read_last.eq(rows_left == 1)]
-        repeated = (rows_left == 0) & ~read & ~rows.o.valid & ~repeats.busy
+        repeated = (rows_left == 0) & ~read & ~held & ~rows.o.valid & ~repeats.busy
 
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
         number = Signal(sweep_bits(config))
@@ -196,7 +201,12 @@ class Rehearsal(wiring.Component):
                 with m.If(inside == 0):
                     m.d.comb += last_sample.eq(1)
                     m.next = "SETTLE"
+            # The last sample is judged, counted, and weighed.
             with m.State("SETTLE"):
+                m.next = "JUDGED"
+            with m.State("JUDGED"):
+                m.next = "COUNTED"
+            with m.State("COUNTED"):
                 m.next = "TURN"
             with m.State("TURN"):
                 m.d.comb += block_ends.eq(1)
@@ -248,10 +258,12 @@ class Rehearsal(wiring.Component):
             for n in range(lanes)
         ))  # fmt: skip
 
-        # A sample is complete when the next one begins, or the block ends; a cycle later it is judged.
+        # A sample is complete when the next one begins, or the block ends; a cycle later it is judged, and then counted.
         open_, misses = Signal(), Signal(range(config.max_record_words))
-        judged, sample_misses = Signal(), Signal.like(misses)
-        m.d.sync += [judged.eq(open_ & (last_sample | (arrives & results.p.first))), sample_misses.eq(misses)]
+        complete, sample_misses = Signal(), Signal.like(misses)
+        judged, judged_misses = delayed(m, complete), delayed(m, sample_misses)
+        no_reset(sample_misses, judged_misses)
+        m.d.sync += [complete.eq(open_ & (last_sample | (arrives & results.p.first))), sample_misses.eq(misses)]
         with m.If(arrives):
             m.d.sync += [open_.eq(1), misses.eq(Mux(results.p.first, 0, misses) + missed)]
         with m.If(last_sample):
@@ -259,11 +271,15 @@ class Rehearsal(wiring.Component):
 
         threshold = Signal.like(misses)
         pressure = Signal(max(config.slot_bits + AGING_SHIFT + 1, 13))
-        level_1 = (pressure >> (config.slot_bits + LEVEL_SHIFT)) != 0
-        level_2 = (pressure >> (config.slot_bits + LEVEL_SHIFT + 1)) != 0
+        level_1 = delayed(m, (pressure >> (config.slot_bits + LEVEL_SHIFT)) != 0)
+        level_2 = delayed(m, (pressure >> (config.slot_bits + LEVEL_SHIFT + 1)) != 0)
+        over, far_over, under = (
+            delayed(m, verdict)
+            for verdict in (sample_misses > threshold, sample_misses > threshold + 1, sample_misses < threshold)
+        )
         m.d.comb += shifts.i.valid.eq(judged)
-        with m.If(sample_misses > threshold):
-            m.d.comb += shifts.i.p.eq(level_1 + (level_2 & (sample_misses > threshold + 1)))
+        with m.If(over):
+            m.d.comb += shifts.i.p.eq(level_1 + (level_2 & far_over))
 
         samples = Signal(range(BLOCK_ACCESSES + 1))
         within, below = Signal.like(samples), Signal.like(samples)
@@ -271,20 +287,21 @@ class Rehearsal(wiring.Component):
         with m.If(judged):
             m.d.sync += [
                 samples.eq(samples + 1),
-                within.eq(within + (sample_misses <= threshold)),
-                below.eq(below + (sample_misses < threshold)),
-                block_misses.eq(block_misses + sample_misses),
+                within.eq(within + ~over),
+                below.eq(below + under),
+                block_misses.eq(block_misses + judged_misses),
             ]
-        total = pressure + block_misses
+        total = delayed(m, pressure + block_misses)
         ages = (total >> (config.slot_bits + AGING_SHIFT)) != 0
+        rises, falls = delayed(m, BEST_PART * within < samples), delayed(m, BEST_PART * below >= samples)
         with m.If(block_ends):
             m.d.sync += [
                 samples.eq(0), within.eq(0), below.eq(0), block_misses.eq(0),
                 aged.eq(ages), pressure.eq(Mux(ages, total >> 1, total)),
             ]  # fmt: skip
-            with m.If(BEST_PART * within < samples):
+            with m.If(rises):
                 m.d.sync += threshold.eq(threshold + 1)
-            with m.Elif(BEST_PART * below >= samples):
+            with m.Elif(falls):
                 m.d.sync += threshold.eq(threshold - 1)
         with m.If(self.halve_pressure):
             m.d.sync += pressure.eq(pressure >> 1)

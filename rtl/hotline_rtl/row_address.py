@@ -9,10 +9,10 @@ from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
 from .layouts import key_layout
-from .model_store import STRIDE_BITS, ModelSignature
+from .model_store import STRIDE_BITS, KnownTables, ModelSignature
 from .ram import Ram
 from .stall_free import StallFree
-from .words import no_reset
+from .words import delayed, no_reset
 
 #: Bits of a row number that one multiplier takes.
 FACTOR_BITS = 18
@@ -49,11 +49,9 @@ class RowAddress(wiring.Component):
         # Stages 1 and 2: the table's descriptor.
         fields = Cat(model.descriptor.base, model.descriptor.rows, model.descriptor.stride)
         m.submodules.descriptors = ram = Ram(len(fields), config.tables)
-        known = Signal(config.tables)
-        with m.If(model.table_write):
-            m.d.sync += known.bit_select(model.table, 1).eq(1)
-        with m.If(model.reset):
-            m.d.sync += known.eq(0)
+        known = KnownTables(m, model)
+        table = self.i.p.key.table
+        s1_known, s1_table = delayed(m, known.by_low(table)), delayed(m, table)
         m.d.comb += [
             ram.w_en.eq(model.table_write),
             ram.w_addr.eq(model.table),
@@ -78,16 +76,17 @@ class RowAddress(wiring.Component):
         s4_offset, s4_base = Signal(config.address_bits), Signal(config.address_bits)
         s5_valid, s5 = Signal(), Signal(self.o.p.shape())
         no_reset(
-            descriptor, s1_row, s1_bad, s1_extra, s2_row, s2_bad, s2_extra, s3_bad, s3_extra, s3_base, s3_low, s3_high,
-            s4_bad, s4_extra, s4_offset, s4_base, s5,
+            descriptor, s1_known, s1_table, s1_row, s1_bad, s1_extra, s2_row, s2_bad, s2_extra, s3_bad, s3_extra, s3_base,
+            s3_low, s3_high, s4_bad, s4_extra, s4_offset, s4_base, s5,
         )  # fmt: skip
         m.d.sync += [
             s1_valid.eq(takes),
             s1_row.eq(self.i.p.key.row),
-            s1_bad.eq(self.i.p.outside | ~known.bit_select(self.i.p.key.table, 1)),
+            s1_bad.eq(self.i.p.outside),
             s1_extra.eq(self.i.p.extra),
             descriptor.eq(ram.r_data),
-            s2_valid.eq(s1_valid), s2_row.eq(s1_row), s2_bad.eq(s1_bad), s2_extra.eq(s1_extra),
+            s2_valid.eq(s1_valid), s2_row.eq(s1_row),
+            s2_bad.eq(s1_bad | ~known.by_high(s1_known, s1_table)), s2_extra.eq(s1_extra),
             s3_valid.eq(s2_valid), s3_extra.eq(s2_extra), s3_base.eq(descriptor.base),
             s3_bad.eq(s2_bad | (s2_row >= descriptor.rows)),
             s3_low.eq(s2_row[:low_bits] * stride_words),

@@ -8,7 +8,7 @@ flight, so that a slot's way back is hidden. One request per cycle while slots a
 cycles.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -16,12 +16,13 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import COUNT_BITS, words_layout
-from .ram import Ram
+from .ram import DeepRam, Ram
 from .read_master import ReadClientSignature
+from .register_slice import RegisterSlice
 from .row_beats import place_beat, row_beats_layout
 from .row_beats import row_beats as row_beats_of
 from .row_writer import RowWriter
-from .words import no_reset
+from .words import delayed, no_reset
 from .write_master import WriteClientSignature
 
 #: Rows that may lie in front of the row writer; with the cycles on the way it takes more than 5 for a row a cycle.
@@ -82,30 +83,34 @@ class RowMover(wiring.Component):
         dealing = Signal(init=1)
         deal = Signal(range(slots))
         released, release_slot = Signal(), Signal(slot_bits)
+        m.submodules.free_slot = free_slot = RegisterSlice(slot_bits)
+        wiring.connect(m, free.o, free_slot.i)
         with m.If(dealing):
             m.d.sync += [deal.eq(deal + 1), dealing.eq(deal != slots - 1)]
 
         # Asking. Where a row comes from and goes to is kept until it leaves.
         m.submodules.moves = moves = Ram(move_layout(config).size, slots)
-        request = self.read.request
+        m.submodules.request = request_slice = RegisterSlice(self.read.request.p.shape())
+        wiring.connect(m, request_slice.o, wiring.flipped(self.read.request))
+        request = request_slice.i
         ask = Signal()
         m.d.comb += [
-            request.valid.eq(self.i.valid & free.o.valid & ~dealing),
+            request.valid.eq(self.i.valid & free_slot.o.valid & ~dealing),
             ask.eq(request.valid & request.ready),
             self.i.ready.eq(ask),
-            free.o.ready.eq(ask),
+            free_slot.o.ready.eq(ask),
             request.p.address.eq(self.i.p.source),
             request.p.words.eq(row_words),
-            request.p.tag.eq(free.o.p),
+            request.p.tag.eq(free_slot.o.p),
             moves.w_en.eq(ask),
-            moves.w_addr.eq(free.o.p),
+            moves.w_addr.eq(free_slot.o.p),
             moves.w_data.eq(self.i.p),
-            self.stall_slots.eq(self.i.valid & ~free.o.valid),
+            self.stall_slots.eq(self.i.valid & ~free_slot.o.valid),
         ]
 
         # Landing. Two stages: look up how many beats of this slot have come, and whether one of them was an error; store the
         # beat. What is known of the slot of the cycle before is forwarded.
-        m.submodules.landing = landing = Ram(config.bus_bits, slots * row_beats)
+        m.submodules.landing = landing = DeepRam(config.bus_bits, slots * row_beats)
         ending = data.StructLayout({"failed": 1, "lost": 1})
         row_so_far = data.StructLayout({"beats": range(row_beats + 1), "ending": ending})
         m.submodules.landed = landed = Ram(row_so_far.size, slots)
@@ -171,7 +176,7 @@ class RowMover(wiring.Component):
             writer.row_bytes.eq(self.row_bytes),
             look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid + d3_valid < DEPARTURES)),
             complete.o.ready.eq(look),
-            moves.r_en.eq(look),
+            moves.r_en.eq(1),
             moves.r_addr.eq(complete.o.p.slot),
             departures.i.valid.eq(d3_valid),
             departures.i.p.eq(d3),
@@ -188,34 +193,37 @@ class RowMover(wiring.Component):
         placed = Signal()
         out_beat = Signal(range(row_beats))
         leaving = departures.o.p
-        s2_valid, s3_valid = Signal(), Signal()
-        s2_words, s3_words = Signal(words_layout(config)), Signal(words_layout(config))
-        no_reset(s2_words, s3_words)
         place = place_beat(m, config, leaving.beats, out_beat)
         last = place.last
-        feed_room = Signal()
-        send = Signal()
+        feed_room, send = Signal(), Signal()
+        # A beat arrives from its landing slot four cycles after it was sent for.
+        at_slot = Signal.like(landing.r_addr)
+        arrives, offset, count = send, Value.cast(place.offset), Value.cast(place.count)
+        for _ in range(4):
+            arrives, offset, count = (delayed(m, value) for value in (arrives, offset, count))
+            no_reset(offset, count)
+        no_reset(at_slot)
         may_send = placed | (rows.i.ready & ~self.give_way)
         m.d.comb += [
             rows.i.valid.eq(departures.o.valid & ~placed & ~self.give_way),
             rows.i.p.eq(leaving.move.destination),
             send.eq(departures.o.valid & feed_room & may_send),
-            landing.r_en.eq(send),
-            landing.r_addr.eq(leaving.first + out_beat),
+            landing.r_addr.eq(at_slot),
             departures.o.ready.eq(feed_room & may_send & last),
-            feed.i.valid.eq(s3_valid),
-            feed.i.p.eq(s3_words),
+            feed.i.valid.eq(arrives),
+            feed.i.p.data.eq(landing.r_data),
+            feed.i.p.offset.eq(offset),
+            feed.i.p.count.eq(count),
             free.i.valid.eq(dealing | released),
             free.i.p.eq(Mux(dealing, deal, release_slot)),
         ]
         m.d.sync += [
-            feed_room.eq(feed.level < feed.depth - 5),
+            feed_room.eq(feed.level < feed.depth - 7),
             released.eq(send & last), release_slot.eq(leaving.slot),
-            s2_valid.eq(send), s3_valid.eq(s2_valid), s3_words.eq(s2_words), s3_words.data.eq(landing.r_data),
+            at_slot.eq(leaving.first + out_beat),
         ]  # fmt: skip
         with m.If(rows.i.valid & rows.i.ready):
             m.d.sync += placed.eq(1)
-        m.d.sync += [s2_words.offset.eq(place.offset), s2_words.count.eq(place.count)]
         with m.If(send):
             m.d.sync += out_beat.eq(Mux(last, 0, out_beat + 1))
             with m.If(last):
@@ -224,8 +232,8 @@ class RowMover(wiring.Component):
         # Rows given to the writer are answered in that order: whose set each is.
         m.submodules.sets = sets = StreamFifo(1, max(32, 2 * config.outstanding_writes))
         m.d.comb += [
-            sets.i.valid.eq(rows.i.valid & rows.i.ready),
-            sets.i.p.eq(leaving.move.set),
+            sets.i.valid.eq(delayed(m, rows.i.valid & rows.i.ready)),
+            sets.i.p.eq(delayed(m, leaving.move.set)),
             sets.o.ready.eq(self.write.answered),
         ]
         no_reset(self.done_set, self.write_timeout, self.write_address)

@@ -66,9 +66,9 @@ class Scatter(wiring.Component):
 
         m.d.comb += [
             rows.go.eq(1),
-            rows.start.valid.eq(delayed(m, delayed(m, self.start))),
+            rows.start.valid.eq(delayed(m, delayed(m, delayed(m, self.start)))),
             rows.start.p.address.eq(self.base),
-            rows.start.p.words.eq(product(m, self.count, self.model.row_bytes[2:])),
+            rows.start.p.words.eq(product(m, delayed(m, self.count), delayed(m, self.model.row_bytes[2:]))),
             writer.clear.eq(self.start),
             writer.row_bytes.eq(self.model.row_bytes),
             address.i.valid.eq(self.keys.valid),
@@ -89,7 +89,7 @@ class Scatter(wiring.Component):
             to_writer.i.p.eq(address.o.p.address),
             address.o.ready.eq(to_writer.i.ready | address.o.p.bad | stop),
         ]
-        with m.If(to_writer.i.valid & to_writer.i.ready):
+        with m.If(delayed(m, to_writer.i.valid & to_writer.i.ready)):
             m.d.sync += given.eq(given + 1)
         with m.If(address.o.valid & address.o.p.bad & ~stop):
             m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(address.o.p.extra)]

@@ -1,7 +1,7 @@
 """A bank's part of the sketch that counts keys without an entry: a count-min sketch with conservative update.
 
 ``cell_arrays`` RAMs of words of ``word_cells`` cells; a key has a cell in each. In step with the bank, whose stages
-are named here: words are read in stage 3, and written, if at all, in stage 11. The bank sees to it that no request
+are named here: words are read in stage 3, and written, if at all, in stage 12. The bank sees to it that no request
 reads a word while an earlier one is about to write it. The golden twin is ``hotline_golden.policies.frequency``.
 """
 
@@ -22,13 +22,13 @@ class Sketch(wiring.Component):
     words : In(array)
         In stage 3: for each array the word's address in this bank.
     cells : In(array)
-        In stage 5: the cell in the word.
+        In stage 6: the cell in the word.
     shift : In
-        In stage 6: by how much the access's weight is shifted down.
+        In stage 7: by how much the access's weight is shifted down.
     estimate : Out
-        In stage 9: how often the key has been counted, this access included.
+        In stage 10: how often the key has been counted, this access included.
     update, clear, halve : In(1)
-        In stage 10: cells rise to the estimate; or all cells of the word become 0, or half of what they are.
+        In stage 11: cells rise to the estimate; or all cells of the word become 0, or half of what they are.
     """
 
     def __init__(self, config: AcceleratorConfig, policy):
@@ -53,42 +53,44 @@ class Sketch(wiring.Component):
             next_place = Signal(self.word_bits, name=f"next_place_{a}")
             next_write = Signal(name=f"next_write_{a}")
             s4_place = Signal(self.word_bits, name=f"s4_place_{a}")
-            s5_word = Signal(layout, name=f"s5_word_{a}")
-            s6_count = Signal(bits, name=f"s6_count_{a}")
-            no_reset(next_word, next_place, s4_place, s5_word, s6_count)
-            same = next_write & (next_place == s4_place)
+            s6_word = Signal(layout, name=f"s6_word_{a}")
+            s7_count = Signal(bits, name=f"s7_count_{a}")
+            # A word arrives in stage 4, and is in a register behind the RAM in stage 5; or it was just being written.
+            same = delayed(m, next_write & (next_place == s4_place))
+            arrived, written = delayed(m, ram.r_data), delayed(m, next_word.as_value())
+            no_reset(next_word, next_place, s4_place, arrived, written, s6_word, s7_count)
             m.d.comb += [
                 ram.r_en.eq(1), ram.r_addr.eq(self.words[a]),
                 ram.w_en.eq(next_write), ram.w_addr.eq(next_place), ram.w_data.eq(next_word),
             ]  # fmt: skip
             m.d.sync += [
                 s4_place.eq(self.words[a]),
-                s5_word.as_value().eq(Mux(same, next_word.as_value(), ram.r_data)),
-                s6_count.eq(pick([s5_word[c] for c in range(config.word_cells)], self.cells[a])),
+                s6_word.as_value().eq(Mux(same, written, arrived)),
+                s7_count.eq(pick([s6_word[c] for c in range(config.word_cells)], self.cells[a])),
             ]
-            counts.append(s6_count)
-            cell = Signal.like(self.cells[a], name=f"s6_cell_{a}", reset_less=True)
+            counts.append(s7_count)
+            cell = Signal.like(self.cells[a], name=f"s7_cell_{a}", reset_less=True)
             m.d.sync += cell.eq(self.cells[a])
-            place, word = delayed(m, delayed(m, s4_place)), delayed(m, s5_word)
+            place, word = delayed(m, delayed(m, delayed(m, s4_place))), delayed(m, s6_word)
             for _ in range(3):
                 place, word, cell = delayed(m, place), delayed(m, word), delayed(m, cell)
             parts.append((place, word, cell, next_word, next_place, next_write))
-        # Stage 6: the least of the key's cells; stage 7: this access is counted; stage 9: which cells rise.
-        s7_least, s7_shift, s8_estimate = Signal(bits), delayed(m, self.shift), Signal(bits)
-        no_reset(s7_least, s7_shift, s8_estimate, self.estimate)
-        total = s7_least + self.policy.weight_of(s7_shift)
+        # Stage 7: the least of the key's cells; stage 8: this access is counted; stage 10: which cells rise.
+        s8_least, s8_shift, s9_estimate = Signal(bits), delayed(m, self.shift), Signal(bits)
+        no_reset(s8_least, s8_shift, s9_estimate, self.estimate)
+        total = s8_least + self.policy.weight_of(s8_shift)
         m.d.sync += [
-            s7_least.eq(extreme(m, counts, largest=False)),
-            s8_estimate.eq(Mux(total > most, most, total)),
-            self.estimate.eq(s8_estimate),
+            s8_least.eq(extreme(m, counts, largest=False)),
+            s9_estimate.eq(Mux(total > most, most, total)),
+            self.estimate.eq(s9_estimate),
         ]
-        s10_estimate = delayed(m, self.estimate)
+        s11_estimate = delayed(m, self.estimate)
         for place, word, cell, next_word, next_place, next_write in parts:
             rises = Signal(config.word_cells, reset_less=True)
             m.d.sync += rises.eq(Cat((cell == c) & (word[c] < self.estimate) for c in range(config.word_cells)))
-            s10_word = delayed(m, word)
+            s11_word = delayed(m, word)
             for c in range(config.word_cells):
-                kept = Mux(self.halve, s10_word[c] >> 1, Mux(rises[c], s10_estimate, s10_word[c]))
+                kept = Mux(self.halve, s11_word[c] >> 1, Mux(rises[c], s11_estimate, s11_word[c]))
                 m.d.sync += next_word[c].eq(Mux(self.clear, 0, kept))
             m.d.sync += [next_place.eq(delayed(m, place)), next_write.eq(self.update | self.clear | self.halve)]
         return m

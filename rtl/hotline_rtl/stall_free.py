@@ -1,7 +1,7 @@
 """Lets a pipeline run without stalls: a FIFO behind it has room for all that is inside.
 
 So ``ready`` ends at the FIFO; nothing in the pipeline waits for it, and no stage needs to be enabled.
-Latency 2 cycles behind the pipeline (3, if the FIFO is deep).
+Latency 2 cycles behind the pipeline (4, if the FIFO is deep).
 """
 
 from amaranth.hdl import Module, ResetInserter, Signal

@@ -13,7 +13,8 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import WORDS_BITS, words_layout
 from .read_master import ReadClientSignature
-from .words import no_reset
+from .register_slice import RegisterSlice
+from .words import delayed, no_reset
 
 
 class StreamReader(wiring.Component):
@@ -61,6 +62,11 @@ class StreamReader(wiring.Component):
         chunk_limit = min(config.burst_limit, depth // 2)
         beat_layout = data.StructLayout({"data": config.bus_bits, "error": 1, "timeout": 1})
         m.submodules.fifo = fifo = StreamFifo(beat_layout, depth)
+        beat = Signal(beat_layout, reset_less=True)
+        m.d.sync += [
+            beat.data.eq(self.client.beat_data), beat.error.eq(self.client.beat_error),
+            beat.timeout.eq(self.client.beat_timeout),
+        ]  # fmt: skip
 
         # Asking. The next request is put together first; then it waits until there is room for the longest.
         address = Signal(config.address_bits)  # of the next request
@@ -68,15 +74,15 @@ class StreamReader(wiring.Component):
         reserved = Signal(range(depth + 1))  # beats requested and not yet out of the FIFO
         chunk = Signal(range(chunk_limit + 1))
         ready, room = Signal(), Signal()
-        request = self.client.request
+        m.submodules.request = request_slice = RegisterSlice(self.client.request.p.shape())
+        wiring.connect(m, request_slice.o, wiring.flipped(self.client.request))
+        request = request_slice.i
         m.d.comb += [
             request.valid.eq(ready & room),
             request.p.address.eq(address),
             request.p.words.eq(chunk << word_shift),
-            fifo.i.valid.eq(self.client.beat_valid),
-            fifo.i.p.data.eq(self.client.beat_data),
-            fifo.i.p.error.eq(self.client.beat_error),
-            fifo.i.p.timeout.eq(self.client.beat_timeout),
+            fifo.i.valid.eq(delayed(m, self.client.beat_valid)),
+            fifo.i.p.eq(beat),
             self.start.ready.eq(~asking & ~self.waiting),
         ]
         taken = fifo.o.valid & fifo.o.ready
@@ -86,7 +92,7 @@ class StreamReader(wiring.Component):
             chunk.eq(Mux(to_request < chunk_limit, to_request, chunk_limit)),
             ready.eq(asking & ~asked & (to_request != 0)),
             asking.eq((to_request != 0) & ~asked | (asking & asked)),
-            reserved.eq(reserved + Mux(asked, chunk, 0) - taken),
+            reserved.eq(reserved + Mux(asked, chunk, 0) - delayed(m, taken)),
         ]
         with m.If(asked):
             m.d.sync += [address.eq(address + (chunk << (word_shift + 2))), to_request.eq(to_request - chunk)]

@@ -1,15 +1,15 @@
 """One bank of the hot-entry tracker: sets of (valid, tag, state) entries, a set in one memory word.
 
 The bank has a RAM for each array of the tracker; a key may live in one set of each, and all of them are
-read at once. One request per cycle; 6 cycles from request to response.
+read at once. One request per cycle; 7 cycles from request to response.
 
-    stage   1       2        3          4        5              6               7       8       9       10              11
-            hash    compare  read RAMs  (data)   tags           hit: next line  write
-                                                 coldest entry: a tree ---------------  admit?  miss: next line write
+    stage   1     2        3          4       5          6      7               8       9      10      11              12
+            hash  compare  read RAMs  (data)  (register) tags   hit: next line  write
+                                                         coldest entry: a tree --------------  admit?  miss: next line write
 
-What a request changes is in memory 7 (hit) or 11 (miss) cycles after it came. A request that looks at the same set, or
+What a request changes is in memory 8 (hit) or 12 (miss) cycles after it came. A request that looks at the same set, or
 the same word of the sketch, waits in stage 3 for it, and everything behind; but no longer than until the next line is
-known, which is then taken from the register that is being written. So a key that is learnt again and again takes 3
+known, which is then taken from the register that is being written. So a key that is learnt again and again takes 4
 cycles each time. A miss holds up the next LEARN for a cycle, for two lines never to be written at once.
 
 The golden twin is ``hotline_golden.tracker``.
@@ -50,9 +50,9 @@ class BankOp(enum.IntEnum):
 
 
 #: Stages that a request passes, from the one in which it is read.
-FIRST_STAGE, LAST_STAGE = 4, 11
+FIRST_STAGE, LAST_STAGE = 4, 12
 #: Stages in which the next line of a hit, and of a miss, is known.
-HIT_STAGE, MISS_STAGE = 6, 10
+HIT_STAGE, MISS_STAGE = 7, 11
 
 
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
@@ -185,19 +185,19 @@ class TrackerBank(wiring.Component):
         def shift_of(request):
             return request.shift if config.rehearses else Const(0, SHIFT_BITS)
 
-        # The stages behind. ``hit`` is known from stage 6 on.
+        # The stages behind. ``hit`` is known from stage 7 on.
         valid = {k: Signal(name=f"s{k}_valid") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in range(FIRST_STAGE, LAST_STAGE + 1)}
-        lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in (5, 6)}
-        hit = {k: Signal(name=f"s{k}_hit", reset_less=True) for k in range(6, LAST_STAGE + 1)}
-        m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), lines[6].eq(lines[5])]
+        lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in (6, 7)}
+        hit = {k: Signal(name=f"s{k}_hit", reset_less=True) for k in range(HIT_STAGE, LAST_STAGE + 1)}
+        m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), lines[7].eq(lines[6])]
         for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
             m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
-            if k in hit and k > 6:
+            if k in hit and k > HIT_STAGE:
                 m.d.sync += hit[k].eq(hit[k - 1])
 
-        m.submodules.old_lines = old_lines = DelayLine(lines_layout, MISS_STAGE - 6)
-        m.d.comb += old_lines.i.eq(lines[6])
+        m.submodules.old_lines = old_lines = DelayLine(lines_layout, MISS_STAGE - 7)
+        m.d.comb += old_lines.i.eq(lines[7])
         lines[MISS_STAGE] = old_lines.o
         given = self._given_lines(m, go, valid, at)
 
@@ -222,11 +222,17 @@ class TrackerBank(wiring.Component):
         clash = MISS_STAGE - HIT_STAGE + 3
         would_clash = valid[clash] & ~hit[clash] & at[clash].changes & s3.learns
         m.d.comb += [
-            waits.eq(meet[4] | meet[5] | Cat(unless_hit).any() | meet[HIT_STAGE + 1] | would_clash),
+            waits.eq(
+                Cat(meet[k] for k in range(FIRST_STAGE, HIT_STAGE)).any()
+                | Cat(unless_hit).any()
+                | meet[HIT_STAGE + 1]
+                | would_clash
+            ),
             go.eq(~(s3_valid & waits)),
         ]
 
-        # Stage 4: lines arrive. One that is being written comes from there.
+        # Stage 4: lines arrive. Stage 5: they are in a register behind the RAM; one that was being written when they arrived
+        # comes from there.
         next_lines = Signal(lines_layout, reset_less=True)
         next_places = Signal(data.ArrayLayout(address_bits, arrays), reset_less=True)
         next_write = Signal(arrays)
@@ -236,64 +242,66 @@ class TrackerBank(wiring.Component):
                 ram.r_en.eq(1), ram.r_addr.eq(s3.places.sets[a]),
                 ram.w_en.eq(next_write[a]), ram.w_addr.eq(next_places[a]), ram.w_data.eq(next_lines[a]),
             ]  # fmt: skip
-            same = next_write[a] & (next_places[a] == at[4].places.sets[a])
-            m.d.sync += lines[5][a].as_value().eq(Mux(same, next_lines[a].as_value(), ram.r_data))
-        looked_at = self._hot_lines(m, lines[5], s3.places.sets, valid, at, given)
+            same = delayed(m, next_write[a] & (next_places[a] == at[4].places.sets[a]))
+            arrived, written = delayed(m, ram.r_data), delayed(m, next_lines[a].as_value())
+            no_reset(arrived, written)
+            m.d.sync += lines[6][a].as_value().eq(Mux(same, written, arrived))
+        looked_at = self._hot_lines(m, lines[6], s3.places.sets, valid, at, given)
 
-        # Stage 5: is the key here? Which entry is the coldest?
-        match = Signal(entries, reset_less=True)  # of stage 6
+        # Stage 6: is the key here? Which entry is the coldest?
+        match = Signal(entries, reset_less=True)  # of stage 7
         found = [entry for line in looked_at for entry in line]
-        is_it = match_entries(found, at[5].tag)
-        m.d.sync += [match.eq(is_it), hit[6].eq(at[5].by_key & is_it.any())]
+        is_it = match_entries(found, at[6].tag)
+        m.d.sync += [match.eq(is_it), hit[7].eq(at[6].by_key & is_it.any())]
         candidates = [
-            Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[5] for entry in line
+            Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[6] for entry in line
         ]
-        least, coldest = least_of(m, candidates, stages=MISS_STAGE - 1 - 5)
+        least, coldest = least_of(m, candidates, stages=MISS_STAGE - 1 - 6)
         estimate: Value = Const(0)
         if config.has_sketch:
             m.d.comb += [
-                sketch.words.eq(s3.places.words), sketch.cells.eq(at[5].cells),
-                sketch.shift.eq(shift_of(at[6])),
+                sketch.words.eq(s3.places.words), sketch.cells.eq(at[6].cells),
+                sketch.shift.eq(shift_of(at[7])),
             ]  # fmt: skip
             m.d.sync += [
-                sketch.update.eq(valid[9] & at[9].learns & ~hit[9]),
-                sketch.clear.eq(valid[9] & (at[9].op == BankOp.CLEAR) & at[9].word_swept),
-                sketch.halve.eq(valid[9] & (at[9].op == BankOp.HALVE) & at[9].word_swept),
+                sketch.update.eq(valid[10] & at[10].learns & ~hit[10]),
+                sketch.clear.eq(valid[10] & (at[10].op == BankOp.CLEAR) & at[10].word_swept),
+                sketch.halve.eq(valid[10] & (at[10].op == BankOp.HALVE) & at[10].word_swept),
             ]
             estimate = sketch.estimate
 
-        # Stage 6: the response, and the next line of a hit.
-        answers = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.REHEARSE, BankOp.LEARN)
+        # Stage 7: the response, and the next line of a hit.
+        answers = is_one_of(at[7].op, BankOp.LOOKUP, BankOp.REHEARSE, BankOp.LEARN)
         m.d.sync += [
-            self.r_valid.eq(valid[6] & answers), self.r_lane.eq(at[6].lane), self.r_hit.eq(hit[6]),
-            self.r_port.eq(valid[6] & is_one_of(at[6].op, BankOp.READ, BankOp.FIND)),
+            self.r_valid.eq(valid[7] & answers), self.r_lane.eq(at[7].lane), self.r_hit.eq(hit[7]),
+            self.r_port.eq(valid[7] & is_one_of(at[7].op, BankOp.READ, BankOp.FIND)),
         ]  # fmt: skip
         for a in reversed(range(arrays)):
-            with m.If(at[6].named == a):
-                m.d.sync += self.r_line.eq(lines[6][a])
+            with m.If(at[7].named == a):
+                m.d.sync += self.r_line.eq(lines[7][a])
             # The lowest array that holds the key is the one that counts.
             of_array = match[a * ways : a * ways + ways]
             with m.If(of_array.any()):
-                m.d.sync += self.r_set.eq(Cat(at[6].places.sets[a], Const(a, ceil_log2(arrays))))
+                m.d.sync += self.r_set.eq(Cat(at[7].places.sets[a], Const(a, ceil_log2(arrays))))
                 for w in range(ways):
                     with m.If(of_array[w]):
                         m.d.sync += self.r_way.eq(w)
         # While a LEARN is here, whether it is a hit or not, nothing that changes a line is in MISS_STAGE.
-        learns_6 = valid[6] & at[6].learns
-        hit_learns = valid[6] & at[6].learns & hit[6]
+        learns_7 = valid[7] & at[7].learns
+        hit_learns = valid[7] & at[7].learns & hit[7]
         after_hit, after_miss = Signal(lines_layout), Signal(lines_layout)
-        m.d.comb += [after_hit.eq(lines[6]), after_miss.eq(lines[MISS_STAGE])]
+        m.d.comb += [after_hit.eq(lines[7]), after_miss.eq(lines[MISS_STAGE])]
         for a in range(arrays):
             for w in range(ways):
                 with m.If(match[a * ways + w]):
-                    m.d.comb += after_hit[a][w].state.eq(policy.touched(lines[6][a][w].state, shift_of(at[6])))
+                    m.d.comb += after_hit[a][w].state.eq(policy.touched(lines[7][a][w].state, shift_of(at[7])))
 
-        # Stage 9: is the key taken in? Stage 10: the next line of a miss, and of whatever else changes one.
+        # Stage 10: is the key taken in? Stage 11: the next line of a miss, and of whatever else changes one.
         takes = Signal(reset_less=True)
-        admitted = policy.admits(least, estimate) & ~hit[9]
+        admitted = policy.admits(least, estimate) & ~hit[10]
         m.d.sync += [
             takes.eq(admitted),
-            self.evicted.eq(valid[9] & at[9].learns & admitted & least[-1]),
+            self.evicted.eq(valid[10] & at[10].learns & admitted & least[-1]),
         ]
         least, coldest, estimate = (delayed(m, value) for value in (least, coldest, estimate))
         last = at[MISS_STAGE]
@@ -313,8 +321,8 @@ class TrackerBank(wiring.Component):
                         with m.If(is_victim):
                             m.d.comb += [then.valid.eq(1), then.tag.eq(last.tag)]
         m.d.sync += [
-            next_lines.eq(Mux(learns_6, after_hit.as_value(), after_miss.as_value())),
-            next_places.eq(Mux(learns_6, at[6].places.sets.as_value(), last.places.sets.as_value())),
+            next_lines.eq(Mux(learns_7, after_hit.as_value(), after_miss.as_value())),
+            next_places.eq(Mux(learns_7, at[7].places.sets.as_value(), last.places.sets.as_value())),
         ]  # fmt: skip
         miss_learns = last.learns & ~hit[MISS_STAGE]
         sweeps_line = is_one_of(last.op, BankOp.CLEAR, BankOp.HALVE) & last.line_swept
@@ -324,12 +332,12 @@ class TrackerBank(wiring.Component):
         return m
 
     def _given_lines(self, m: Module, go: Value, valid: dict, at: dict) -> dict:
-        """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 6, too."""
+        """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""
         config = self.config
         layout = line_layout(config)
         m.submodules.given = fifo = StreamFifo(layout, 16)
         brings = [BankOp.WRITE, BankOp.SWAP] if config.shadow else [BankOp.WRITE]
-        stage = 6 if config.shadow else MISS_STAGE
+        stage = 7 if config.shadow else MISS_STAGE
         line = delayed(m, self.line)
         no_reset(line)
         m.d.comb += [
@@ -344,7 +352,7 @@ class TrackerBank(wiring.Component):
         return given
 
     def _hot_lines(self, m: Module, lines, sets, valid: dict, at: dict, given_lines: dict) -> list:
-        """What keys are compared with, in stage 5: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set.
+        """What keys are compared with, in stage 6: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set.
 
         The hot set changes only by the hot-list engine, while nothing else is inside.
         """
@@ -354,24 +362,24 @@ class TrackerBank(wiring.Component):
         layout = hot_line_layout(config)
         given = Signal(layout)
         for w in range(config.tracker_ways):
-            m.d.comb += [given[w].valid.eq(given_lines[6][w].valid), given[w].tag.eq(given_lines[6][w].tag)]
-        clears = at[6].op == BankOp.CLEAR
+            m.d.comb += [given[w].valid.eq(given_lines[7][w].valid), given[w].tag.eq(given_lines[7][w].tag)]
+        clears = at[7].op == BankOp.CLEAR
         looked_at = []
         for a in range(config.tracker_arrays):
             m.submodules[f"hot_ram_{a}"] = ram = Ram(layout.size, 1 << len(sets[a]))
-            written = is_one_of(at[6].op, BankOp.WRITE, BankOp.SWAP) & (at[6].named == a)
-            hot, hot_6 = Signal(layout, name=f"hot_line_{a}"), Signal(layout, name=f"hot_line_{a}_6")
+            written = is_one_of(at[7].op, BankOp.WRITE, BankOp.SWAP) & (at[7].named == a)
+            arrived, hot, hot_7 = (Signal(layout, name=f"hot_line_{a}_{n}") for n in (5, 6, 7))
             m.d.comb += [
                 ram.r_en.eq(1), ram.r_addr.eq(sets[a]),
-                ram.w_en.eq(valid[6] & ((clears & at[6].line_swept) | written)),
-                ram.w_addr.eq(at[6].places.sets[a]), ram.w_data.eq(Mux(clears, 0, given)),
+                ram.w_en.eq(valid[7] & ((clears & at[7].line_swept) | written)),
+                ram.w_addr.eq(at[7].places.sets[a]), ram.w_data.eq(Mux(clears, 0, given)),
             ]  # fmt: skip
-            no_reset(hot, hot_6, self.r_hot_line)
-            m.d.sync += [hot.eq(ram.r_data), hot_6.eq(hot)]
-            with m.If(at[6].named == a):
-                m.d.sync += self.r_hot_line.eq(hot_6)
+            no_reset(arrived, hot, hot_7, self.r_hot_line)
+            m.d.sync += [arrived.eq(ram.r_data), hot.eq(arrived), hot_7.eq(hot)]
+            with m.If(at[7].named == a):
+                m.d.sync += self.r_hot_line.eq(hot_7)
             looked = Signal(layout, name=f"looked_at_{a}")
-            in_hot_set = is_one_of(at[5].op, BankOp.LOOKUP, BankOp.FIND)
+            in_hot_set = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.FIND)
             for w in range(config.tracker_ways):
                 m.d.comb += [
                     looked[w].valid.eq(Mux(in_hot_set, hot[w].valid, lines[a][w].valid)),

@@ -3,8 +3,8 @@
 Buckets of four entries, a bucket in one memory word, at most half full; a full bucket overflows into
 the next. Emptied in one cycle: a bucket counts only if it carries the present epoch; the memory is
 swept when the epoch number starts again, every 255 mini-batches, and after reset.
-One probe per cycle; a probe of a bucket that an earlier one is looking at waits up to 4 cycles, and each full bucket
-costs about 15. Latency 12 cycles.
+One probe per cycle; a probe of a bucket that an earlier one is looking at waits up to 5 cycles, and each full bucket
+costs about 16. Latency 12 cycles.
 The golden twin is ``hotline_golden.working_set``.
 """
 
@@ -103,16 +103,19 @@ class WorkingSet(wiring.Component):
         ]
 
         # Stage 1: the bucket is read. A probe waits here while an earlier one is looking at the same bucket, which it may
-        # change. Stage 2: it arrives. Stage 3: keys are compared. Stage 4: what that means. Stage 5: the bucket is written.
+        # change. Stage 2: it arrives. Stage 3: keys are compared. Stage 4: what that means. Stage 5: is there room for a
+        # key? Stage 6: the bucket is written.
         stage = data.StructLayout({"bucket": bucket_bits, "extra": extra.size})
-        behind = range(2, 6)
-        valid = {n: Signal(name=f"s{n}_valid") for n in range(1, 6)}
+        behind = range(2, 7)
+        valid = {n: Signal(name=f"s{n}_valid") for n in range(1, 7)}
         s1, s2, s3, s4, s5 = (Signal(stage, name=f"s{n}") for n in range(1, 6))
         found, s4_found, s5_found = Signal(bucket), Signal(bucket), Signal(bucket)
         epoch = Signal(EPOCH_BITS, init=1)
         match, in_use = Signal(BUCKET_ENTRIES), Signal(BUCKET_ENTRIES)  # in stage 4, of each entry
         used, s5_used = Signal(range(BUCKET_ENTRIES + 1)), Signal(range(BUCKET_ENTRIES + 1))
-        hit, over = Signal(), Signal()  # in stage 5: the key is here; it is not, and the bucket is full
+        # In stage 5: the key is here; it would go into this bucket; the bucket is full of others.
+        hit, fits, over = Signal(), Signal(), Signal()
+        hit_lookup, over_lookup = Signal(), Signal()  # the same, of a lookup
         known = Signal(range(config.working_rows))
         go_on, leave, insert, again = Signal(), Signal(), Signal(), Signal()
         enters = Signal()
@@ -123,18 +126,18 @@ class WorkingSet(wiring.Component):
         # again one at a time, before any other; one that has come stays first in the list until it has left.
         back_valid, back = Signal(5), [Signal(stage, name=f"back_{n}") for n in range(5)]
         comes_back, tried = Signal(), Signal()  # the list is not empty; its first is in the stages
-        tries = back_valid[0] & ~tried
+        tries = back_valid[0] & ~tried & ~delayed(m, tried)  # what the one before has changed is in memory
         returns = valid[5] & go_on
         candidate = Signal(stage)
         m.d.comb += candidate.eq(Mux(comes_back, back[0].as_value(), s1.as_value()))
         # What is in stage n looks at the bucket of stage 1.
         same = {n: Signal(name=f"same_bucket_{n}") for n in behind}
-        passes = valid[1] & ~comes_back & ~Cat(valid[n] & same[n] for n in behind).any()
+        passes = valid[1] & ~comes_back & ~delayed(m, comes_back) & ~Cat(valid[n] & same[n] for n in behind).any()
         moves = passes | tries
         s1_free = ~valid[1] | passes
         no_reset(
-            s1, s2, s3, s4, s5, found, s4_found, s5_found, match, in_use, used, s5_used, hit, over, known,
-            *same.values(), *back, self.overflow_sample,
+            s1, s2, s3, s4, s5, found, s4_found, s5_found, match, in_use, used, s5_used, hit, fits, over, hit_lookup,
+            over_lookup, known, *same.values(), *back, self.overflow_sample,
         )  # fmt: skip
         m.submodules.slice = entrance = RegisterSlice(stage)
         m.d.comb += [
@@ -150,20 +153,26 @@ class WorkingSet(wiring.Component):
         with m.If(s1_free):
             m.d.sync += [valid[1].eq(entrance.o.valid), s1.eq(entrance.o.p)]
             m.d.sync += [
-                same[n].eq(entrance.o.p.bucket == s.bucket) for n, s in zip(behind, (s1, s2, s3, s4), strict=True)
+                same[n].eq(entrance.o.p.bucket == s.bucket) for n, s in zip(behind, (s1, s2, s3, s4, s5), strict=True)
             ]
         with m.Else():
             m.d.sync += [same[n].eq(same[n - 1]) for n in behind[1:]]
         s3_used = Mux(found.epoch == epoch, found.used, 0)
         same_key = [found.entries[n].key == s3_extra.key for n in range(BUCKET_ENTRIES)]
-        is_it = Signal(BUCKET_ENTRIES)
-        m.d.comb += is_it.eq(match & in_use)
+        is_it, is_here, is_full, is_lookup = (
+            Signal(BUCKET_ENTRIES),
+            Signal(),
+            Signal(),
+            data.View(extra, s4.extra).lookup,
+        )
+        m.d.comb += [is_it.eq(match & in_use), is_here.eq(is_it.any()), is_full.eq(used == BUCKET_ENTRIES)]
         m.d.sync += [
             valid[2].eq(moves), s2.eq(candidate), valid[3].eq(valid[2]), s3.eq(s2), found.eq(ram.r_data),
             valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found), match.eq(Cat(same_key)),
             used.eq(s3_used), in_use.eq(Cat(s3_used > n for n in range(BUCKET_ENTRIES))),
             valid[5].eq(valid[4]), s5.eq(s4), s5_found.eq(s4_found), s5_used.eq(used),
-            hit.eq(is_it.any()), over.eq(~is_it.any() & (used == BUCKET_ENTRIES)),
+            hit.eq(is_here & ~is_lookup), hit_lookup.eq(is_here & is_lookup), fits.eq(~is_here & ~is_full & ~is_lookup),
+            over.eq(~is_here & is_full & ~is_lookup), over_lookup.eq(~is_here & is_full & is_lookup),
             known.eq(one_hot_mux(is_it, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)])),
         ]  # fmt: skip
         with m.If(tries):
@@ -171,46 +180,62 @@ class WorkingSet(wiring.Component):
         with m.If(comes_back):
             with m.If(tried & valid[5]):
                 m.d.sync += tried.eq(0)
-            with m.If(returns):
-                m.d.sync += back[0].bucket.eq(s5.bucket + 1)
-            with m.Elif((tried & valid[5]) | ~back_valid[0]):
+            with m.If(tried & valid[5]):
+                m.d.sync += back[0].bucket.eq(s5.bucket + 1)  # where it is looked for if it comes back again
+            with m.If(delayed(m, tried & leave) | ~back_valid[0]):
                 m.d.sync += [
                     back_valid.eq(back_valid[1:]), comes_back.eq(back_valid[1:].any()),
                     *(a.eq(b) for a, b in zip(back, back[1:], strict=False)),
                 ]  # fmt: skip
-        with m.Elif(returns):
-            m.d.sync += comes_back.eq(1)
+        with m.Else():
+            # What would come back is at hand when it is known whether it does.
             came = (1, s5), (valid[4], s4), (valid[3], s3), (valid[2], s2), (passes, s1)
             m.d.sync += [it.eq(there) for it, (_, there) in zip(back, came, strict=True)]
-            m.d.sync += [back[0].bucket.eq(s5.bucket + 1), back_valid.eq(Cat(is_there for is_there, _ in came))]
-            m.d.sync += [valid[n].eq(0) for n in behind]
+            m.d.sync += back[0].bucket.eq(s5.bucket + 1)
+            with m.If(returns):
+                m.d.sync += [comes_back.eq(1), back_valid.eq(Cat(is_there for is_there, _ in came))]
+                m.d.sync += [valid[n].eq(0) for n in behind if n < 6]
         limit = delayed(m, self.limit)
-        left = Signal.like(self.limit)  # keys that the set may still take
-        no_room = Signal()  # left == 0
+        # Keys that the set may still take; one that was taken in the cycle before is not counted yet.
+        left, none_left, one_left, inserted = Signal.like(self.limit), Signal(), Signal(), Signal()
+        no_room = none_left | (one_left & inserted)
 
         m.d.comb += [
-            go_on.eq(over & (~no_room | s5_extra.lookup)),
+            go_on.eq((over & ~no_room) | over_lookup),
             leave.eq(valid[5] & ~go_on),
-            insert.eq(leave & ~hit & ~no_room & ~s5_extra.lookup),
-            again.eq(leave & hit & s5_extra.lookup),
+            insert.eq(valid[5] & fits & ~no_room),
+            again.eq(valid[5] & hit_lookup),
         ]
 
-        fresh = Signal(bucket)
-        m.d.comb += [fresh.eq(s5_found), fresh.epoch.eq(epoch), fresh.used.eq(s5_used + 1)]
+        # No bucket counts whose epoch is 0.
+        sweep = Signal(bucket_bits)
+        fresh, fresh_bucket = Signal(bucket), Signal(bucket_bits)
+        no_reset(fresh, fresh_bucket)
+        m.d.sync += [
+            valid[6].eq(insert | sweeping), fresh_bucket.eq(Mux(sweeping, sweep, s5.bucket)),
+            fresh.eq(s5_found), fresh.epoch.eq(Mux(sweeping, 0, epoch)), fresh.used.eq(s5_used + 1),
+        ]  # fmt: skip
         for n in range(BUCKET_ENTRIES):
             with m.If(s5_used == n):
-                m.d.comb += [fresh.entries[n].key.eq(s5_extra.key), fresh.entries[n].number.eq(self.count)]
+                m.d.sync += [fresh.entries[n].key.eq(s5_extra.key), fresh.entries[n].number.eq(self.count)]
+        m.d.comb += [ram.w_en.eq(valid[6]), ram.w_addr.eq(fresh_bucket), ram.w_data.eq(fresh)]
+
         # Both queues have room, a cycle later, too.
         result = Signal(keys.i.p.shape(), reset_less=True)
-        m.d.sync += [result.key.eq(s5_extra.key), result.number.eq(Mux(hit, known, self.count))]
+        m.d.sync += [result.key.eq(s5_extra.key), result.number.eq(Mux(hit | hit_lookup, known, self.count))]
         m.d.comb += [
-            keys.i.valid.eq(delayed(m, insert | again)), keys.i.p.eq(result), self.found.eq(again),
+            keys.i.valid.eq(delayed(m, insert | again)), keys.i.p.eq(result), self.found.eq(delayed(m, again)),
             numbers.i.valid.eq(delayed(m, leave & ~s5_extra.lookup)), numbers.i.p.eq(result.number),
         ]  # fmt: skip
-        m.d.sync += no_room.eq(Mux(insert, left == 1, left == 0))
+        m.d.sync += [
+            inserted.eq(insert),
+            none_left.eq(Mux(inserted, left == 1, left == 0)), one_left.eq(Mux(inserted, left == 2, left == 1)),
+        ]  # fmt: skip
         with m.If(insert):
-            m.d.sync += [self.count.eq(self.count + 1), left.eq(left - 1)]
-        with m.If(leave & ~hit & no_room & ~s5_extra.lookup & ~self.overflow):
+            m.d.sync += self.count.eq(self.count + 1)
+        with m.If(inserted):
+            m.d.sync += left.eq(left - 1)
+        with m.If(valid[5] & (fits | over) & no_room & ~self.overflow):
             m.d.sync += [self.overflow.eq(1), self.overflow_sample.eq(s5_extra.sample)]
 
         # What is inside may fill up both queues, but no more. A set has as many keys as their queue holds, so those
@@ -227,20 +252,16 @@ class WorkingSet(wiring.Component):
         ]
 
         # Emptying: a new epoch; a sweep when the epochs have run out.
-        sweep = Signal(bucket_bits)
         m.d.comb += [
             self.ready.eq(~sweeping),
             self.busy.eq(
                 hash_.busy
-                | Cat(valid.values()).any()
+                | Cat(valid[n] for n in range(1, 6)).any()
                 | entrance.o.valid
                 | comes_back
                 | numbers.i.valid
                 | (numbers.level != 0)
             ),
-            ram.w_en.eq(insert | sweeping),
-            ram.w_addr.eq(Mux(sweeping, sweep, s5.bucket)),
-            ram.w_data.eq(Mux(sweeping, 0, fresh)),
         ]
         with m.If(sweeping):
             m.d.sync += [sweep.eq(sweep + 1), sweeping.eq(sweep != buckets - 1)]
@@ -251,7 +272,8 @@ class WorkingSet(wiring.Component):
                 sweeping.eq(last_epoch | sweeping),
                 self.count.eq(0),
                 left.eq(limit),
-                no_room.eq(limit == 0),
+                none_left.eq(limit == 0),
+                one_left.eq(limit == 1),
                 self.overflow.eq(0),
             ]
         return m

@@ -51,8 +51,8 @@ class WriteMaster(wiring.Component):
     timeout : In(32)
         Cycles without an answer after which what is unanswered is given up; 0: never.
     drain : In(1), drained : Out(1)
-        While high no request is taken, those not yet sent are forgotten, and the data that those sent still need is
-        made up of beats that write nothing; every sent one has been answered.
+        While high requests not yet sent are forgotten, and so are those that come; the data that those sent still need is
+        made up of beats that write nothing. Every sent one has been answered.
     """
 
     def __init__(self, config: AcceleratorConfig, count: int):
@@ -74,13 +74,20 @@ class WriteMaster(wiring.Component):
         wiring.connect(m, cutter.o, bursts.i)
         bus, clients = self.bus, self.clients
 
-        first_of(m, {c: clients[c].request for c in range(self.count)}, cutter.i)
+        requests = []
+        for c, client in enumerate(clients):
+            m.submodules[f"request_{c}"] = request_slice = RegisterSlice(client.request.p.shape())
+            wiring.connect(m, wiring.flipped(client.request), request_slice.i)
+            m.d.comb += request_slice.drop.eq(self.drain)
+            requests.append(request_slice.o)
+        first_of(m, dict(enumerate(requests)), cutter.i)
 
         # A burst is issued when its address channel, the queue that orders the data, and its
         # ID's list of unanswered bursts all have room.
-        m.submodules.order = order = StreamFifo(
-            data.StructLayout({"client": self.count, "length": 8}), 8
-        )  # one bit is set
+        ordered = data.StructLayout({"client": self.count, "length": 8})  # one bit is set
+        m.submodules.order = order = StreamFifo(ordered, 8)
+        m.submodules.current = current = RegisterSlice(ordered)
+        wiring.connect(m, order.o, current.i)
         unanswered = []
         for n in range(ids):
             layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
@@ -95,7 +102,7 @@ class WriteMaster(wiring.Component):
         m.d.sync += [rooms[n].eq(fifo.level <= config.outstanding_writes - 2) for n, fifo in enumerate(unanswered)]
         list_room = Cat(own & rooms[c % ids] for c, own in enumerate(owners)).any()
         m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
-        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~self.drain
+        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up
         issue = Signal()
         m.d.comb += [
             cutter.drop.eq(self.drain),
@@ -119,7 +126,7 @@ class WriteMaster(wiring.Component):
 
         # Data beats in the order of the addresses.
         beat = Signal(8)
-        mine = [order.o.p.client[c] for c in range(self.count)]
+        mine = [current.o.p.client[c] for c in range(self.count)]
         source = Signal(clients[0].data.p.shape())
         waiting = []
         for c, client in enumerate(clients):
@@ -133,10 +140,10 @@ class WriteMaster(wiring.Component):
         m.submodules.w = w = RegisterSlice(w_layout)
         room = w.i.ready
         move = Signal()
-        last = beat == order.o.p.length
-        m.d.comb += [move.eq(order.o.valid & (source_valid | self.drain) & room), order.o.ready.eq(move & last)]
+        last = beat == current.o.p.length
+        m.d.comb += [move.eq(current.o.valid & (source_valid | self.drain) & room), current.o.ready.eq(move & last)]
         for c in range(self.count):
-            m.d.comb += waiting[c].ready.eq(order.o.valid & room & mine[c])
+            m.d.comb += waiting[c].ready.eq(current.o.valid & room & mine[c])
         m.d.comb += [
             w.i.valid.eq(move),
             w.i.p.data.eq(source.data),
@@ -214,7 +221,8 @@ class WriteMaster(wiring.Component):
         # Giving up: only when no address or data is on its way, so that none can follow its burst's answer.
         patience = Signal(32)
         empty = Cat(fifo.level == 0 for fifo in unanswered).all()
-        sent = ~issued & ~order.o.valid & (order.level == 0) & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
+        moved = (order.level == 0) & ~current.o.valid
+        sent = ~issued & moved & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
         m.d.sync += self.drained.eq(empty & sent & ~b_valid)
         calm = b_valid | delayed(m, empty | ~sent) | giving_up
         late, expired = Signal(), Signal()

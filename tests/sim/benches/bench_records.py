@@ -125,7 +125,8 @@ async def every_word_is_recognised(dut):
                 p["beat"], p["sample"] = k % beats_per_record, k // beats_per_record
             source.put(payloads)
             await until(dut, lambda s=source: s.empty and int(dut.ended.value) == 1, "decoder")
-            for _ in range(60):
+            await until(dut, lambda: int(dut.giving.value) == 0, "beats")
+            for _ in range(10):
                 await RisingEdge(dut.clk)
             samples_seen = 12 if bad is None else bad[0]
             beats = iter(sink.got)
