@@ -12,6 +12,7 @@ from hotline_rtl.verilog import accelerator_verilog, component_verilog
 
 from .board.ulx3s import ULX3S, Ulx3s
 from .harness import TOP, harness_verilog
+from .output_registers import use_output_registers
 from .parts import Part, part
 from .timing import Timing
 from .tools import Tool, find_tool, missing, run
@@ -28,6 +29,9 @@ PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 
+#: Yosys' name for the memories of a tracker's lines, if they are large enough for UltraRAM.
+TRACKER_LINES = "c:*bank_*.ram_*.storage r:SIZE>=512 %i"
+
 Progress = Callable[[str], None]
 
 
@@ -39,10 +43,14 @@ def yosys_script(part: Part, top: str) -> str:
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
             f"synth_ecp5 -top {top} -run map_gates: -json netlist.json; check -assert"
         )
-    ultra = " -uram" if part.family == "xcup" else ""
+    mapping = f"synth_xilinx -family {part.family} -flatten -noiopad -noclkbuf -top {top}"
+    end = "check -assert; write_json netlist.json"
+    if part.family != "xcup":
+        return f"{mapping}; {end}"
+    # Left to its costs Yosys puts the lines of a large tracker into block RAM, of which other blocks have more use.
     return (
-        f"synth_xilinx -family {part.family}{ultra} -flatten -noiopad -noclkbuf -top {top}; check -assert; "
-        "write_json netlist.json"
+        f'{mapping} -uram -run begin:map_memory; setattr -set ram_style "ultra" {TRACKER_LINES}; '
+        f"{mapping} -uram -run map_memory:; {end}"
     )
 
 
@@ -66,7 +74,11 @@ def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress:
     script = f"read_verilog -sv {' '.join(sources)}; {yosys_script(part, top)}"
     (folder / "synth.ys").write_text(script.replace("; ", "\n") + "\n")
     run(find_tool("yosys"), ["-s", "synth.ys"], folder, folder / "yosys.log", progress)
-    return folder / "netlist.json"
+    netlist = folder / "netlist.json"
+    if part.family == "ecp5":
+        progress("output registers")
+        use_output_registers(netlist, top)
+    return netlist
 
 
 def placer() -> Tool:
