@@ -39,9 +39,9 @@ def yosys_script(part: Part, top: str) -> str:
     """What Yosys runs after it has read the Verilog."""
     if part.family == "ecp5":
         return (
-            f"scratchpad -set abc9.D {MAPPING_PS}; synth_ecp5 -top {top} -run begin:map_gates; "
+            f"scratchpad -set abc9.D {MAPPING_PS}; synth_ecp5 -top {top} -nowidelut -run begin:map_gates; "
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
-            f"synth_ecp5 -top {top} -run map_gates: -json netlist.json; check -assert"
+            f"synth_ecp5 -top {top} -nowidelut -run map_gates: -json netlist.json; check -assert"
         )
     mapping = f"synth_xilinx -family {part.family} -flatten -noiopad -noclkbuf -top {top}"
     end = "check -assert; write_json netlist.json"

@@ -268,9 +268,10 @@ class Accelerator(wiring.Component):
                 to_gather.i.p.number.eq(numbered.p.number),
                 to_gather.i.p.outside.eq(0),
             ]
+        popular_begins = delayed(m, split_begins)
         for writer, address, starts in [
-            (popular_writer, command.popular, split_begins),
-            (non_popular_writer, command.non_popular, delayed(m, split_begins)),
+            (popular_writer, command.popular, popular_begins),
+            (non_popular_writer, command.non_popular, delayed(m, popular_begins)),
             (keys_writer, command.working_keys, gather.start & ~gathers_list),
             (hot_list_writer, command.source, begins(Opcode.DUMP, Opcode.SWAP)),
         ]:
