@@ -38,6 +38,7 @@ Progress = Callable[[str], None]
 def yosys_script(part: Part, top: str) -> str:
     """What Yosys runs after it has read the Verilog."""
     if part.family == "ecp5":
+        # No LUTs of more than four inputs: such a one is several next to each other, which a placer cannot take apart.
         return (
             f"scratchpad -set abc9.D {MAPPING_PS}; synth_ecp5 -top {top} -nowidelut -run begin:map_gates; "
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
