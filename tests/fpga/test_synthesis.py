@@ -173,3 +173,21 @@ def test_the_table_of_the_docs_is_that_of_the_baselines():
     kept = [baseline.read(file) for file in sorted((root / "fpga" / "baselines").glob("*.json"))]
     assert kept and baseline.markdown(kept) in page, "run `make registers`"
     assert "**100.0**" in baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])
+
+
+def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path):
+    """A memory of a bank's lines, and one of the same size that is none."""
+    ports = ".clk(clk), .w_en(we), .w_addr(to), .w_data(in), .r_en(1'b1), .r_addr(from)"
+    ram = "hotline_ram #(.WIDTH(100), .DEPTH(1024), .ADDRESS_BITS(10)) ram"
+    sides = "input clk, input we, input [9:0] to, from, input [99:0] in, output [99:0]"
+    pass_on = ".clk(clk), .we(we), .to(to), .from(from), .in(in)"
+    source = (Path(hotline_rtl.__file__).with_name("hotline_ram.v")).read_text() + (
+        f"module memory({sides} out); {ram}({ports}, .r_data(out)); endmodule\n"
+        f"module bank({sides} out); memory ram_0({pass_on}, .out(out)); endmodule\n"
+        f"module top({sides} a, b); bank bank_0({pass_on}, .out(a)); memory other({pass_on}, .out(b)); endmodule\n"
+    )
+    (tmp_path / "top.v").write_text(source)
+    script = f"read_verilog -sv top.v; {yosys_script(PARTS['xcup'], 'top')}"
+    run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
+    used = Netlist.read(tmp_path / "netlist.json", "top", "xcup").used()
+    assert (used["UltraRAMs"], used["block RAMs"], used["flip-flops"]) == (2, 3, 0)
