@@ -7,7 +7,6 @@ without a reset hangs on the outputs that it serves, one on each, all of one clo
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,29 +51,25 @@ def absorb(cells: dict) -> int:
     gone = 0
     for cell in [cell for cell in cells.values() if cell["type"] in REGISTERS]:
         for register in REGISTERS[cell["type"]]:
-            behind = dict(_behind(cell, register.outputs, sinks, cells))
-            if not behind or None in behind.values():
-                continue
-            controls = {
-                (cells[name]["connections"]["CLK"][0], _enable(cells[name])) for name in behind.values() if name
-            }
-            if len(controls) > 1:
+            behind = _behind(cell, register.outputs, sinks, cells)
+            controls = {(cells[name]["connections"]["CLK"][0], _enable(cells[name])) for name in behind.values()}
+            if len(controls) != 1:
                 continue
             ((clock, enable),) = controls
             if register.clocked and cell["connections"][register.clock] != [clock]:
                 continue
             for port, name in behind.items():
-                assert name
                 cell["connections"][port] = cells.pop(name)["connections"]["Q"]
-                gone += 1
+            gone += len(behind)
             for pin, bit in ((register.clock, clock), (register.enable, enable), (register.reset, "0")):
                 cell["connections"][pin], cell["port_directions"][pin] = [bit], "input"
             cell["parameters"] |= register.parameters
     return gone
 
 
-def _behind(cell: dict, outputs: str, sinks: dict, cells: dict) -> Iterator[tuple[str, str | None]]:
-    """For each used output: the flip-flop that it could go into, or None when it has other uses."""
+def _behind(cell: dict, outputs: str, sinks: dict, cells: dict) -> dict[str, str]:
+    """For each used output the flip-flop behind it; for none when any of them has other uses."""
+    behind = {}
     for port, bits in cell["connections"].items():
         if port.startswith(outputs) and port[len(outputs) :].isdigit() and bits and sinks.get(bits[0]):
             name, pin = sinks[bits[0]][0]
@@ -87,7 +82,10 @@ def _behind(cell: dict, outputs: str, sinks: dict, cells: dict) -> Iterator[tupl
                 and sink["parameters"].get("CLKMUX", "CLK") == "CLK"
                 and _enable(sink) is not None
             )
-            yield port, name if fits else None
+            if not fits:
+                return {}
+            behind[port] = name
+    return behind
 
 
 def _enable(flip_flop: dict) -> int | str | None:

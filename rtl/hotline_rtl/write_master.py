@@ -74,13 +74,14 @@ class WriteMaster(wiring.Component):
         wiring.connect(m, cutter.o, bursts.i)
         bus, clients = self.bus, self.clients
 
-        requests = []
-        for c, client in enumerate(clients):
-            m.submodules[f"request_{c}"] = request_slice = RegisterSlice(client.request.p.shape())
-            wiring.connect(m, wiring.flipped(client.request), request_slice.i)
-            m.d.comb += request_slice.drop.eq(self.drain)
-            requests.append(request_slice.o)
-        first_of(m, dict(enumerate(requests)), cutter.i)
+        def sliced(name: str, source):
+            """A client's stream, behind a register slice that is empty while all drains."""
+            m.submodules[name] = register_slice = RegisterSlice(source.p.shape())
+            wiring.connect(m, wiring.flipped(source), register_slice.i)
+            m.d.comb += register_slice.drop.eq(self.drain)
+            return register_slice.o
+
+        first_of(m, {c: sliced(f"request_{c}", client.request) for c, client in enumerate(clients)}, cutter.i)
 
         # A burst is issued when its address channel, the queue that orders the data, and its
         # ID's list of unanswered bursts all have room.
@@ -128,12 +129,7 @@ class WriteMaster(wiring.Component):
         beat = Signal(8)
         mine = [current.o.p.client[c] for c in range(self.count)]
         source = Signal(clients[0].data.p.shape())
-        waiting = []
-        for c, client in enumerate(clients):
-            m.submodules[f"data_{c}"] = data_slice = RegisterSlice(client.data.p.shape())
-            wiring.connect(m, wiring.flipped(client.data), data_slice.i)
-            m.d.comb += data_slice.drop.eq(self.drain)
-            waiting.append(data_slice.o)
+        waiting = [sliced(f"data_{c}", client.data) for c, client in enumerate(clients)]
         source_valid = Cat(own & beats.valid for own, beats in zip(mine, waiting, strict=True)).any()
         m.d.comb += source.as_value().eq(one_hot_mux(mine, [beats.p.as_value() for beats in waiting]))
         w_layout = data.StructLayout({"data": config.bus_bits, "strobe": config.bus_bytes, "last": 1})
