@@ -23,9 +23,11 @@ TARGET_MHZ = 200
 SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
-#: How nextpnr places and routes: analytic placement on densities, which takes 20 to 30 % less wire here than its default,
-#: and the router that negotiates congestion; the default one does not finish.
-PLACE_AND_ROUTE = ["--placer", "static", "--router", "router2"]
+#: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default.
+PLACE = ["--placer", "static", "--no-route"]
+#: How it routes what has been placed: with the router that negotiates congestion, and with the weights that it has for designs
+#: of little congestion, which make fewer detours. The default router does not finish.
+ROUTE = ["--no-pack", "--no-place", "--router", "router2", "--router2-alt-weights"]
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 
@@ -83,24 +85,31 @@ def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress:
 
 
 def placer() -> Tool:
-    """What places and routes: nextpnr. Raises FpgaToolError when it, or SciPy, with which block RAMs are placed before, is
-    not there."""
-    if not find_spec("scipy"):
-        raise missing("SciPy")
+    """What places and routes: nextpnr. Raises FpgaToolError when it, or what we place with before and after it (SciPy, Numba),
+    is not there."""
+    for module, name in (("scipy", "SciPy"), ("numba", "Numba")):
+        if not find_spec(module):
+            raise missing(name)
     return find_tool("nextpnr-ecp5")
 
 
 def _place_and_route(
-    netlist: Path, sites: dict, seed: int, arguments: list[str], log: str, progress: Progress
+    netlist: Path, sites: dict, seed: int, options: list[str], results: list[str], progress: Progress
 ) -> None:
-    """Gives block RAMs and multipliers their sites, then runs nextpnr with ``arguments`` in the netlist's folder."""
+    """Places and routes ``netlist`` in its folder. ``options`` are nextpnr's for the part, ``results`` those for what it shall
+    write. Block RAMs and multipliers are given their sites, nextpnr places the rest, all is moved once more, and nextpnr
+    routes it. Leaves ``place_SEED.log`` and ``route_SEED.log``."""
     from .floorplan import floorplan
+    from .refinement import refine
 
-    folder, planned = netlist.parent, netlist.with_name(f"floorplan_{seed}.json")
+    tool, folder, design = placer(), netlist.parent, netlist.with_name(f"design_{seed}.json")
+    options = [*options, "--seed", str(seed), "--json", design.name]
     progress("floorplan")
-    floorplan(netlist, sites, seed, planned)
-    run(placer(), [*arguments, "--json", planned.name, *PLACE_AND_ROUTE], folder, folder / log, progress)
-    planned.unlink()  # large, and made again in a minute
+    floorplan(netlist, sites, seed, design)
+    run(tool, [*options, *PLACE, "--write", design.name], folder, folder / f"place_{seed}.log", progress)
+    refine(design, seed, design, progress)
+    run(tool, [*options, *ROUTE, *results], folder, folder / f"route_{seed}.log", progress)
+    design.unlink()  # large
 
 
 def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
@@ -112,12 +121,12 @@ def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
 
     def one(seed: int) -> Timing:
         report = folder / f"timing_{seed}.json"
-        arguments = [
-            *part.options, "--speed", str(speed), "--seed", str(seed), "--freq", str(TARGET_MHZ), "--report", report.name,
-            "--timing-allow-fail", "--lpf-allow-unconstrained",
+        options = [
+            *part.options, "--speed", str(speed), "--freq", str(TARGET_MHZ), "--timing-allow-fail",
+            "--lpf-allow-unconstrained",
         ]  # fmt: skip
-        log = f"nextpnr_{seed}.log"
-        _place_and_route(folder / "netlist.json", sites, seed, arguments, log, lambda text: progress(seed, text))
+        results = ["--report", report.name]
+        _place_and_route(folder / "netlist.json", sites, seed, options, results, lambda text: progress(seed, text))
         progress(seed, "")
         return Timing.read(report)
 
@@ -139,11 +148,12 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     (folder / f"{top}.v").write_text(component_verilog(Ulx3s(config), top))
     netlist = _run_yosys(chip, top, [f"{top}.v"], folder, progress)
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
-    arguments = [
+    options = [
         chip.options[0], "--package", board.package, "--speed", str(board.speed), "--lpf", f"{top}.lpf",
-        "--freq", str(board.mhz), "--report", "timing.json", "--textcfg", "hotline.config",
+        "--freq", str(board.mhz),
     ]  # fmt: skip
-    _place_and_route(netlist, macro_sites(chip, folder), 1, arguments, "nextpnr.log", progress)
+    results = ["--report", "timing.json", "--textcfg", "hotline.config"]
+    _place_and_route(netlist, macro_sites(chip, folder), 1, options, results, progress)
     progress("ecppack")
     packing = ["--compress", "--input", "hotline.config", "--bit", "hotline.bit"]
     run(find_tool("ecppack"), packing, folder, folder / "ecppack.log", progress)

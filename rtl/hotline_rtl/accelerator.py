@@ -31,7 +31,7 @@ from .rings import CommandRing, CompletionRing
 from .scatter import Scatter
 from .stream_reader import StreamReader
 from .stream_writer import StreamWriter
-from .words import delayed, is_one_of, product
+from .words import delayed, is_one_of, no_reset, product
 from .working_set import WorkingSet
 from .write_master import WriteMaster
 
@@ -201,12 +201,8 @@ class Accelerator(wiring.Component):
         is_load = Signal()
         m.d.sync += is_load.eq(processor.active & (command.opcode == Opcode.LOAD))
         is_learn = opcode[Opcode.LEARN]
+        ahead, decoding_begins = Signal(), Signal()  # the records in the decoder are of the command that comes next
         m.d.comb += [
-            records.start.eq(batch_begins),
-            records.samples.eq(command.samples),
-            records.sample_words.eq(model.sample_words),
-            decoder.start.eq(batch_begins),
-            decoder.fail.eq(reader.error),
             classifier.start.eq(batch_begins),
             classifier.learning.eq(is_learn),
             classifier.more.eq(~decoder.ended | decoder.giving),
@@ -288,7 +284,7 @@ class Accelerator(wiring.Component):
             processor.fetch.ready.eq(~is_load & reader.start.ready),
             reader.start.p.address.eq(Mux(is_load, hot_list.reader_start.p.address, processor.next.source)),
             reader.start.p.words.eq(Mux(is_load, hot_list.reader_start.p.words, record_words)),
-            reader.go.eq(is_load | batch_begins),
+            reader.go.eq(is_load | decoding_begins),
             records.i.p.eq(read.o.p),
             hot_list.i.p.eq(read.o.p),
             records.i.valid.eq(read.o.valid & ~is_load),
@@ -297,8 +293,34 @@ class Accelerator(wiring.Component):
             reader.abort.eq(decoder.ended & ~is_load),
         ]
 
+        # Records are decoded ahead, while the command before is still in front, once all of its own have been. SPLITs leave the
+        # tracker as it is, so one's accesses follow those of another into the lanes; those of a LEARN, and those behind
+        # it, wait until the lanes have no others.
+        read_over = delayed(m, ~reader.busy & ~read.o.valid)
+        decoded_well = delayed(m, decoder.ended & ~decoder.giving & ~decoder.bad_row & ~reader.error)
+        splits = delayed(m, processor.active & opcode[Opcode.SPLIT] & (processor.next.opcode == Opcode.SPLIT))
+        free = delayed(m, ~processor.active | (decoded_well & read_over & (splits | ~classifier.coming)))
+        m.d.sync += decoding_begins.eq(processor.asked & free & ~ahead & ~decoding_begins)
+        with m.If(batch_begins):
+            m.d.sync += [ahead.eq(0), classifier.hold.eq(0)]
+        with m.If(decoding_begins):
+            m.d.sync += [ahead.eq(1), classifier.hold.eq(~splits)]
+        # Of the command in front, whatever is decoded.
+        accesses, resident = Signal.like(decoder.accesses), Signal.like(decoder.resident)
+        no_reset(accesses, resident)
+        with m.If(~ahead):
+            m.d.sync += [accesses.eq(decoder.accesses), resident.eq(decoder.resident)]
+        m.d.comb += [
+            processor.decoding.eq(ahead),
+            records.start.eq(decoding_begins),
+            records.samples.eq(processor.next.samples),
+            records.sample_words.eq(model.sample_words),
+            decoder.start.eq(decoding_begins),
+            decoder.fail.eq(reader.error),
+        ]
+
         # A command leaves the front when all that it has to say is with the writers and the gather.
-        classified = delayed(m, fragmenter.classified & ~reader.busy & ~read.o.valid)
+        classified = delayed(m, fragmenter.classified & (ahead | read_over))
         resolved = delayed(m, classified & ~cold.busy & ~working_set.busy)
         gather_waits = Signal()  # the SPLIT in front has not got the gather yet
         m.d.comb += [
@@ -353,7 +375,7 @@ class Accelerator(wiring.Component):
             gather.hold.eq(gather_waits & ~processor.back_split),
             keys_writer.hand_over.eq(gather.start & ~gathers_list),
             # Records of the same mini-batch go before its rows, in and out: its popular part must not wait for them.
-            gather.pause.eq(~in_back & ~gathers_list & reader.hungry),
+            gather.pause.eq(~in_back & ~gathers_list & ~ahead & reader.hungry),
             gather.give_way.eq(~in_back & ~gathers_list & (popular_writer.eager | non_popular_writer.eager)),
             gather.base.eq(command.working_rows),
             gather.listing.eq(~gathers_list & ~refetches),
@@ -413,8 +435,8 @@ class Accelerator(wiring.Component):
 
         causes = {
             "front": [
-                (reads & reader.error, read_failed(reader.timeout), 0, 0, reader.error_address),
-                (is_batch & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0),
+                (reads & ~ahead & reader.error, read_failed(reader.timeout), 0, 0, reader.error_address),
+                (is_batch & ~ahead & decoder.bad_row, Status.ROW_OUTSIDE_TABLE, decoder.bad_sample, decoder.bad_access, 0),
                 (opcode[Opcode.LOAD] & hot_list.bad_list, Status.BAD_HOT_LIST, hot_list.bad_slot, 0, 0),
                 (writes_list & hot_list_writer.error, write_failed(hot_list_writer.timeout), 0, 0,
                  hot_list_writer.error_address),
@@ -458,8 +480,8 @@ class Accelerator(wiring.Component):
         with m.If(is_batch):
             m.d.comb += [
                 processor.working_rows.eq(Mux(is_learn, 0, working_set.count)),
-                processor.accesses.eq(decoder.accesses),
-                processor.hot_accesses.eq(decoder.resident + classifier.hits),
+                processor.accesses.eq(accesses),
+                processor.hot_accesses.eq(resident + classifier.hits),
             ]
         with m.Else():
             m.d.comb += [processor.popular.eq(0), processor.non_popular.eq(0)]

@@ -2,7 +2,7 @@
 
 Resident rows become slots here, by one addition; tracked accesses are marked for the lanes. Rows are
 checked against their tables; the first bad one ends the mini-batch.
-One beat per cycle; latency 7 cycles. It never stalls inside (`stall_free`).
+One beat per cycle; latency 8 cycles. It never stalls inside (`stall_free`).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -57,20 +57,20 @@ class AccessDecoder(wiring.Component):
         m = Module()
         config, model = self.config, self.model
         words = config.beat_words
-        m.submodules.landing = landing = StallFree(self.o.p.shape(), 5)
+        m.submodules.landing = landing = StallFree(self.o.p.shape(), 6)
         wiring.connect(m, landing.o, wiring.flipped(self.o))
         takes = Signal()
-        s5_valid, s5 = Signal(), Signal(self.o.p.shape())
+        s6_valid, s6 = Signal(), Signal(self.o.p.shape())
         m.d.comb += [
             takes.eq(self.i.valid & landing.room & ~self.ended),
             self.i.ready.eq(landing.room | self.ended),
             landing.enters.eq(takes),
-            landing.i.valid.eq(s5_valid),
-            landing.i.p.eq(s5),
+            landing.i.valid.eq(s6_valid),
+            landing.i.p.eq(s6),
             landing.clear.eq(self.start),  # beats behind the last one have not come to its end
-            self.giving.eq(s5_valid | (landing.level != 0)),
+            self.giving.eq(s6_valid | (landing.level != 0)),
         ]
-        no_reset(s5, self.accesses, self.resident, self.bad_sample, self.bad_access)
+        no_reset(s6, self.accesses, self.resident, self.bad_sample, self.bad_access)
 
         # Stage 1: which table does each word belong to? One memory per word of a beat.
         position = Signal(range(config.max_record_words), reset_less=True)
@@ -137,8 +137,9 @@ class AccessDecoder(wiring.Component):
         s4_valid, s4_beat = Signal(), Signal(record_beat_layout(config))
         s4_present, s4_resident, s4_bad = Signal(words), Signal(words), Signal(words)
         s4_words = [Signal(32, name=f"s4_word_{i}") for i in range(words)]
+        s4_slots = [Signal.like(model.descriptor.first_slot, name=f"s4_slot_{i}") for i in range(words)]
         s4_table = [Signal(config.table_bits, name=f"s4_table_{i}") for i in range(words)]
-        no_reset(s4_beat, s4_present, s4_resident, s4_bad, *s4_words, *s4_table)
+        no_reset(s4_beat, s4_present, s4_resident, s4_bad, *s4_words, *s4_slots, *s4_table)
         m.d.sync += [s4_valid.eq(s3_valid & ~self.ended), s4_beat.eq(s3_beat), s4_present.eq(s3_present)]
         for i, descriptor in enumerate(s3_descriptors):
             rows, is_resident = descriptor[:rows_bits], descriptor[rows_bits]
@@ -147,35 +148,44 @@ class AccessDecoder(wiring.Component):
             m.d.sync += [
                 s4_resident[i].eq(resident),
                 s4_bad[i].eq(s3_present[i] & ~(s3_known[i] & (word < rows))),
-                s4_words[i].eq(word + Mux(resident, first_slot, 0)),
+                s4_words[i].eq(word),
+                s4_slots[i].eq(Mux(resident, first_slot, 0)),
                 s4_table[i].eq(s3_table[i]),
             ]
 
-        # Stage 5: the first bad row ends it all.
-        good = Signal(words)  # the words before the first bad one
+        # Stage 5: is there a bad row, and which is the first? Resident rows become slots.
+        s5_valid, s5_beat = Signal(), Signal(record_beat_layout(config))
+        s5_present, s5_resident, s5_spoilt = Signal(words), Signal(words), Signal()
+        s5_words, s5_table = [Signal.like(word) for word in s4_words], [Signal.like(table) for table in s4_table]
         first_bad = Signal(words)
-        spoilt = Signal()
-        m.d.comb += [
-            first_bad.eq(first_set(s4_bad)),
-            good.eq(Mux(s4_bad.any(), first_bad - 1, ~0)),
-            spoilt.eq(s4_bad.any() | self.fail),
-        ]
-        accept = s4_valid & ~self.ended
+        no_reset(s5_beat, s5_present, s5_resident, s5_spoilt, first_bad, *s5_words, *s5_table)
         m.d.sync += [
-            s5_valid.eq(accept),
-            s5.count.eq(s4_beat.count),
-            s5.mask.eq(Mux(self.fail, 0, s4_present & ~s4_resident & good)),
-            s5.last.eq(s4_beat.last | spoilt),
-            s5.end.eq(s4_beat.end | spoilt),
-            s5.drop.eq(spoilt),
+            s5_valid.eq(s4_valid & ~self.ended), s5_beat.eq(s4_beat), s5_present.eq(s4_present),
+            s5_resident.eq(s4_resident), s5_spoilt.eq(s4_bad.any()), first_bad.eq(first_set(s4_bad)),
+            *(s5.eq(word + slot) for s5, word, slot in zip(s5_words, s4_words, s4_slots, strict=True)),
+            *(s5.eq(s4) for s5, s4 in zip(s5_table, s4_table, strict=True)),
+        ]  # fmt: skip
+
+        # Stage 6: it ends it all.
+        good = Signal(words)  # the words before the first bad one
+        spoilt = Signal()
+        m.d.comb += [good.eq(Mux(s5_spoilt, first_bad - 1, ~0)), spoilt.eq(s5_spoilt | self.fail)]
+        accept = s5_valid & ~self.ended
+        m.d.sync += [
+            s6_valid.eq(accept),
+            s6.count.eq(s5_beat.count),
+            s6.mask.eq(Mux(self.fail, 0, s5_present & ~s5_resident & good)),
+            s6.last.eq(s5_beat.last | spoilt),
+            s6.end.eq(s5_beat.end | spoilt),
+            s6.drop.eq(spoilt),
         ]
         for i in range(words):
-            m.d.sync += [s5.words[i].eq(s4_words[i]), s5.tables[i].eq(s4_table[i])]
+            m.d.sync += [s6.words[i].eq(s5_words[i]), s6.tables[i].eq(s5_table[i])]
         new_accesses, new_resident = Signal(range(words + 1)), Signal(range(words + 1))
         present, resident = Signal(words), Signal(words)  # of the beat that has just been accepted
         m.d.sync += [
-            present.eq(Mux(accept, s4_present, 0)),
-            resident.eq(Mux(accept, s4_resident, 0)),
+            present.eq(Mux(accept, s5_present, 0)),
+            resident.eq(Mux(accept, s5_resident, 0)),
             new_accesses.eq(count_ones(present)),
             new_resident.eq(count_ones(resident)),
             self.accesses.eq(self.accesses + new_accesses),
@@ -184,11 +194,11 @@ class AccessDecoder(wiring.Component):
         # Where the first bad row was: found a cycle later.
         bad, bad_before, bad_beat = Signal(), Signal(words), Signal(range(config.record_beats))
         no_reset(bad_before, bad_beat)
-        m.d.sync += bad.eq(accept & s4_bad.any() & ~self.fail)
+        m.d.sync += bad.eq(accept & s5_spoilt & ~self.fail)
         with m.If(accept):
             m.d.sync += [
-                self.ended.eq(s4_beat.end | spoilt),
-                bad_before.eq(first_bad - 1), bad_beat.eq(s4_beat.beat), self.bad_sample.eq(s4_beat.sample),
+                self.ended.eq(s5_beat.end | spoilt),
+                bad_before.eq(first_bad - 1), bad_beat.eq(s5_beat.beat), self.bad_sample.eq(s5_beat.sample),
             ]  # fmt: skip
         with m.If(bad):
             place = bad_beat * words + count_ones(bad_before)
@@ -196,7 +206,7 @@ class AccessDecoder(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 self.accesses.eq(0), self.resident.eq(0), self.ended.eq(0), self.bad_row.eq(0),
-                s1_valid.eq(0), s2_valid.eq(0), s3_valid.eq(0), s4_valid.eq(0), s5_valid.eq(0), bad.eq(0),
+                s1_valid.eq(0), s2_valid.eq(0), s3_valid.eq(0), s4_valid.eq(0), s5_valid.eq(0), s6_valid.eq(0), bad.eq(0),
                 present.eq(0), resident.eq(0), new_accesses.eq(0), new_resident.eq(0),
             ]  # fmt: skip
         return m

@@ -1,7 +1,7 @@
 """Cuts a transfer into AXI bursts: within the burst limit, and never across a 4 KiB boundary.
 
 IHI 0022 H, A3.4.1: a burst must not cross a 4 KiB address boundary.
-Latency 3 cycles. A transfer of one burst takes one cycle, of each further burst four. ``ready`` comes from a register.
+Latency 4 cycles. A transfer of one burst takes one cycle, of each further burst four. ``ready`` comes from a register.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -12,7 +12,7 @@ from amaranth.utils import ceil_log2
 from .config import PAGE_BYTES, AcceleratorConfig
 from .layouts import WORDS_BITS
 from .register_slice import RegisterSlice
-from .words import no_reset
+from .words import delayed, no_reset
 
 
 def transfer_layout(config: AcceleratorConfig, tag_bits: int) -> data.StructLayout:
@@ -57,28 +57,31 @@ class BurstCutter(wiring.Component):
         m.submodules.slice = waiting = RegisterSlice(self.i.p.shape())
         asked = waiting.o.p
         s1_valid, s1 = Signal(), Signal(data.StructLayout({"transfer": layout, "room": room.shape()}))
-        # Stage 2: its next burst, and what is left. After one that is not the last, the next one is put together
-        # in three cycles: `shorter`, `placed`, `again`.
+        # Stage 2: whether it fits. Stage 3: its next burst, and what is left. After one that is not the last, the next one is
+        # put together in three cycles: `shorter`, `placed`, `again`.
+        whole_valid, whole = Signal(), Signal(data.StructLayout({"cut": s1.shape(), "fits": 1}))
         s2_valid, s2 = Signal(), Signal(layout)
         length, last = Signal(range(limit + 1)), Signal()
         shorter, placed, again = Signal(), Signal(), Signal()
-        no_reset(s1, s2, length, last, room)
+        few = delayed(m, s2.beats <= limit)
+        no_reset(s1, whole, s2, length, last, room, few)
         taken = self.o.valid & self.o.ready
         source, most = Signal(layout), Signal.like(room)
         fits = Signal()
         free = (~s2_valid & ~shorter & ~placed & ~again) | (taken & last)
+        goes_on = ~whole_valid | free
         offset_words = asked.address[2:bus_shift]
         m.d.comb += [
-            source.as_value().eq(Mux(again, s2.as_value(), s1.transfer.as_value())),
-            most.eq(Mux(again, room, s1.room)),
-            fits.eq(source.beats <= most),
+            source.as_value().eq(Mux(again, s2.as_value(), whole.cut.transfer.as_value())),
+            most.eq(Mux(again, room, whole.cut.room)),
+            fits.eq(Mux(again, few & (s2.beats[: len(room)] <= room), whole.fits)),
             self.o.valid.eq(s2_valid),
             self.o.p.address.eq(Cat(Const(0, bus_shift), s2.address)),
             self.o.p.length.eq(length - 1),
             self.o.p.tag.eq(s2.tag),
             self.o.p.last.eq(last),
             waiting.drop.eq(self.drop),
-            waiting.o.ready.eq(~s1_valid | free),
+            waiting.o.ready.eq(~s1_valid | goes_on),
         ]
         wiring.connect(m, wiring.flipped(self.i), waiting.i)
         with m.If(waiting.o.ready):
@@ -89,13 +92,15 @@ class BurstCutter(wiring.Component):
                 s1.transfer.tag.eq(asked.tag),
                 s1.room.eq(room_at(asked.address[bus_shift:])),
             ]
+        with m.If(goes_on):
+            m.d.sync += [whole_valid.eq(s1_valid), whole.cut.eq(s1), whole.fits.eq(s1.transfer.beats <= s1.room)]
         m.d.sync += [placed.eq(shorter), again.eq(placed), room.eq(room_at(s2.address))]
         with m.If(taken):
             m.d.sync += [s2_valid.eq(0), shorter.eq(~last)]
         with m.If(shorter):
             m.d.sync += [s2.address.eq(s2.address + length), s2.beats.eq(s2.beats - length), shorter.eq(0)]
-        with m.If(again | (s1_valid & free)):
+        with m.If(again | (whole_valid & free)):
             m.d.sync += [s2.eq(source), s2_valid.eq(1), last.eq(fits), length.eq(Mux(fits, source.beats, most))]
         with m.If(self.drop):
-            m.d.sync += [s1_valid.eq(0), s2_valid.eq(0), shorter.eq(0), placed.eq(0), again.eq(0)]
+            m.d.sync += [s1_valid.eq(0), whole_valid.eq(0), s2_valid.eq(0), shorter.eq(0), placed.eq(0), again.eq(0)]
         return m

@@ -57,11 +57,16 @@ class Classifier(wiring.Component):
     """Members
     -------
     start : In(1)
-        Begins a mini-batch; nothing is inside.
+        Begins a mini-batch; nothing is inside, but for what came ahead.
     learning : In(1)
         Accesses train the tracker; otherwise it stays as it is.
     i, o : streams of beat_layout
-        ``mask``: tracked accesses in, cold accesses out.
+        ``mask``: tracked accesses in, cold accesses out. Beats behind a mini-batch's ``end`` are of the next one, and come out
+        after its ``start``.
+    hold : In(1)
+        Accesses that come are of the next mini-batch, and wait for its ``start``. Begins only while none is ``coming``.
+    coming : Out(1)
+        Accesses are on their way to the lanes.
     hits : Out(32)
         Tracked accesses that were hot, since ``start``.
     port_valid, port_op, port_set, port_line, port_tag : In
@@ -69,7 +74,7 @@ class Classifier(wiring.Component):
         that number in every bank. A READ or FIND is answered by ``port_r_valid``; ``port_r_line``, ``port_r_hot_line`` and
         ``port_r_hit`` stay until the next answer. (Tag, hot line and hit only with a shadow.)
     more : In(1)
-        Beats of the mini-batch are still to come.
+        Beats of the mini-batch are still to come; of the next one, while ``hold``.
     busy : Out(1)
         Some of what came is still to be learnt.
     requests, evictions, filtered, lane_cycles, lane_rows, stall_banks, stall_input, stall_output : Out
@@ -82,7 +87,7 @@ class Classifier(wiring.Component):
             "start": In(1), "learning": In(1),
             "i": In(stream.Signature(beat_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
-            "hits": Out(32),
+            "hold": In(1), "coming": Out(1), "hits": Out(32),
             **{f"port_{name}": (In if comes else Out)(shape) for name, (shape, comes) in port_layout(config).items()},
             "requests": Out(range(config.banks + 1)), "evictions": Out(range(config.banks + 1)),
             "filtered": Out(range(config.lanes + 1)), "more": In(1), "busy": Out(1),
@@ -105,30 +110,49 @@ class Classifier(wiring.Component):
         m.d.comb += [packer.i.p.eq(self.i.p), waiting.i.p.eq(self.i.p), merger.masks.p.eq(self.i.p.mask)]
         wiring.connect(m, packer.rows, permutation.i)
         halve, number = Const(0, 1), Const(0, 1)
-        coming = self.more | packer.busy | permutation.busy  # rows
+        rows = stream.Signature(permutation.o.p.shape()).create()
+        coming = delayed(m, (self.more | packer.busy | permutation.busy) & ~self.hold)  # rows
+        m.d.comb += [
+            rows.p.eq(permutation.o.p),
+            rows.valid.eq(permutation.o.valid & ~self.hold),
+            permutation.o.ready.eq(rows.ready & ~self.hold),
+            self.coming.eq(packer.busy | permutation.busy | crossbar.holds),
+        ]
         if config.rehearses:
             m.submodules.rehearsal = rehearsal = Rehearsal(config)
-            wiring.connect(m, permutation.o, rehearsal.i)
+            wiring.connect(m, rows, rehearsal.i)
             wiring.connect(m, rehearsal.o, crossbar.rows)
             wiring.connect(m, crossbar.results, rehearsal.results)
             wiring.connect(m, rehearsal.r, merger.results)
             m.d.comb += [
                 rehearsal.learning.eq(self.learning),
                 rehearsal.ended.eq(~coming),
-                rehearsal.forget.eq(self.port_valid & (self.port_op == BankOp.CLEAR)),
-                rehearsal.halve_pressure.eq(self.port_valid & (self.port_op == BankOp.HALVE) & (self.port_set == 0)),
+                rehearsal.forget.eq(delayed(m, self.port_valid & (self.port_op == BankOp.CLEAR))),
+                rehearsal.halve_pressure.eq(
+                    delayed(m, self.port_valid & (self.port_op == BankOp.HALVE) & (self.port_set == 0))
+                ),
                 self.busy.eq(rehearsal.busy),
             ]
             halve, number = rehearsal.halve, rehearsal.number
         else:
             m.d.comb += [
-                crossbar.rows.valid.eq(permutation.o.valid),
-                permutation.o.ready.eq(crossbar.rows.ready),
-                Cat(crossbar.rows.p.keys).eq(Cat(permutation.o.p.keys)),
-                crossbar.rows.p.present.eq(permutation.o.p.extra),
+                crossbar.rows.valid.eq(rows.valid),
+                rows.ready.eq(crossbar.rows.ready),
+                Cat(crossbar.rows.p.keys).eq(Cat(rows.p.keys)),
+                crossbar.rows.p.present.eq(rows.p.extra),
             ]
             wiring.connect(m, crossbar.results, merger.results)
-        wiring.connect(m, waiting.o, merger.i)
+        # Behind the last beat of a mini-batch, the next one's wait.
+        open_ = Signal()
+        m.d.comb += [
+            merger.i.valid.eq(waiting.o.valid & open_),
+            merger.i.p.eq(waiting.o.p),
+            waiting.o.ready.eq(merger.i.ready & open_),
+        ]
+        with m.If(merger.i.valid & merger.i.ready):
+            m.d.sync += open_.eq(~merger.i.p.end)
+        with m.If(self.start):
+            m.d.sync += open_.eq(1)
         wiring.connect(m, merger.o, wiring.flipped(self.o))
         m.d.comb += [
             crossbar.start.eq(self.start),
@@ -186,11 +210,11 @@ class Classifier(wiring.Component):
                 of_banks = [Value.cast(getattr(bank, name)) for bank in banks]
                 m.d.sync += Value.cast(getattr(self, f"port_{name}")).eq(one_hot_mux(answering, of_banks))
         # Where the lanes' cycles go, from a mini-batch's first row to its last.
-        open_ = Signal()
-        m.d.sync += open_.eq(
-            (open_ | crossbar.holds) & (coming | self.busy | (crossbar.holds & ~crossbar.rows.ready))
+        within = Signal()
+        m.d.sync += within.eq(
+            (within | crossbar.holds) & (coming | self.busy | (crossbar.holds & ~crossbar.rows.ready))
         )
-        window = open_ | crossbar.holds
+        window = within | crossbar.holds
         full = crossbar.holds & ~crossbar.moves  # as many rows as there may be are under way
         waits = self.o.valid & ~self.o.ready
         m.d.sync += [

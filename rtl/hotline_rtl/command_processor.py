@@ -38,8 +38,10 @@ class CommandProcessor(wiring.Component):
     model_valid : In(1)
     scatter_timeout : In(32)
         Cycles that a SPLIT waits in back for the next command to come; 0: for ever.
-    next : Out(command_layout), fetch : Out(stream)
-        A LEARN or SPLIT that comes next: asks for its records.
+    next : Out(command_layout), fetch : Out(stream), asked : Out(1)
+        A LEARN or SPLIT that comes next: asks for its records; they have been asked for.
+    decoding : In(1)
+        These records are being decoded, so the command may begin.
     front : Out(command_layout), active, run : Out(1)
         The command in front, while ``active``; ``run`` is high in its third cycle.
     front_done : In(1)
@@ -72,7 +74,7 @@ class CommandProcessor(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(fetched_layout(config))), "o": Out(stream.Signature(completion_layout())),
             "ready": In(1), "busy": Out(1), "model_valid": In(1), "scatter_timeout": In(32),
-            "next": Out(command_layout()), "fetch": Out(stream.Signature(0)),
+            "next": Out(command_layout()), "fetch": Out(stream.Signature(0)), "asked": Out(1), "decoding": In(1),
             "front": Out(command_layout()), "active": Out(1), "run": Out(1), "front_done": In(1), "hand_over": Out(1),
             "front_status": In(8), "front_index": In(32), "front_access": In(32), "front_address": address,
             "popular": In(32), "non_popular": In(32), "working_rows": In(32), "accesses": In(32),
@@ -176,8 +178,8 @@ class CommandProcessor(wiring.Component):
             m.d.sync += [self.fetch.valid.eq(1), fetched.eq(1)]
         with m.Elif(self.fetch.ready):
             m.d.sync += self.fetch.valid.eq(0)
-        asked = fetched & ~fetches & ~self.fetch.valid
-        may_run = now.ready & Mux(next_batch, none_alone & asked & ~probing, ~back_busy & ~self.side_busy)
+        m.d.comb += self.asked.eq(next_valid & fetched & ~fetches & ~self.fetch.valid)
+        may_run = now.ready & Mux(next_batch, none_alone & now.decoding & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
         begin = steady & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
         # A name has been looked up (`is_it`: five cycles, through `few`) only just when the processor is `steady`: so this must
@@ -274,16 +276,17 @@ class CommandProcessor(wiring.Component):
         ]
 
         # Completions, of the command at the side or in back; counts are given only when all went well. How the command has
-        # ended is known a cycle after its end, and whether well another.
+        # ended is known two cycles after its end, and whether well another.
         is_split = delayed(m, back.opcode == Opcode.SPLIT)
         popular_part = is_split & ~second
         final, final_index, final_address = Signal(8), Signal(32), Signal(64)
         no_reset(final, final_index, final_address)
         m.d.sync += [final.eq(status), final_index.eq(index), final_address.eq(address)]
-        with m.If((status == 0) & is_split):
-            with m.If(now.popular_status != 0):
+        popular_failed, back_failed = delayed(m, now.popular_status != 0), delayed(m, now.back_status != 0)
+        with m.If(delayed(m, (status == 0) & is_split)):
+            with m.If(popular_failed):
                 m.d.sync += [final.eq(now.popular_status), final_address.eq(now.popular_address)]
-            with m.Elif(second & (now.back_status != 0)):
+            with m.Elif(second & back_failed):
                 m.d.sync += [
                     final.eq(now.back_status),
                     final_index.eq(now.back_index),
@@ -317,13 +320,13 @@ class CommandProcessor(wiring.Component):
             "cycles": side_cycles, "index": now.side_index, "address": now.side_address,
         }  # fmt: skip
         serving_side = Signal()
-        back_settle, ended = Signal(4), Signal(3)  # until `hand_over` has had its effect; until `ok` is of the end
+        back_settle, ended = Signal(4), Signal(4)  # until `hand_over` has had its effect; until `ok` is of the end
         ends_now = back_settle[3] & (Mux(popular_part, now.popular_done, now.back_done) | ~is_split | back_refused)
         m.d.sync += [
             back_settle.eq(Mux(self.hand_over, 0, Cat(back_busy, back_settle))),
             ended.eq(Mux(back_busy & ends_now, Cat(Const(1, 1), ended), 0)),
         ]
-        done = ended[2]
+        done = ended[-1]
         # A SCATTER at the side is older than what is in back, unless it passes that; then only the first completion is.
         back_ready = back_busy & done & (~self.side_busy | (self.side_passes & popular_part))
         side_ready = side_done & (~self.side_passes | second)

@@ -13,7 +13,7 @@ from .fifo import StreamFifo
 from .layouts import beat_layout
 from .register_slice import RegisterSlice
 from .word_queue import WordQueue
-from .words import count_ones, no_reset, ranks
+from .words import count_ones, delayed, no_reset, ranks
 
 
 class Merger(wiring.Component):
@@ -89,8 +89,8 @@ class Merger(wiring.Component):
             m.d.sync += self.o.p.mask.eq(self.i.p.mask & ~hit)
             for i in range(words):
                 m.d.sync += self.o.p.words[i].eq(Mux(hit[i], results[i].slot, self.i.p.words[i]))
-        new_hits = Signal(range(words + 1))
-        m.d.sync += [new_hits.eq(Mux(leave & step, count_ones(hit), 0)), self.hits.eq(self.hits + new_hits)]
+        new_hits = delayed(m, count_ones(delayed(m, Mux(leave & step, hit, 0))))
+        m.d.sync += self.hits.eq(self.hits + new_hits)
         with m.If(self.start):
             m.d.sync += self.hits.eq(0)
         return m

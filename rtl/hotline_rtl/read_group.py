@@ -212,7 +212,9 @@ class ReadGroup(wiring.Component):
         settle = Signal(range(LOOKUP_CYCLES + 6))
         lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
         no_reset(lost_state, lost_tail)
-        feign, feign_last, give_back = Signal(), Signal(), Signal()
+        feign, give_back = Signal(), Signal()
+        # Known two cycles after what they compare has changed.
+        feign_last, list_ends = delayed(m, lost_state.beats == entry.length), delayed(m, lost_state.head == lost_tail)
         burst_ends = Mux(feigning, feign & feign_last, a6_valid & a6_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
         calm = delayed(m, self.r_valid | (self.outstanding == 0)) | giving_up
@@ -262,10 +264,12 @@ class ReadGroup(wiring.Component):
                 m.next = "LOOKED"
             with m.State("LOOKED"):
                 m.d.sync += [lost_state.eq(states.r_data), lost_tail.eq(tails.r_data)]
+                m.next = "COMPARE"
+            with m.State("COMPARE"):
                 m.next = "LIST"
             with m.State("LIST"):
                 m.next = "READ"
-                with m.If(lost_state.head == lost_tail):
+                with m.If(list_ends):
                     m.d.comb += give_back.eq(1)
                     m.d.sync += lost.eq(lost + 1)
                     m.next = "LOOK"
@@ -275,15 +279,18 @@ class ReadGroup(wiring.Component):
             with m.State("READ"):
                 m.next = "ARRIVE"
             with m.State("ARRIVE"):
+                m.next = "BEAT"
+            with m.State("BEAT"):
                 m.next = "BURST"
             with m.State("BURST"):
-                m.d.comb += [feign.eq(1), feign_last.eq(lost_state.beats == entry.length)]
+                m.d.comb += feign.eq(1)
                 m.d.sync += [
                     lost_state.beats.eq(lost_state.beats + 1),
                     lost_state.owed.eq(lost_state.owed + 1),
                     lost_state.owes.eq(1),
                 ]
+                m.next = "BEAT"
                 with m.If(feign_last):
                     m.d.sync += [lost_state.beats.eq(0), lost_state.head.eq(lost_state.head + 1)]
-                    m.next = "LIST"
+                    m.next = "COMPARE"
         return m

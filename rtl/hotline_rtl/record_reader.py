@@ -12,7 +12,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .layouts import COUNT_BITS, words_layout
 from .word_queue import WordQueue
-from .words import no_reset
+from .words import delayed, no_reset
 
 
 def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -30,7 +30,7 @@ class RecordReader(wiring.Component):
     """Members
     -------
     start : In(1), samples, sample_words : In
-        Begins a mini-batch. Both stay until the last record has left.
+        Begins a mini-batch. ``sample_words`` has been so for three cycles, and stays until the last record has left.
     i : In(stream of words_layout)
         Sample records, contiguous.
     o : Out(stream of record_beat_layout)
@@ -54,21 +54,26 @@ class RecordReader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), queue.i)
 
         # The next beat, put together a cycle before it is asked for: every record has as many, and its last as many words.
+        # Whether it is the last of its record, and of the last record, is known when it is put together.
         active = Signal()
         sample = Signal(COUNT_BITS + 1)
         left = Signal(COUNT_BITS + 1)  # samples whose last beat has not been put together
         beat = Signal(range(config.record_beats))
+        is_last, is_final = Signal(), Signal()
+        last_beat = delayed(m, self.sample_words >> shift)
+        last_count = delayed(m, self.sample_words[:shift] + 1)
         following, asks, asked = Signal(about), Signal(), Signal(about)
         new_words, offset = Signal.like(asked.count), Signal()  # of it: words of the stream, and where they begin
-        no_reset(sample, left, asked, new_words, offset)
+        no_reset(sample, left, beat, is_last, is_final, asked, new_words, offset)
+        one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
         goes = queue.take.valid & queue.take.ready
         step = ~asks | goes
         m.d.comb += [
-            following.last.eq(beat == self.sample_words >> shift),
-            following.count.eq(Mux(following.last, self.sample_words[:shift] + 1, words)),
+            following.last.eq(is_last),
+            following.count.eq(Mux(is_last, last_count, words)),
             following.beat.eq(beat),
             following.sample.eq(sample),
-            following.end.eq(following.last & (left == 1)),
+            following.end.eq(is_last & is_final),
         ]
         m.d.comb += [
             queue.take.p.offset.eq(offset),
@@ -84,11 +89,17 @@ class RecordReader(wiring.Component):
                 asks.eq(active), asked.eq(following), new_words.eq(following.count - first), offset.eq(first),
             ]  # fmt: skip
         with m.If(step & active):
-            m.d.sync += [beat.eq(Mux(following.last, 0, beat + 1)), active.eq(~following.end)]
-            with m.If(following.last):
-                m.d.sync += [sample.eq(sample + 1), left.eq(left - 1)]
+            m.d.sync += [
+                beat.eq(Mux(is_last, 0, beat + 1)), is_last.eq(Mux(is_last, one_beat, beat == last_but_one)),
+                active.eq(~following.end),
+            ]  # fmt: skip
+            with m.If(is_last):
+                m.d.sync += [sample.eq(sample + 1), left.eq(left - 1), is_final.eq(left == 2)]
         with m.If(self.start):
-            m.d.sync += [active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), left.eq(self.samples)]
+            m.d.sync += [
+                active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
+                left.eq(self.samples), is_final.eq(self.samples == 1),
+            ]  # fmt: skip
 
         taken = data.View(about, queue.o.p.extra)
         m.d.comb += [

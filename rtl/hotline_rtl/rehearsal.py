@@ -207,6 +207,8 @@ class Rehearsal(wiring.Component):
             with m.State("JUDGED"):
                 m.next = "COUNTED"
             with m.State("COUNTED"):
+                m.next = "WEIGHED"
+            with m.State("WEIGHED"):
                 m.next = "TURN"
             with m.State("TURN"):
                 m.d.comb += block_ends.eq(1)
@@ -292,7 +294,7 @@ class Rehearsal(wiring.Component):
                 block_misses.eq(block_misses + judged_misses),
             ]
         total = delayed(m, pressure + block_misses)
-        ages = (total >> (config.slot_bits + AGING_SHIFT)) != 0
+        ages = delayed(m, (total >> (config.slot_bits + AGING_SHIFT)) != 0)
         rises, falls = delayed(m, BEST_PART * within < samples), delayed(m, BEST_PART * below >= samples)
         with m.If(block_ends):
             m.d.sync += [

@@ -22,19 +22,13 @@ def row_beats(config: AcceleratorConfig, offset: Value, row_words: Value) -> Val
     return Cat(offset[:word_bits], last[:word_bits], last[word_bits : word_bits + beat_bits])
 
 
-def place_beat(m: Module, config: AcceleratorConfig, row, beat: Value, name: str = "place") -> Signal:
-    """Where the words of beat number ``beat`` of ``row`` are: ``count`` from ``offset`` on, those of ``mask``; whether it is
-    the ``last``."""
+def place_beat(m: Module, config: AcceleratorConfig, row, first: Value, last: Value) -> Signal:
+    """Where the words of a beat of ``row`` are, if it is the ``first`` of the row, or the ``last``: ``count`` from ``offset``
+    on, those of ``mask``."""
     words = config.bus_words
-    place = Signal(
-        data.StructLayout({"offset": range(words), "count": range(words + 1), "mask": words, "last": 1}), name=name
-    )
-    end = Mux(place.last, row.end, words - 1)
-    m.d.comb += [
-        place.last.eq(beat == row.last_beat),
-        place.offset.eq(Mux(beat == 0, row.offset, 0)),
-        place.count.eq(end - place.offset + 1),
-    ]
+    place = Signal(data.StructLayout({"offset": range(words), "count": range(words + 1), "mask": words}))
+    end = Mux(last, row.end, words - 1)
+    m.d.comb += [place.offset.eq(Mux(first, row.offset, 0)), place.count.eq(end - place.offset + 1)]
     for i in range(words):
         begun = place.offset <= i if i < words - 1 else 1
         m.d.comb += place.mask[i].eq(begun & (end >= i) if i else begun)

@@ -163,25 +163,27 @@ class RowMover(wiring.Component):
         wiring.connect(m, feed.o, writer.i)
         departing = data.StructLayout({
             "slot": slot_bits, "first": range(slots * row_beats), "beats": row_beats_layout(config),
-            "move": move_layout(config), "ending": ending,
+            "move": move_layout(config), "ending": ending, "single": 1,
         })  # fmt: skip
         m.submodules.departures = departures = StreamFifo(departing, DEPARTURES)
         d1_valid, d1 = Signal(), Signal(completed)
-        look = Signal()
+        look, room = Signal(), Signal()
         found = data.View(move_layout(config), moves.r_data)
         d2_valid, d2, d2_move = Signal(), Signal(completed), Signal(move_layout(config))
         d3_valid, d3 = Signal(), Signal(departing)
         no_reset(d1, d2, d2_move, d3, release_slot)
         m.d.comb += [
             writer.row_bytes.eq(self.row_bytes),
-            look.eq(complete.o.valid & (departures.level + d1_valid + d2_valid + d3_valid < DEPARTURES)),
+            look.eq(complete.o.valid & room),
             complete.o.ready.eq(look),
             moves.r_en.eq(1),
             moves.r_addr.eq(complete.o.p.slot),
             departures.i.valid.eq(d3_valid),
             departures.i.p.eq(d3),
+            departures.i.p.single.eq(d3.beats.last_beat == 0),
         ]
         m.d.sync += [
+            room.eq(departures.level + d1_valid + d2_valid + d3_valid + look < DEPARTURES),
             d1_valid.eq(look), d1.eq(complete.o.p),
             d2_valid.eq(d1_valid), d2.eq(d1), d2_move.eq(found),
             d3_valid.eq(d2_valid), d3.slot.eq(d2.slot), d3.first.eq(d2.slot * row_beats), d3.move.eq(d2_move),
@@ -192,9 +194,10 @@ class RowMover(wiring.Component):
         # The destination goes to the writer, and beat after beat from the slot.
         placed = Signal()
         out_beat = Signal(range(row_beats))
+        first, ends_row = Signal(init=1), Signal()  # the next beat is its row's first; or not, but its last
         leaving = departures.o.p
-        place = place_beat(m, config, leaving.beats, out_beat)
-        last = place.last
+        last = Mux(first, leaving.single, ends_row)
+        place = place_beat(m, config, leaving.beats, first, last)
         feed_room, send = Signal(), Signal()
         # A beat arrives from its landing slot four cycles after it was sent for.
         at_slot = Signal.like(landing.r_addr)
@@ -225,7 +228,10 @@ class RowMover(wiring.Component):
         with m.If(rows.i.valid & rows.i.ready):
             m.d.sync += placed.eq(1)
         with m.If(send):
-            m.d.sync += out_beat.eq(Mux(last, 0, out_beat + 1))
+            m.d.sync += [
+                out_beat.eq(Mux(last, 0, out_beat + 1)), first.eq(last),
+                ends_row.eq(out_beat + 1 == leaving.beats.last_beat),
+            ]  # fmt: skip
             with m.If(last):
                 m.d.sync += placed.eq(0)
 

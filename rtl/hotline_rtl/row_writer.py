@@ -76,13 +76,14 @@ class RowWriter(wiring.Component):
         row = Signal(row_beats_layout(config))
         beat = Signal(range(config.row_beats))
         no_reset(row, self.timeout, self.error_address)
-        place = place_beat(m, config, row, beat)
+        last = beat == row.last_beat
+        place = place_beat(m, config, row, beat == 0, last)
         asks, asked = Signal(), Signal(place.shape())
         no_reset(asked)
         step = ~asks | (queue.take.valid & queue.take.ready)
         formed = row_valid & step
         m.d.comb += [
-            rows.o.ready.eq(~row_valid | (formed & place.last)),
+            rows.o.ready.eq(~row_valid | (formed & last)),
             queue.take.valid.eq(asks),
             queue.take.p.offset.eq(asked.offset),
             queue.take.p.count.eq(asked.count),
@@ -101,7 +102,7 @@ class RowWriter(wiring.Component):
         with m.If(step):
             m.d.sync += [asks.eq(row_valid), asked.eq(place)]
         with m.If(formed):
-            m.d.sync += beat.eq(Mux(place.last, 0, beat + 1))
+            m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         with m.If(self.client.error & ~self.error):
             m.d.sync += [
                 self.error.eq(1), self.timeout.eq(self.client.timeout), self.error_address.eq(self.client.error_address),

@@ -60,6 +60,9 @@ class Scatter(wiring.Component):
         m.submodules.writer = writer = RowWriter(config)
         m.submodules.slice = to_writer = RegisterSlice(config.address_bits)
         wiring.connect(m, to_writer.o, writer.rows)
+        m.submodules.read = read = RegisterSlice(rows.o.p.shape())
+        wiring.connect(m, rows.o, read.i)
+        wiring.connect(m, read.o, writer.i)
         wiring.connect(m, rows.client, wiring.flipped(self.read))
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         wiring.connect(m, wiring.flipped(self.model), address.model)
@@ -94,9 +97,7 @@ class Scatter(wiring.Component):
         with m.If(address.o.valid & address.o.p.bad & ~stop):
             m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(address.o.p.extra)]
         m.d.comb += [
-            writer.i.valid.eq(rows.o.valid),
-            writer.i.p.eq(rows.o.p),
-            rows.o.ready.eq(writer.i.ready),
+            read.drop.eq(self.start),
             # The rows already given to the writer still need their words.
             self.stop.eq(stop),
             self.all_given.eq(given == self.count),

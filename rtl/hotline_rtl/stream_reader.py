@@ -102,8 +102,8 @@ class StreamReader(wiring.Component):
         last_count = Signal(range(config.bus_words + 1))  # words of the last beat
         deliver_address = Signal(config.address_bits)
         aborting = Signal()
-        no_reset(address, chunk, beats_left, last_count, deliver_address, self.timeout, self.error_address)
-        last = beats_left == 1
+        last = Signal()  # the next beat is
+        no_reset(address, chunk, beats_left, last, last_count, deliver_address, self.timeout, self.error_address)
         m.d.comb += [
             self.hungry.eq(self.busy & ~self.waiting & asking & (fifo.level < depth // 2)),
             self.o.p.data.eq(fifo.o.p.data),
@@ -114,6 +114,7 @@ class StreamReader(wiring.Component):
         with m.If(taken):
             m.d.sync += [
                 beats_left.eq(beats_left - 1),
+                last.eq(beats_left == 2),
                 self.busy.eq(~last),
                 deliver_address.eq(deliver_address + config.bus_bytes),
             ]
@@ -131,6 +132,7 @@ class StreamReader(wiring.Component):
         with m.If(self.waiting & self.go & ~self.busy):
             m.d.sync += [
                 beats_left.eq(beats_of),
+                last.eq(next_words <= config.bus_words),
                 last_count.eq(((next_words - 1)[:word_shift]) + 1),
                 self.busy.eq(1),
                 deliver_address.eq(next_address),

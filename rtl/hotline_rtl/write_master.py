@@ -83,8 +83,8 @@ class WriteMaster(wiring.Component):
 
         first_of(m, {c: sliced(f"request_{c}", client.request) for c, client in enumerate(clients)}, cutter.i)
 
-        # A burst is issued when its address channel, the queue that orders the data, and its
-        # ID's list of unanswered bursts all have room.
+        # A burst is issued when its address channel, the queue that orders the data, and the lists of unanswered bursts all
+        # have room: that of another ID, too, so that whose burst it is decides nothing.
         ordered = data.StructLayout({"client": self.count, "length": 8})  # one bit is set
         m.submodules.order = order = StreamFifo(ordered, 8)
         m.submodules.current = current = RegisterSlice(ordered)
@@ -94,16 +94,14 @@ class WriteMaster(wiring.Component):
             layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
             m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes)
             unanswered.append(fifo)
-        giving_up = Signal()
+        giving_up, expired = Signal(), Signal()
         owner = bursts.o.p.tag
         owners = [Signal(name=f"owned_{c}") for c in range(self.count)]  # one bit is set
-        rooms = Signal(ids)
         m.d.comb += [own.eq(owner == c) for c, own in enumerate(owners)]
-        # An issued burst comes on its list a cycle later.
-        m.d.sync += [rooms[n].eq(fifo.level <= config.outstanding_writes - 2) for n, fifo in enumerate(unanswered)]
-        list_room = Cat(own & rooms[c % ids] for c, own in enumerate(owners)).any()
+        # What is issued is on its list a cycle later, and counts in `list_room` after three: so there must be room for four.
+        list_room = delayed(m, Cat(delayed(m, fifo.level <= fifo.depth - 3) for fifo in unanswered).all())
         m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
-        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up
+        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~expired
         issue = Signal()
         m.d.comb += [
             cutter.drop.eq(self.drain),
@@ -219,17 +217,19 @@ class WriteMaster(wiring.Component):
         empty = Cat(fifo.level == 0 for fifo in unanswered).all()
         moved = (order.level == 0) & ~current.o.valid
         sent = ~issued & moved & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
-        m.d.sync += self.drained.eq(empty & sent & ~b_valid)
-        calm = b_valid | delayed(m, empty | ~sent) | giving_up
-        late, expired = Signal(), Signal()
+        was_empty, was_sent = delayed(m, empty), delayed(m, sent)
+        m.d.sync += self.drained.eq(was_empty & was_sent & ~b_valid)
+        calm = b_valid | was_empty | ~was_sent | giving_up
+        late = Signal()
         limited = delayed(m, self.timeout != 0)
         m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]
         with m.If(calm):
             m.d.sync += patience.eq(0)
         with m.Else():
             m.d.sync += patience.eq(patience + 1)
+        was_expired = delayed(m, expired)
         with m.If(giving_up):
             m.d.sync += giving_up.eq(~empty)
-        with m.Elif(expired & sent & ~issue):
+        with m.Elif(expired & was_expired & was_sent):  # nothing has been issued in the cycle before, nor is
             m.d.sync += giving_up.eq(1)
         return m

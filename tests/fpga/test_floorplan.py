@@ -14,9 +14,10 @@ from hotline_rtl.fifo import StreamFifo
 from hotline_rtl.verilog import component_verilog
 
 
-def test_without_scipy_it_is_said_what_to_install(monkeypatch):
-    monkeypatch.setattr(flow, "find_spec", lambda name: None)
-    with pytest.raises(FpgaToolError, match=r"SciPy is not there: pip install 'hotline-accelerator\[fpga\]'"):
+@pytest.mark.parametrize("missing", ["SciPy", "Numba"])
+def test_without_what_places_it_is_said_what_to_install(monkeypatch, missing):
+    monkeypatch.setattr(flow, "find_spec", lambda name: None if name == missing.lower() else name)
+    with pytest.raises(FpgaToolError, match=rf"{missing} is not there: pip install 'hotline-accelerator\[fpga\]'"):
         flow.placer()
 
 

@@ -7,10 +7,12 @@ import pytest
 from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.driver import CommandError, Driver, DriverError
+from hotline_sim.job import output_buffers
 from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.session import Session
 
 from .conftest import HOSTILE, IDEAL, small_job, tiny
+from .lockstep import Lockstep
 
 
 @pytest.fixture(params=[IDEAL, HOSTILE], ids=["ideal", "hostile"])
@@ -191,6 +193,43 @@ def test_an_error_or_no_answer_ends_the_command_with_its_address(session, what, 
     session._both(job.hot_list(Opcode.DUMP))
     session._compare_buffer(transport.host, session.golden.host, "hot list", "after a fault")
     still_works(session)
+
+
+@pytest.mark.parametrize("timing", [IDEAL, HOSTILE], ids=["ideal", "hostile"])
+def test_an_error_in_records_that_are_decoded_ahead_is_their_own_commands(timing):
+    """All commands wait in the ring: SPLITs, and two whose first or last records cannot be read."""
+    job = small_job(tiny(), "synthetic:samples=160", batch_size=20, output_sets=8)
+    with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
+        lockstep = Lockstep(job, transport)
+        lockstep.submit(job.learn(0))
+        lockstep.collect()
+        record_bytes = 4 * job.model.sample_words
+        places = {2: job.source(2), 5: job.source(6) - record_bytes}
+        transport.host_memory.inject([Fault(place, 4, response=2) for place in places.values()])
+        expected, failed = {}, {}
+        for batch in range(1, 8):
+            if batch in places:
+                lockstep.tag += 1
+                lockstep.driver.submit(changed(job.split(batch, into=batch), tag=lockstep.tag))
+                failed[lockstep.tag] = places[batch]
+            else:
+                lockstep.submit(job.split(batch, into=batch))
+        for completion in lockstep.expected:
+            expected.setdefault(completion.tag, []).append(completion)
+        for _ in range(len(lockstep.expected) + 2 * len(failed)):
+            mine = lockstep.driver.next_completion()
+            if mine.tag in failed:
+                assert mine.status == Status.READ_ERROR
+                assert abs(mine.address - failed[mine.tag]) < 16 * job.config.bus_bytes
+            else:
+                assert mine.untimed() | {"sequence": 0} == expected[mine.tag].pop(0).untimed() | {"sequence": 0}
+        assert not any(expected.values())
+        for name in (name for batch in (1, 3, 4, 6, 7) for name in output_buffers(batch)):
+            buffer = transport.device.buffers[name]
+            ours, theirs = (
+                image.words(buffer.address, buffer.size // 4) for image in (transport.device, lockstep.golden.device)
+            )
+            assert (ours == theirs).all(), name
 
 
 def test_a_command_that_cannot_be_read_ends_like_any_other(session):

@@ -82,10 +82,12 @@ async def records_are_aligned(dut):
             source = StreamSource(dut, "i", words_layout(CONFIG), a, n)
             sink = StreamSink(dut, "o", record_beat_layout(CONFIG), b, n)
             dut.start.value = 0
+            dut.samples.value, dut.sample_words.value = 9, sample_words
             await start(dut)
             r = rng(n)
             samples = [[r.getrandbits(32) for _ in range(sample_words)] for _ in range(9)]
-            dut.samples.value, dut.sample_words.value = 9, sample_words
+            for _ in range(3):  # `sample_words` must have been there so long
+                await RisingEdge(dut.clk)
             await pulse(dut, start=1)
             source.put(beats_of([w for s in samples for w in s]))
             total = 9 * -(-(sample_words + 1) // BEAT_WORDS)
@@ -250,6 +252,8 @@ async def results_return_to_their_words(dut):
             results.put([{"lanes": lanes, "offset": offset, "count": len(part)}])
             at += len(part)
         await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "merger")
+        for _ in range(2):  # hits are counted behind the results
+            await RisingEdge(dut.clk)
         answer = iter(answers)
         for got, sent in zip(sink.got, payloads, strict=True):
             for i in range(sent["count"]):
@@ -321,6 +325,8 @@ async def tracker_equals_golden(dut):
             dut.more.value = 0
             await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "classifier")
             await until(dut, lambda: int(dut.learns.value) == 0, "learning")
+            for _ in range(2):  # hits are counted behind the results
+                await RisingEdge(dut.clk)
             if learning:
                 accesses, hot = learn(model, tracker, rows)
                 assert int(dut.hits.value) == hot - (accesses - tracked.sum())

@@ -1,0 +1,315 @@
+"""A placed design, as nextpnr writes it: what lies where, what is connected, and how long signals take.
+
+Everything is in arrays, for `refinement`. A *place* is a LUT, a flip-flop or the write side of a LUT memory in a tile: LUTs
+are places 0 to 7 of their tile, flip-flops 8 to 15, write sides 16 to 23. A *wire* is one way from a cell that drives a
+net to one that reads it. A *path* goes from register to register; its delay is the sum of what wires and LUTs take.
+"""
+
+import json
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+LUT, REGISTER, WRITE_SIDE, OTHER = range(4)
+PLACES = 24  # of a tile
+KINDS = {"TRELLIS_COMB": LUT, "TRELLIS_FF": REGISTER, "TRELLIS_RAMW": WRITE_SIDE}
+BELS = {LUT: "K", REGISTER: "FF", WRITE_SIDE: "RAMW"}
+BEL = re.compile(r"X(\d+)/Y(\d+)/(?:SLICE([A-D])\.(?:K|FF|RAMW)(\d?))?")
+#: Nets of more cells do not count for wire length.
+LARGEST_NET = 64
+CLOCK_PINS = {"CLK", "CLKA", "CLKB", "WCK", "CLK0", "CLK1", "CLK2", "CLK3"}
+
+#: ns that a wire of so many tiles takes, speed grade 8: medians of routed designs (`--detailed-timing-report`).
+TILES = [0, 1, 2, 3, 4, 6, 8, 11, 15, 20, 26, 34, 45, 60, 90, 240]
+WIRE_NS = [0.4, 0.55, 0.62, 0.73, 0.82, 0.95, 1.02, 1.12, 1.3, 1.5, 1.72, 2.0, 2.45, 3.0, 3.8, 9.0]
+#: More for a wire to these pins.
+SLOW_PINS, SLOW_NS = ("CE", "LSR", "WRE"), 0.2
+#: ns that cells take, speed grade 8 (nextpnr's reports). From the clock: a flip-flop, a block RAM and a multiplier with
+#: and without a register behind them.
+LUT_NS, CARRY_NS, NEXT_CARRY_NS, WRITE_NS = 0.18, 0.4, 0.06, 0.3
+CLOCK_NS = {("TRELLIS_FF", False): 0.4, ("DP16KD", False): 4.3, ("DP16KD", True): 0.9,
+            ("MULT18X18D", False): 3.5, ("MULT18X18D", True): 1.0}  # fmt: skip
+#: Where each pin of a LUT leads to.
+THROUGH = {
+    **dict.fromkeys("ABCD", ("F", "FCO", "OFX")), "FCI": ("F", "FCO"), **dict.fromkeys(("M", "F1", "FXA", "FXB"), ("OFX",)),
+}  # fmt: skip
+#: A flip-flop's wire from the LUT beside it, and what a path must not end with.
+BESIDE_NS, NO_END = 0.12, -1000.0
+
+
+class Cells(NamedTuple):
+    """By cell. ``x``, ``y``, ``tile``, ``place``: where it is (tile -1: it stays there). ``kind``: LUT to OTHER. ``stays``: it
+    moves with its tile only. ``beside``: a flip-flop that belongs to the LUT in the same place. ``enable``, ``reset``:
+    numbers of what flip-flops of a slice, of a tile, must have in common."""
+
+    x: np.ndarray
+    y: np.ndarray
+    tile: np.ndarray
+    place: np.ndarray
+    kind: np.ndarray
+    stays: np.ndarray
+    beside: np.ndarray
+    enable: np.ndarray
+    reset: np.ndarray
+
+
+class Tiles(NamedTuple):
+    """By tile. ``cell`` [tile, place]: what is there, or -1. ``at`` [x, y]: the tile there, or -1. ``first``, ``length``: of the
+    row of tiles that must stay together (a carry chain)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    cell: np.ndarray
+    at: np.ndarray
+    first: np.ndarray
+    length: np.ndarray
+
+
+class Wires(NamedTuple):
+    """By wire: cells at its ends, its net, ns if that is fixed (else -1), and ns from its end to the clock (NO_END: it does
+    not end there). ``of_cell``, ``of_cell_from``: numbers of each cell's wires that are not fixed, cell after cell."""
+
+    source: np.ndarray
+    sink: np.ndarray
+    net: np.ndarray
+    fixed: np.ndarray
+    end: np.ndarray
+    of_cell: np.ndarray
+    of_cell_from: np.ndarray
+
+
+class Arcs(NamedTuple):
+    """Ways through LUTs: from a wire to a net, in ns. ``into``, ``into_from``: each net's arcs. ``order``: nets, inputs first.
+    ``starts``: by net, ns after the clock, or NO_END."""
+
+    wire: np.ndarray
+    net: np.ndarray
+    ns: np.ndarray
+    into: np.ndarray
+    into_from: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+
+
+class Nets(NamedTuple):
+    """Cells of each net that counts for wire length, net after net; and the numbers of each cell's nets."""
+
+    cells: np.ndarray
+    cells_from: np.ndarray
+    of_cell: np.ndarray
+    of_cell_from: np.ndarray
+
+
+def grouped(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the entries of ``keys`` (0 to ``count`` - 1) by key, and where each key's begin."""
+    order = np.argsort(keys, kind="stable").astype(np.int32)
+    return order, np.searchsorted(keys[order], np.arange(count + 1)).astype(np.int64)
+
+
+class PlacedDesign:
+    """A design that nextpnr has packed and placed, and written with ``--write``.
+
+    Raises ValueError when it is not placed.
+    """
+
+    def __init__(self, path: Path):
+        self.design = json.loads(path.read_text())
+        self.module = next(iter(self.design["modules"].values()))
+        self.names = list(self.module["cells"])
+        self._cells = list(self.module["cells"].values())
+        self._pins()
+        self._places()
+        self._wires()
+
+    def write(self, path: Path) -> None:
+        """Writes the design with its cells where they are now; not routed."""
+        for number, name in enumerate(self.names):
+            tile, place = self.cells.tile[number], self.cells.place[number] % 8
+            if tile >= 0:
+                kind = int(self.cells.kind[number])
+                index = "" if kind == WRITE_SIDE else str(place % 2)
+                self.module["cells"][name]["attributes"]["NEXTPNR_BEL"] = (
+                    f"X{self.tiles.x[tile]}/Y{self.tiles.y[tile]}/SLICE{'ABCD'[place // 2]}.{BELS[kind]}{index}"
+                )
+        for net in self.module["netnames"].values():
+            net["attributes"].pop("ROUTING", None)
+        path.write_text(json.dumps(self.design))
+
+    @staticmethod
+    def _bit(cell: dict, port: str) -> int:
+        bits = cell["connections"].get(port)
+        return bits[0] if bits else -1
+
+    def _pins(self) -> None:
+        """Who drives and who reads each net; without clocks and constants."""
+        driver: dict[int, tuple[int, str]] = {}
+        readers: dict[int, list[tuple[int, str]]] = defaultdict(list)
+        for number, cell in enumerate(self._cells):
+            for port, bits in cell["connections"].items():
+                for bit in bits:
+                    if cell["port_directions"][port] == "output":
+                        driver[bit] = number, port
+                    elif port not in CLOCK_PINS:
+                        readers[bit].append((number, port))
+        constant = {bit for name, net in self.module["netnames"].items() if "$PACKER_" in name for bit in net["bits"]}
+        bits = [
+            bit
+            for bit in driver
+            if readers[bit] and bit not in constant and self._cells[driver[bit][0]]["type"] != "DCCA"
+        ]
+        self._nets = [(driver[bit], readers[bit]) for bit in bits]
+        self._net_of = {bit: number for number, bit in enumerate(bits)}
+
+    def _places(self) -> None:
+        count = len(self.names)
+        x, y, tile, place = (np.full(count, -1, np.int32) for _ in range(4))
+        kind = np.full(count, OTHER, np.int32)
+        stays, beside = np.zeros(count, bool), np.zeros(count, bool)
+        enable, reset = np.zeros(count, np.int32), np.zeros(count, np.int32)
+        enables: dict[tuple, int] = {}
+        resets: dict[tuple, int] = {}
+        tiles: dict[tuple[int, int], int] = {}
+        for number, cell in enumerate(self._cells):
+            found = BEL.match(cell["attributes"].get("NEXTPNR_BEL", ""))
+            if not found:
+                raise ValueError(f"{self.names[number]} has no place: not a design that nextpnr has placed")
+            x[number], y[number] = int(found[1]), int(found[2])
+            if cell["type"] not in KINDS:
+                continue
+            kind[number] = KINDS[cell["type"]]
+            tile[number] = tiles.setdefault((int(found[1]), int(found[2])), len(tiles))
+            place[number] = 8 * kind[number] + 2 * "ABCD".index(found[3]) + int(found[4] or 0)
+            settings = cell["parameters"]
+            if kind[number] == LUT:
+                stays[number] = settings.get("MODE", "LOGIC") != "LOGIC" or any(
+                    self._bit(cell, port) >= 0 for port in ("FXA", "FXB", "F1")
+                )
+            elif kind[number] == REGISTER:
+                beside[number] = settings["SD"].strip() == "1"
+                of_slice = (self._bit(cell, "CE"), settings.get("CEMUX"), settings.get("GSR"))
+                of_tile = (
+                    self._bit(cell, "CLK"), settings.get("CLKMUX"), self._bit(cell, "LSR"), settings.get("LSRMUX"),
+                    settings.get("SRMODE"),
+                )  # fmt: skip
+                enable[number] = enables.setdefault(of_slice, len(enables))
+                reset[number] = resets.setdefault(of_tile, len(resets))
+            else:
+                stays[number] = True
+        self.cells = Cells(x, y, tile, place, kind, stays, beside, enable, reset)
+        tile_x, tile_y = np.array(list(tiles), np.int32).reshape(-1, 2).T.copy()
+        cell_at = np.full((len(tiles), PLACES), -1, np.int32)
+        inside = np.flatnonzero(tile >= 0)
+        cell_at[tile[inside], place[inside]] = inside
+        at = np.full((tile_x.max(initial=0) + 1, tile_y.max(initial=0) + 1), -1, np.int32)
+        at[tile_x, tile_y] = np.arange(len(tiles))
+        first, length = np.arange(len(tiles), dtype=np.int32), np.ones(len(tiles), np.int32)
+        self.tiles = Tiles(tile_x, tile_y, cell_at, at, first, length)
+
+    def _wires(self) -> None:
+        source: list[int] = []
+        sink: list[int] = []
+        net: list[int] = []
+        fixed: list[float] = []
+        end: list[float] = []
+        arc_wire: list[int] = []
+        arc_net: list[int] = []
+        arc_ns: list[float] = []
+        starts = np.full(len(self._nets), NO_END)
+        for number, ((driver, port), readers) in enumerate(self._nets):
+            cell = self._cells[driver]
+            if cell["type"] not in ("TRELLIS_COMB", "TRELLIS_IO"):
+                settings = cell["parameters"]
+                registered = settings.get(f"REGMODE_{port[2:3]}") == "OUTREG" or bool(
+                    settings.get("REG_OUTPUT_CLK", "NONE") != "NONE"
+                )
+                starts[number] = CLOCK_NS.get((cell["type"], registered), 0.0)
+            for reader, pin in readers:
+                ns, until = self._wire_ns(reader, pin)
+                through = self._through(reader, pin)
+                arc_wire += [len(source)] * len(through)
+                arc_net += [other for other, _ in through]
+                arc_ns += [delay for _, delay in through]
+                source.append(driver)
+                sink.append(reader)
+                net.append(number)
+                fixed.append(ns)
+                end.append(until)
+        a_source, a_sink, a_net = (np.array(some, np.int32) for some in (source, sink, net))
+        a_fixed, a_end = np.array(fixed, float), np.array(end, float)
+        free = np.flatnonzero(a_fixed < 0)
+        order, begins = grouped(np.concatenate([a_source[free], a_sink[free]]), len(self.names))
+        of_cell = np.concatenate([free, free])[order].astype(np.int32)
+        self.wires = Wires(a_source, a_sink, a_net, a_fixed, a_end, of_cell, begins)
+        wire_of, into_net = np.array(arc_wire, np.int32), np.array(arc_net, np.int32)
+        into, into_from = grouped(into_net, len(self._nets))
+        starts[(starts == NO_END) & (np.diff(into_from) == 0)] = 0.0  # LUTs of constants
+        self.arcs = Arcs(wire_of, into_net, np.array(arc_ns, float), into, into_from,
+                         _inputs_first(a_net[wire_of], into_net, len(self._nets)), starts)  # fmt: skip
+        self._chains(a_source[a_fixed == 0], a_sink[a_fixed == 0])
+        members = [sorted({driver, *(reader for reader, _ in readers)}) for (driver, _), readers in self._nets]
+        members = [some for some in members if 2 <= len(some) <= LARGEST_NET]
+        sizes = np.array([len(some) for some in members])
+        of_nets = np.array([cell for some in members for cell in some], np.int32)
+        begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        order, from_ = grouped(of_nets, len(self.names))
+        self.nets = Nets(of_nets, begins, np.repeat(np.arange(len(members)), sizes)[order].astype(np.int32), from_)
+
+    def _wire_ns(self, reader: int, pin: str) -> tuple[float, float]:
+        """Of the wire to this pin: ns if it is fixed, else -1; and from its end to the clock."""
+        cell = self._cells[reader]
+        if pin == "FCI":
+            return 0.0, NO_END
+        if cell["type"] == "TRELLIS_IO":
+            return -1.0, NO_END
+        if cell["type"] == "TRELLIS_COMB":
+            if pin.startswith("WAD") or pin == "WD":
+                return WRITE_NS, 0.0  # from the write side in the same tile
+            if pin in ("FXA", "FXB", "F1"):
+                return WRITE_NS, NO_END
+            return -1.0, SLOW_NS if pin == "WRE" else NO_END
+        if pin == "DI" and self.cells.beside[reader]:
+            return BESIDE_NS, 0.0
+        if cell["type"] == "TRELLIS_RAMW":
+            return -1.0, WRITE_NS
+        return -1.0, SLOW_NS if pin in SLOW_PINS else 0.0
+
+    def _through(self, reader: int, pin: str) -> list[tuple[int, float]]:
+        """Nets that this pin of a LUT leads to, and ns through it."""
+        cell = self._cells[reader]
+        if cell["type"] != "TRELLIS_COMB" or pin not in THROUGH:
+            return []
+        carries = cell["parameters"].get("MODE") == "CCU2"
+        found = []
+        for port in THROUGH[pin]:
+            bit = self._bit(cell, port)
+            if bit in self._net_of:
+                ns = NEXT_CARRY_NS if (pin, port) == ("FCI", "FCO") else CARRY_NS if carries else LUT_NS
+                found.append((self._net_of[bit], ns))
+        return found
+
+    def _chains(self, source: np.ndarray, sink: np.ndarray) -> None:
+        """Tiles between which a carry goes stay side by side."""
+        tiles, tile = self.tiles, self.cells.tile
+        for a, b in zip(tile[source], tile[sink], strict=True):
+            if a != b and tiles.first[a] != tiles.first[b]:
+                joined = np.flatnonzero((tiles.first == tiles.first[a]) | (tiles.first == tiles.first[b]))
+                joined = joined[np.argsort(tiles.x[joined])]
+                tiles.first[joined], tiles.length[joined] = joined[0], len(joined)
+
+
+def _inputs_first(before: np.ndarray, after: np.ndarray, count: int) -> np.ndarray:
+    """Numbers 0 to ``count`` - 1 in an order in which each of ``before`` comes earlier than what is ``after`` it."""
+    out, out_from = grouped(before, count)
+    waits_for = np.bincount(after, minlength=count)
+    order = list(np.flatnonzero(waits_for == 0))
+    for number in order:
+        for arc in out[out_from[number] : out_from[number + 1]]:
+            waits_for[after[arc]] -= 1
+            if not waits_for[after[arc]]:
+                order.append(after[arc])
+    if len(order) < count:
+        raise ValueError("LUTs form a loop")
+    return np.array(order, np.int32)

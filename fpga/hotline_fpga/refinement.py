@@ -1,0 +1,337 @@
+"""Moves cells of a placed design until its long paths are shorter: simulated annealing on delays and on wire.
+
+nextpnr's static placer makes little wire but does not look at timing. Here a move exchanges what is in two places, or in two
+rows of tiles (so that carry chains and LUT memories move, too); it is judged by the delay of the wires that change, each
+weighted by how long the longest path through it is, and by the wire of their nets. Paths are analysed anew every round, and
+weights follow slowly (Marquardt, Betz and Rose, FPGA 2000: timing-driven annealing). In the last rounds only what makes long
+paths shorter is kept. Other delays are estimates; the router has the last word.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numba import njit
+
+from .placed_design import LUT, NO_END, PLACES, TILES, WIRE_NS, PlacedDesign
+
+#: Rounds of annealing, moves that are tried in each, and among them exchanges of rows of tiles.
+ROUNDS, MOVES, ROW_MOVES = 60, 1_000_000, 10_000
+#: Rounds after these in which only what is better is kept, and their moves.
+LAST_ROUNDS, LAST_MOVES = 1500, 600
+#: What the longest path shall become, as a part of what it is at the beginning.
+GOAL = 0.75
+#: A path's weight is its length as a part of the goal, to the power of STEEPNESS.
+STEEPNESS, LAST_STEEPNESS, HEAVIEST = 8, 12, 200.0
+#: Part of a weight that stays from round to round.
+INERTIA = 0.7
+#: What a tile of wire weighs, ns.
+WIRE_WEIGHT = 0.05
+#: Temperature at the beginning, ns, and how far cells move at most, tiles.
+TEMPERATURE, FARTHEST = 0.02, 16
+#: Paths of more than this part of the goal are moved by themselves, too, and count in the last rounds.
+LONG = 0.9
+
+NS = np.interp(np.arange(TILES[-1] + 1), TILES, WIRE_NS)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _wire_ns(w, wires, cells):
+    if wires.fixed[w] >= 0:
+        return wires.fixed[w]
+    a, b = wires.source[w], wires.sink[w]
+    return NS[abs(cells.x[a] - cells.x[b]) + abs(cells.y[a] - cells.y[b])]
+
+
+@njit(cache=True, nogil=True)
+def analyse(wires, arcs, cells):
+    """By wire: ns of the longest path through it."""
+    count = len(wires.source)
+    ns = np.empty(count)
+    for w in range(count):
+        ns[w] = _wire_ns(w, wires, cells)
+    nets = len(arcs.order)
+    arrival, rest = arcs.starts.copy(), np.full(nets, NO_END)
+    for net in arcs.order:
+        for j in range(arcs.into_from[net], arcs.into_from[net + 1]):
+            arc = arcs.into[j]
+            w = arcs.wire[arc]
+            arrival[net] = max(arrival[net], arrival[wires.net[w]] + ns[w] + arcs.ns[arc])
+    after = wires.end.copy()
+    for w in range(count):
+        rest[wires.net[w]] = max(rest[wires.net[w]], ns[w] + after[w])
+    for n in range(nets - 1, -1, -1):
+        net = arcs.order[n]
+        for j in range(arcs.into_from[net], arcs.into_from[net + 1]):
+            arc = arcs.into[j]
+            w = arcs.wire[arc]
+            after[w] = max(after[w], arcs.ns[arc] + rest[net])
+            rest[wires.net[w]] = max(rest[wires.net[w]], ns[w] + after[w])
+    path = np.empty(count)
+    for w in range(count):
+        path[w] = max(0.0, arrival[wires.net[w]] + ns[w] + after[w])
+    return path
+
+
+@njit(cache=True, nogil=True)
+def _half_perimeter(net, nets, cells):
+    first = nets.cells[nets.cells_from[net]]
+    left = right = cells.x[first]
+    low = high = cells.y[first]
+    for j in range(nets.cells_from[net] + 1, nets.cells_from[net + 1]):
+        x, y = cells.x[nets.cells[j]], cells.y[nets.cells[j]]
+        left, right, low, high = min(left, x), max(right, x), min(low, y), max(high, y)
+    return right - left + high - low
+
+
+@njit(cache=True, nogil=True)
+def wire_length(nets, cells):
+    """Half the perimeters of all nets' bounding boxes, tiles."""
+    total = 0
+    for net in range(len(nets.cells_from) - 1):
+        total += _half_perimeter(net, nets, cells)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _cost(some, count, weights, wires, nets, cells):
+    """Of all that hangs on the first ``count`` cells of ``some``."""
+    total = 0.0
+    for n in range(count):
+        cell = some[n]
+        for j in range(nets.of_cell_from[cell], nets.of_cell_from[cell + 1]):
+            total += WIRE_WEIGHT * _half_perimeter(nets.of_cell[j], nets, cells)
+        for j in range(wires.of_cell_from[cell], wires.of_cell_from[cell + 1]):
+            w = wires.of_cell[j]
+            total += weights[w] * _wire_ns(w, wires, cells)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _may_hold(tile, index, register, cells, tiles):
+    """Whether place ``index`` of the tile's registers may hold ``register`` beside those of its other places."""
+    if register < 0:
+        return True
+    neighbour = tiles.cell[tile, 8 + (index ^ 1)]
+    if neighbour >= 0 and cells.enable[neighbour] != cells.enable[register]:
+        return False
+    for other in range(8):
+        there = tiles.cell[tile, 8 + other]
+        if other != index and there >= 0 and cells.reset[there] != cells.reset[register]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _centre(some, count, weights, wires, cells):
+    """Where what hangs on the cells is, on average by weight, relative to each."""
+    x, y, total = 0.0, 0.0, 1e-9
+    for n in range(count):
+        cell = some[n]
+        for j in range(wires.of_cell_from[cell], wires.of_cell_from[cell + 1]):
+            w = wires.of_cell[j]
+            other = wires.sink[w] if wires.source[w] == cell else wires.source[w]
+            weight = weights[w] + WIRE_WEIGHT
+            x += weight * (cells.x[other] - cells.x[cell])
+            y += weight * (cells.y[other] - cells.y[cell])
+            total += weight
+    return round(x / total), round(y / total)
+
+
+@njit(cache=True, nogil=True)
+def _kept(change, temperature):
+    return change <= 0 or np.random.random() < np.exp(-change / temperature)
+
+
+@njit(cache=True, nogil=True)
+def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, cells, tiles, wires, nets):
+    """Tries ``moves`` exchanges of what is in two places: of any cells, and of those at ``critical`` wires."""
+    np.random.seed(seed)
+    some = np.empty(4, np.int32)
+    for _ in range(moves):
+        far = min(reach, 3)
+        dx = dy = 0
+        if len(critical) and np.random.random() < 0.5:
+            w = critical[np.random.randint(len(critical))]
+            cell = wires.source[w] if np.random.random() < 0.5 else wires.sink[w]
+            if cells.tile[cell] < 0:
+                continue
+            some[0] = cell
+            if np.random.random() < 0.7:
+                dx, dy = _centre(some, 1, weights, wires, cells)
+            else:
+                far = reach
+        else:
+            cell = movable[np.random.randint(len(movable))]
+            far = reach
+        here, place = cells.tile[cell], cells.place[cell]
+        x = tiles.x[here] + dx + np.random.randint(-far, far + 1)
+        y = tiles.y[here] + dy + np.random.randint(-far, far + 1)
+        if place >= 16 or x < 0 or y < 0 or x >= tiles.at.shape[0] or y >= tiles.at.shape[1]:
+            continue
+        there, index, other = tiles.at[x, y], place % 8, np.random.randint(8)
+        if there < 0 or there == here:
+            continue
+        lut, lut_there = tiles.cell[here, index], tiles.cell[there, other]
+        register, register_there = tiles.cell[here, 8 + index], tiles.cell[there, 8 + other]
+        bound = (register >= 0 and cells.beside[register]) or (register_there >= 0 and cells.beside[register_there])
+        luts, registers = bound or cells.kind[cell] == LUT, bound or cells.kind[cell] != LUT
+        if luts and ((lut >= 0 and cells.stays[lut]) or (lut_there >= 0 and cells.stays[lut_there])):
+            continue
+        if registers and not (
+            _may_hold(there, other, register, cells, tiles) and _may_hold(here, index, register_there, cells, tiles)
+        ):
+            continue
+        count = 0
+        for wanted, moved in ((luts, lut), (luts, lut_there), (registers, register), (registers, register_there)):
+            if wanted and moved >= 0:
+                some[count] = moved
+                count += 1
+        before = _cost(some, count, weights, wires, nets, cells)
+        for n in range(count):
+            to = there if cells.tile[some[n]] == here else here
+            cells.x[some[n]], cells.y[some[n]] = tiles.x[to], tiles.y[to]
+        if _kept(_cost(some, count, weights, wires, nets, cells) - before, temperature):
+            if luts:
+                tiles.cell[here, index], tiles.cell[there, other] = lut_there, lut
+            if registers:
+                tiles.cell[here, 8 + index], tiles.cell[there, 8 + other] = register_there, register
+            for n in range(count):
+                moved = some[n]
+                goes = cells.tile[moved] == here
+                cells.place[moved] = cells.place[moved] // 8 * 8 + (other if goes else index)
+                cells.tile[moved] = there if goes else here
+        else:
+            for n in range(count):
+                cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
+
+
+@njit(cache=True, nogil=True)
+def exchange_rows(moves, temperature, reach, weights, cells, tiles, wires, nets):
+    """Tries ``moves`` exchanges of a row of tiles that must stay together, or of one tile, with others."""
+    longest = tiles.length.max()
+    some = np.empty(2 * PLACES * longest, np.int32)
+    first, length = np.empty(longest, np.int32), np.empty(longest, np.int32)
+    for _ in range(moves):
+        begin = tiles.first[np.random.randint(len(tiles.x))]
+        size, x0, y0 = tiles.length[begin], tiles.x[begin], tiles.y[begin]
+        count = 0
+        for n in range(size):
+            for cell in tiles.cell[tiles.at[x0 + n, y0]]:
+                if cell >= 0:
+                    some[count] = cell
+                    count += 1
+        far, dx, dy = reach, 0, 0
+        if np.random.random() < 0.5:
+            dx, dy = _centre(some, count, weights, wires, cells)
+            far = min(reach, 3)
+        x, y = x0 + dx + np.random.randint(-far, far + 1), y0 + dy + np.random.randint(-far, far + 1)
+        if (
+            x < 0
+            or y < 0
+            or x + size > tiles.at.shape[0]
+            or y >= tiles.at.shape[1]
+            or (y == y0 and abs(x - x0) < size)
+        ):
+            continue
+        whole = True  # no row there goes on outside
+        for n in range(size):
+            tile = tiles.at[x + n, y]
+            if tile < 0:
+                whole = False
+                break
+            begins = tiles.x[tiles.first[tile]]
+            whole = whole and begins >= x and begins + tiles.length[tile] <= x + size
+        if not whole:
+            continue
+        for n in range(size):
+            for cell in tiles.cell[tiles.at[x + n, y]]:
+                if cell >= 0:
+                    some[count] = cell
+                    count += 1
+        before = _cost(some, count, weights, wires, nets, cells)
+        for n in range(size):
+            here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
+            for place in range(PLACES):
+                a, b = tiles.cell[here, place], tiles.cell[there, place]
+                if a >= 0:
+                    cells.x[a], cells.y[a] = x + n, y
+                if b >= 0:
+                    cells.x[b], cells.y[b] = x0 + n, y0
+        # Wires inside count twice in what hangs on the cells, and do not change.
+        if _kept(_cost(some, count, weights, wires, nets, cells) - before, temperature):
+            for n in range(size):
+                there = tiles.at[x + n, y]
+                first[n], length[n] = tiles.x[tiles.first[there]] - x, tiles.length[there]
+            for n in range(size):
+                here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
+                for place in range(PLACES):
+                    a, b = tiles.cell[here, place], tiles.cell[there, place]
+                    tiles.cell[here, place], tiles.cell[there, place] = b, a
+                    if a >= 0:
+                        cells.tile[a] = there
+                    if b >= 0:
+                        cells.tile[b] = here
+                tiles.first[there], tiles.length[there] = tiles.at[x, y], size
+                tiles.first[here], tiles.length[here] = tiles.at[x0 + first[n], y0], length[n]
+        else:
+            for n in range(count):
+                cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
+
+
+def refine(
+    placed: Path, seed: int, out: Path, progress: Callable[[str], None] = lambda text: None
+) -> tuple[float, float]:
+    """Writes the design ``placed`` with other places to ``out``; returns the longest path before and after, ns, as estimated.
+
+    The same ``seed`` gives the same places. Raises ValueError for a design that is not placed.
+    """
+    design = PlacedDesign(placed)
+    cells, tiles, wires, nets, arcs = design.cells, design.tiles, design.wires, design.nets, design.arcs
+    state = (cells.x, cells.y, cells.tile, cells.place, tiles.cell)
+    movable = np.flatnonzero((cells.tile >= 0) & ~cells.stays).astype(np.int32)
+    ends, free = wires.end >= 0, wires.fixed < 0
+    path = analyse(wires, arcs, cells)
+    began = float(path.max())
+    goal = GOAL * began
+    random = np.random.default_rng(seed)
+
+    def weigh(steepness: int) -> np.ndarray:
+        return np.minimum((path / goal) ** steepness, HEAVIEST)
+
+    weights = weigh(STEEPNESS)
+    for step in range(ROUNDS):
+        left = 1 - step / (ROUNDS - 1)
+        temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
+        critical = np.flatnonzero((path > LONG * goal) & free).astype(np.int32)
+        draw = int(random.integers(1 << 31))
+        exchange_cells(draw, MOVES, temperature, reach, weights, critical, movable, cells, tiles, wires, nets)
+        exchange_rows(ROW_MOVES, temperature, reach, weights, cells, tiles, wires, nets)
+        path = analyse(wires, arcs, cells)
+        weights = INERTIA * weights + (1 - INERTIA) * weigh(STEEPNESS)
+        progress(f"refining: longest path about {path.max():.1f} ns")
+
+    def badness() -> float:
+        return float((np.maximum(path[ends] - LONG * goal, 0) ** 3).sum())
+
+    kept, kept_path, least = [one.copy() for one in state], path, badness()
+    weights = weigh(LAST_STEEPNESS)
+    for _ in range(LAST_ROUNDS):
+        among = max(LONG * goal, path.max() - random.choice([0.3, 1.0, 2.5]))
+        critical = np.flatnonzero((path > among) & free).astype(np.int32)
+        draw = int(random.integers(1 << 31))
+        exchange_cells(draw, LAST_MOVES, 1e-6, FARTHEST, weights, critical, movable, cells, tiles, wires, nets)
+        path = analyse(wires, arcs, cells)
+        if (worse := badness()) < least:
+            least, kept_path = worse, path
+            for one, now in zip(kept, state, strict=True):
+                one[...] = now
+        else:
+            path = kept_path
+            for one, now in zip(kept, state, strict=True):
+                now[...] = one
+        weights = INERTIA * weights + (1 - INERTIA) * weigh(LAST_STEEPNESS)
+    longest = float(path.max())
+    progress(f"refined: longest path about {longest:.1f} ns")
+    design.write(out)
+    return began, longest

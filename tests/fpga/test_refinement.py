@@ -1,0 +1,168 @@
+"""Moving what nextpnr has placed: what is analysed, what may move, and that nextpnr takes the result."""
+
+import json
+import re
+from collections import defaultdict
+
+import numpy as np
+import pytest
+
+from hotline_fpga import flow, refinement
+from hotline_fpga.floorplan import floorplan, macro_sites
+from hotline_fpga.harness import TOP, harness_verilog
+from hotline_fpga.parts import PARTS
+from hotline_fpga.placed_design import LUT, REGISTER, PlacedDesign
+from hotline_fpga.refinement import analyse, refine, wire_length
+from hotline_fpga.tools import find_tool, run
+from hotline_rtl.config import PRESETS
+from hotline_rtl.verilog import component_verilog
+from hotline_rtl.write_master import WriteMaster
+
+PART = PARTS["ecp5-25k"]
+OPTIONS = [*PART.options, "--speed", "8", "--freq", "200", "--timing-allow-fail", "--lpf-allow-unconstrained"]
+
+
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory):
+    """A write manager in the timing harness, placed by nextpnr: carry chains, LUT memories, enables and resets."""
+    folder = tmp_path_factory.mktemp("placed")
+    verilog = component_verilog(WriteMaster(PRESETS["tiny"], 3), "hotline")
+    (folder / "hotline.v").write_text(verilog)
+    (folder / "harness.v").write_text(harness_verilog(verilog, PART.clock_pad))
+    script = f"read_verilog -sv hotline.v harness.v; {flow.yosys_script(PART, TOP)}"
+    run(find_tool("yosys"), ["-p", script], folder, folder / "log")
+    floorplan(folder / "netlist.json", macro_sites(PART, folder), 1, folder / "planned.json")
+    arguments = [*OPTIONS, "--json", "planned.json", *flow.PLACE, "--write", "placed.json"]
+    run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "log")
+    return folder / "placed.json"
+
+
+def cells_of(path) -> dict:
+    return next(iter(json.loads(path.read_text())["modules"].values()))["cells"]
+
+
+@pytest.fixture(scope="module")
+def refined(placed):
+    """The same, refined in few moves, and the longest paths before and after."""
+    out = placed.with_name("refined.json")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("ROUNDS", 12), ("MOVES", 50_000), ("ROW_MOVES", 1000), ("LAST_ROUNDS", 100)):
+            patch.setattr(refinement, name, value)
+        longest = refine(placed, 1, out)
+        refine(placed, 1, placed.with_name("again.json"))
+    return out, longest
+
+
+def test_the_design_has_what_is_to_be_tested(placed):
+    design = PlacedDesign(placed)
+    assert design.tiles.length.max() > 1 and design.cells.stays.any() and (design.cells.kind == 2).any()
+    assert len(set(design.cells.enable)) > 3 and len(set(design.cells.reset)) > 1 and design.cells.beside.any()
+
+
+def test_paths_are_the_longest_ones(placed):
+    """Against all paths through a wire, followed one by one."""
+    design = PlacedDesign(placed)
+    wires, arcs = design.wires, design.arcs
+    path = analyse(wires, arcs, design.cells)
+    ns = [refinement._wire_ns(w, wires, design.cells) for w in range(len(path))]
+    into, out = defaultdict(list), defaultdict(list)
+    for arc in range(len(arcs.wire)):
+        into[arcs.net[arc]].append((arcs.wire[arc], arcs.ns[arc]))
+        out[arcs.wire[arc]].append((arcs.net[arc], arcs.ns[arc]))
+    of_net = defaultdict(list)
+    for w, net in enumerate(wires.net):
+        of_net[net].append(w)
+
+    def before(net, deep):  # not remembered: each way is followed by itself, as far as that can be done
+        assert deep < 60
+        ways = [before(wires.net[w], deep + 1) + ns[w] + through for w, through in into[net]]
+        return max([*ways, arcs.starts[net]])
+
+    def after(w, deep):
+        assert deep < 60
+        ways = [
+            through + ns[further] + after(further, deep + 1) for net, through in out[w] for further in of_net[net]
+        ]
+        return max([*ways, wires.end[w]])
+
+    random = np.random.default_rng(1)
+    for w in random.choice(len(path), 300, replace=False):
+        assert path[w] == pytest.approx(max(0, before(wires.net[w], 0) + ns[w] + after(w, 0)))
+    assert (path[wires.end >= 0] > 0).any()
+
+
+def test_paths_become_shorter_and_wire_no_longer(placed, refined):
+    out, (before, after) = refined
+    first, then = PlacedDesign(placed), PlacedDesign(out)
+    assert before == analyse(first.wires, first.arcs, first.cells).max()
+    assert after == analyse(then.wires, then.arcs, then.cells).max() < 0.95 * before
+    assert wire_length(then.nets, then.cells) < 1.05 * wire_length(first.nets, first.cells)
+
+
+def test_the_same_seed_gives_the_same_places(refined):
+    out, _ = refined
+    assert out.read_bytes() == out.with_name("again.json").read_bytes()
+
+
+def test_only_places_change_and_each_holds_one_cell(placed, refined):
+    before, after = cells_of(placed), cells_of(refined[0])
+    taken, moved = set(), 0
+    for name, cell in after.items():
+        bel = cell["attributes"]["NEXTPNR_BEL"]
+        taken.add(bel)
+        moved += bel != before[name]["attributes"]["NEXTPNR_BEL"]
+        before[name]["attributes"]["NEXTPNR_BEL"] = bel
+    assert before == after and len(taken) == len(after) and moved > len(after) / 8
+
+
+def test_what_belongs_together_stays_together(placed, refined):
+    """Carries go on in the next place; a flip-flop of a LUT stays beside it; a slice has one enable, a tile one reset."""
+    cells = cells_of(refined[0])
+    at = {}
+    for name, cell in cells.items():
+        if found := re.match(r"X(\d+)/Y(\d+)/SLICE([A-D])\.(K|FF)(\d)", cell["attributes"]["NEXTPNR_BEL"]):
+            at[name] = int(found[1]), int(found[2]), 2 * "ABCD".index(found[3]) + int(found[5])
+    drivers = {
+        bits[0]: name
+        for name, cell in cells.items()
+        for port, bits in cell["connections"].items()
+        if bits and cell["port_directions"][port] == "output"
+    }
+    carries = beside = 0
+    for name, cell in cells.items():
+        if carry := cell["connections"].get("FCI"):
+            (x, y, place), (x0, y0, place0) = at[name], at[drivers[carry[0]]]
+            assert (8 * x + place, y) == (8 * x0 + place0 + 1, y0)
+            carries += 1
+        if cell["type"] == "TRELLIS_FF" and cell["parameters"]["SD"].strip() == "1":
+            assert at[name] == at[drivers[cell["connections"]["DI"][0]]]
+            beside += 1
+    assert carries > 10 and beside > 100
+    design = PlacedDesign(refined[0])
+    for tile in design.tiles.cell:
+        registers = tile[8:16]
+        assert len(set(design.cells.reset[registers[registers >= 0]])) <= 1
+        for pair in registers.reshape(4, 2):
+            assert len(set(design.cells.enable[pair[pair >= 0]])) <= 1
+    assert set(design.cells.kind[design.tiles.cell[:, :8][design.tiles.cell[:, :8] >= 0]]) == {LUT}
+    assert set(design.cells.kind[design.tiles.cell[:, 8:16][design.tiles.cell[:, 8:16] >= 0]]) == {REGISTER}
+
+
+def test_nextpnr_routes_it_and_finds_it_faster(placed, refined):
+    reached = []
+    for design in (placed, refined[0]):
+        arguments = [*OPTIONS, "--json", design.name, *flow.ROUTE, "--report", "timing.json"]
+        run(find_tool("nextpnr-ecp5"), arguments, placed.parent, placed.parent / "log")
+        report = json.loads((placed.parent / "timing.json").read_text())
+        reached.append(min(clock["achieved"] for clock in report["fmax"].values()))
+    assert reached[1] > reached[0]
+
+
+def test_a_design_without_places_is_refused(placed):
+    unplaced = placed.with_name("unplaced.json")
+    design = json.loads(placed.read_text())
+    for cell in next(iter(design["modules"].values()))["cells"].values():
+        cell["attributes"].pop("NEXTPNR_BEL")
+    unplaced.write_text(json.dumps(design))
+    with pytest.raises(ValueError, match="has no place"):
+        PlacedDesign(unplaced)
