@@ -207,13 +207,20 @@ def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, 
 
 
 @njit(cache=True, nogil=True)
-def exchange_rows(moves, temperature, reach, weights, cells, tiles, wires, nets):
-    """Tries ``moves`` exchanges of a row of tiles that must stay together, or of one tile, with others."""
+def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wires, nets):
+    """Tries ``moves`` exchanges of a row of tiles that must stay together, or of one tile, with others: of any, and of those at
+    ``critical`` wires."""
     longest = tiles.length.max()
     some = np.empty(2 * PLACES * longest, np.int32)
     first, length = np.empty(longest, np.int32), np.empty(longest, np.int32)
     for _ in range(moves):
-        begin = tiles.first[np.random.randint(len(tiles.x))]
+        tile = np.random.randint(len(tiles.x))
+        if len(critical) and np.random.random() < 0.5:
+            w = critical[np.random.randint(len(critical))]
+            tile = cells.tile[wires.source[w] if np.random.random() < 0.5 else wires.sink[w]]
+            if tile < 0:
+                continue
+        begin = tiles.first[tile]
         size, x0, y0 = tiles.length[begin], tiles.x[begin], tiles.y[begin]
         count = 0
         for n in range(size):
@@ -288,7 +295,6 @@ def refine(
     """
     design = PlacedDesign(placed)
     cells, tiles, wires, nets, arcs = design.cells, design.tiles, design.wires, design.nets, design.arcs
-    state = (cells.x, cells.y, cells.tile, cells.place, tiles.cell)
     movable = np.flatnonzero((cells.tile >= 0) & ~cells.stays).astype(np.int32)
     ends, free = wires.end >= 0, wires.fixed < 0
     path = analyse(wires, arcs, cells)
@@ -299,39 +305,48 @@ def refine(
     def weigh(steepness: int) -> np.ndarray:
         return np.minimum((path / goal) ** steepness, HEAVIEST)
 
+    def longer_than(ns: float) -> np.ndarray:
+        return np.flatnonzero((path > ns) & free).astype(np.int32)
+
+    def draw() -> int:
+        return int(random.integers(1 << 31))
+
+    # The best of what has been, by how much too long its paths are.
+    state = (cells.x, cells.y, cells.tile, cells.place, tiles.cell, tiles.first, tiles.length)
+    best, best_path, least = [one.copy() for one in state], path, np.inf
+
+    def keep_the_better() -> None:
+        nonlocal path, best_path, least
+        badness = float((np.maximum(path[ends] - LONG * goal, 0) ** 3).sum())
+        is_better = badness < least
+        for kept, now in zip(best, state, strict=True):
+            if is_better:
+                kept[...] = now
+            else:
+                now[...] = kept
+        if is_better:
+            best_path, least = path, badness
+        else:
+            path = best_path
+
     weights = weigh(STEEPNESS)
     for step in range(ROUNDS):
         left = 1 - step / (ROUNDS - 1)
         temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
-        critical = np.flatnonzero((path > LONG * goal) & free).astype(np.int32)
-        draw = int(random.integers(1 << 31))
-        exchange_cells(draw, MOVES, temperature, reach, weights, critical, movable, cells, tiles, wires, nets)
-        exchange_rows(ROW_MOVES, temperature, reach, weights, cells, tiles, wires, nets)
+        critical = longer_than(LONG * goal)
+        exchange_cells(draw(), MOVES, temperature, reach, weights, critical, movable, cells, tiles, wires, nets)
+        exchange_rows(ROW_MOVES, temperature, reach, weights, critical, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
         weights = INERTIA * weights + (1 - INERTIA) * weigh(STEEPNESS)
         progress(f"refining: longest path about {path.max():.1f} ns")
-
-    def badness() -> float:
-        return float((np.maximum(path[ends] - LONG * goal, 0) ** 3).sum())
-
-    kept, kept_path, least = [one.copy() for one in state], path, badness()
     weights = weigh(LAST_STEEPNESS)
     for _ in range(LAST_ROUNDS):
-        among = max(LONG * goal, path.max() - random.choice([0.3, 1.0, 2.5]))
-        critical = np.flatnonzero((path > among) & free).astype(np.int32)
-        draw = int(random.integers(1 << 31))
-        exchange_cells(draw, LAST_MOVES, 1e-6, FARTHEST, weights, critical, movable, cells, tiles, wires, nets)
+        keep_the_better()
+        critical = longer_than(max(LONG * goal, path.max() - random.choice([0.3, 1.0, 2.5])))
+        exchange_cells(draw(), LAST_MOVES, 1e-6, FARTHEST, weights, critical, movable, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
-        if (worse := badness()) < least:
-            least, kept_path = worse, path
-            for one, now in zip(kept, state, strict=True):
-                one[...] = now
-        else:
-            path = kept_path
-            for one, now in zip(kept, state, strict=True):
-                now[...] = one
         weights = INERTIA * weights + (1 - INERTIA) * weigh(LAST_STEEPNESS)
-    longest = float(path.max())
-    progress(f"refined: longest path about {longest:.1f} ns")
+    keep_the_better()
+    progress(f"refined: longest path about {path.max():.1f} ns")
     design.write(out)
-    return began, longest
+    return began, float(path.max())

@@ -299,7 +299,8 @@ class Accelerator(wiring.Component):
         read_over = delayed(m, ~reader.busy & ~read.o.valid)
         decoded_well = delayed(m, decoder.ended & ~decoder.giving & ~decoder.bad_row & ~reader.error)
         splits = delayed(m, processor.active & opcode[Opcode.SPLIT] & (processor.next.opcode == Opcode.SPLIT))
-        free = delayed(m, ~processor.active | (decoded_well & read_over & (splits | ~classifier.coming)))
+        coming = delayed(m, classifier.coming)
+        free = delayed(m, ~processor.active | (decoded_well & read_over & (splits | ~coming)))
         m.d.sync += decoding_begins.eq(processor.asked & free & ~ahead & ~decoding_begins)
         with m.If(batch_begins):
             m.d.sync += [ahead.eq(0), classifier.hold.eq(0)]

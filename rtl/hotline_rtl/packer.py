@@ -68,7 +68,7 @@ class Packer(wiring.Component):
             with m.If(self.i.valid):
                 m.d.sync += seen.eq((seen | self.i.p.mask.any()) & ~self.i.p.last)
         m.d.comb += [
-            self.i.ready.eq(~s1_valid | queue.i.ready),
+            self.i.ready.eq(queue.i.ready),
             queue.i.valid.eq(s1_valid),
             queue.i.p.mask.eq(s1.mask), queue.i.p.ranks.eq(s1.ranks), queue.i.p.count.eq(s1.count),
         ]  # fmt: skip

@@ -30,7 +30,7 @@ class RecordReader(wiring.Component):
     """Members
     -------
     start : In(1), samples, sample_words : In
-        Begins a mini-batch. ``sample_words`` has been so for three cycles, and stays until the last record has left.
+        Begins a mini-batch. They have been so for three cycles; ``sample_words`` stays until the last record has left.
     i : In(stream of words_layout)
         Sample records, contiguous.
     o : Out(stream of record_beat_layout)
@@ -65,6 +65,7 @@ class RecordReader(wiring.Component):
         following, asks, asked = Signal(about), Signal(), Signal(about)
         new_words, offset = Signal.like(asked.count), Signal()  # of it: words of the stream, and where they begin
         no_reset(sample, left, beat, is_last, is_final, asked, new_words, offset)
+        samples = delayed(m, self.samples)
         one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
         goes = queue.take.valid & queue.take.ready
         step = ~asks | goes
@@ -98,7 +99,7 @@ class RecordReader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
-                left.eq(self.samples), is_final.eq(self.samples == 1),
+                left.eq(samples), is_final.eq(samples == 1),
             ]  # fmt: skip
 
         taken = data.View(about, queue.o.p.extra)

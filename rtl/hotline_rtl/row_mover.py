@@ -166,25 +166,26 @@ class RowMover(wiring.Component):
             "move": move_layout(config), "ending": ending, "single": 1,
         })  # fmt: skip
         m.submodules.departures = departures = StreamFifo(departing, DEPARTURES)
+        d0_valid, d0 = Signal(), Signal(completed)
         d1_valid, d1 = Signal(), Signal(completed)
         look, room = Signal(), Signal()
         found = data.View(move_layout(config), moves.r_data)
         d2_valid, d2, d2_move = Signal(), Signal(completed), Signal(move_layout(config))
         d3_valid, d3 = Signal(), Signal(departing)
-        no_reset(d1, d2, d2_move, d3, release_slot)
+        no_reset(d0, d1, d2, d2_move, d3, release_slot)
         m.d.comb += [
             writer.row_bytes.eq(self.row_bytes),
             look.eq(complete.o.valid & room),
             complete.o.ready.eq(look),
             moves.r_en.eq(1),
-            moves.r_addr.eq(complete.o.p.slot),
+            moves.r_addr.eq(d0.slot),
             departures.i.valid.eq(d3_valid),
             departures.i.p.eq(d3),
             departures.i.p.single.eq(d3.beats.last_beat == 0),
         ]
         m.d.sync += [
-            room.eq(departures.level + d1_valid + d2_valid + d3_valid + look < DEPARTURES),
-            d1_valid.eq(look), d1.eq(complete.o.p),
+            room.eq(departures.level + d0_valid + d1_valid + d2_valid + d3_valid + look < DEPARTURES),
+            d0_valid.eq(look), d0.eq(complete.o.p), d1_valid.eq(d0_valid), d1.eq(d0),
             d2_valid.eq(d1_valid), d2.eq(d1), d2_move.eq(found),
             d3_valid.eq(d2_valid), d3.slot.eq(d2.slot), d3.first.eq(d2.slot * row_beats), d3.move.eq(d2_move),
             d3.ending.eq(d2.ending),
