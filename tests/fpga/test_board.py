@@ -3,9 +3,14 @@
 import re
 from pathlib import Path
 
+from amaranth.hdl import ClockDomain, Module, Signal
+from amaranth.lib import wiring
+
+from hotline_fpga import flow, refinement
 from hotline_fpga.board.ulx3s import Ulx3s
 from hotline_fpga.flow import PINS
 from hotline_fpga.harness import ports
+from hotline_fpga.tools import find_tool, run
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import component_verilog
 from hotline_sim.cocotb_build import run_cocotb
@@ -34,3 +39,44 @@ def test_every_port_of_the_board_has_a_pin():
         == set(re.findall(r'IOBUF PORT "(.*?)"', constraints))
     )
     assert len(set(re.findall(r'SITE "(.*?)"', constraints))) == len(pins), "no pin twice"
+
+
+class SmallTop(wiring.Component):
+    """The ports of the board's top level, and little behind them: a counter, and an echo of the serial line."""
+
+    def __init__(self, config):
+        super().__init__(Ulx3s(config).signature)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.domains.sync = sync = ClockDomain()
+        count = Signal(28)
+        m.d.comb += [sync.clk.eq(self.clk_25mhz), sync.rst.eq(self.fire), self.wifi_gpio0.eq(1)]
+        m.d.sync += [count.eq(count + self.ftdi_txd), self.ftdi_rxd.eq(self.ftdi_txd), self.led.eq(count[-8:])]
+        return m
+
+
+def configuration_of_pins(text: str) -> dict[str, list[str]]:
+    """What a textual bitstream says of pins: settings by tile; and of the whole part."""
+    tiles = re.findall(r"^\.tile (\S+)\n((?:.+\n)*)", text, re.M)
+    found = {
+        name: sorted(re.findall(r"^enum: (?:PIO|IOLOGIC|\S*BANK).*$", body, re.M))
+        for name, body in tiles
+        if "PIO" in body
+    }
+    return {"sysconfig": re.findall(r"^\.sysconfig.*$", text, re.M), **{k: v for k, v in found.items() if v}}
+
+
+def test_a_bitstream_is_built_with_the_boards_pins(monkeypatch, tmp_path):
+    """Of a small design, in the two runs of nextpnr, as in one: pins, their settings, and those of the part."""
+    monkeypatch.setattr(flow, "Ulx3s", SmallTop)
+    for name, value in (("ROUNDS", 3), ("MOVES", 1000), ("ROW_MOVES", 100), ("LAST_ROUNDS", 3)):
+        monkeypatch.setattr(refinement, name, value)
+    bit, timing = flow.bitstream(preset("tiny"), tmp_path, lambda text: None)
+    assert bit.stat().st_size > 1000 and timing.fmax_mhz > 25
+    ours = configuration_of_pins((tmp_path / "hotline.config").read_text())
+    arguments = ["--85k", "--package", "CABGA381", "--speed", "6", "--lpf", "ulx3s.lpf", "--json", "netlist.json",
+                 "--textcfg", "one.config"]  # fmt: skip
+    run(find_tool("nextpnr-ecp5"), arguments, tmp_path, tmp_path / "log")
+    assert ours == configuration_of_pins((tmp_path / "one.config").read_text())
+    assert len(ours) > 8 and ours["sysconfig"]
