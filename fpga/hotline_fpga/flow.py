@@ -23,14 +23,10 @@ TARGET_MHZ = 200
 SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
-#: nextpnr's router that negotiates congestion, with the weights that it has for designs of little congestion, which make fewer
-#: detours. The default router does not finish.
-ROUTER = ["--router", "router2", "--router2-alt-weights"]
-#: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default. It writes down which
-#: router it would use, and goes by that when it reads the design again.
-PLACE = [*ROUTER, "--placer", "static", "--no-route"]
-#: How it routes what has been placed.
-ROUTE = [*ROUTER, "--no-pack", "--no-place"]
+#: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default.
+PLACE = ["--placer", "static", "--no-route"]
+#: How it routes what has been placed: with its default router, which makes hardly a detour; `router2` makes some of 3 ns.
+ROUTE = ["--no-pack", "--no-place", "--router", "router1"]
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 

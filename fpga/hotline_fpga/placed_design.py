@@ -22,9 +22,9 @@ BEL = re.compile(r"X(\d+)/Y(\d+)/(?:SLICE([A-D])\.(?:K|FF|RAMW)(\d?))?")
 LARGEST_NET = 64
 CLOCK_PINS = {"CLK", "CLKA", "CLKB", "WCK", "CLK0", "CLK1", "CLK2", "CLK3"}
 
-#: ns that a wire of so many tiles takes, speed grade 8: medians of routed designs (`--detailed-timing-report`).
-TILES = [0, 1, 2, 3, 4, 6, 8, 11, 15, 20, 26, 34, 45, 60, 90, 240]
-WIRE_NS = [0.4, 0.55, 0.62, 0.73, 0.82, 0.95, 1.02, 1.12, 1.3, 1.5, 1.72, 2.0, 2.45, 3.0, 3.8, 9.0]
+#: ns that a wire of so many tiles takes, speed grade 8: means of a routed design (`--detailed-timing-report`).
+TILES = [0, 1, 2, 3, 4, 6, 8, 10, 13, 18, 23, 30, 40, 53, 75, 240]
+WIRE_NS = [0.4, 0.6, 0.66, 0.76, 0.83, 0.94, 1.0, 1.07, 1.23, 1.42, 1.63, 1.88, 2.18, 2.67, 3.5, 9.0]
 #: More for a wire to these pins.
 SLOW_PINS, SLOW_NS = ("CE", "LSR", "WRE"), 0.2
 #: ns that cells take, speed grade 8 (nextpnr's reports). From the clock: a flip-flop, a block RAM and a multiplier with
@@ -32,10 +32,8 @@ SLOW_PINS, SLOW_NS = ("CE", "LSR", "WRE"), 0.2
 LUT_NS, CARRY_NS, NEXT_CARRY_NS, WRITE_NS = 0.18, 0.4, 0.06, 0.3
 CLOCK_NS = {("TRELLIS_FF", False): 0.4, ("DP16KD", False): 4.3, ("DP16KD", True): 0.9,
             ("MULT18X18D", False): 3.5, ("MULT18X18D", True): 1.0}  # fmt: skip
-#: Where each pin of a LUT leads to.
-THROUGH = {
-    **dict.fromkeys("ABCD", ("F", "FCO", "OFX")), "FCI": ("F", "FCO"), **dict.fromkeys(("M", "F1", "FXA", "FXB"), ("OFX",)),
-}  # fmt: skip
+#: Pins by which paths go through a LUT, where they come out, and pins of multiplexers of several LUTs.
+INPUTS, OUTPUTS, MULTIPLEXED = ("A", "B", "C", "D", "FCI"), ("F", "FCO"), ("F1", "FXA", "FXB")
 #: A flip-flop's wire from the LUT beside it, and what a path must not end with.
 BESIDE_NS, NO_END = 0.12, -1000.0
 
@@ -112,7 +110,8 @@ def grouped(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 class PlacedDesign:
     """A design that nextpnr has packed and placed, and written with ``--write``.
 
-    Raises ValueError when it is not placed.
+    Raises ValueError when it is not placed, or has been mapped with multiplexers of several LUTs, whose places depend on
+    each other.
     """
 
     def __init__(self, path: Path):
@@ -122,7 +121,9 @@ class PlacedDesign:
         self._cells = list(self.module["cells"].values())
         self._pins()
         self._places()
-        self._wires()
+        self._wires_and_arcs()
+        self._chains()
+        self._lengths()
 
     def write(self, path: Path) -> None:
         """Writes the design with its cells where they are now; not routed."""
@@ -184,9 +185,11 @@ class PlacedDesign:
             place[number] = 8 * kind[number] + 2 * "ABCD".index(found[3]) + int(found[4] or 0)
             settings = cell["parameters"]
             if kind[number] == LUT:
-                stays[number] = settings.get("MODE", "LOGIC") != "LOGIC" or any(
-                    self._bit(cell, port) >= 0 for port in ("FXA", "FXB", "F1")
-                )
+                if any(self._bit(cell, port) >= 0 for port in MULTIPLEXED):
+                    raise ValueError(
+                        f"{self.names[number]} is a multiplexer of several LUTs: map without (-nowidelut)"
+                    )
+                stays[number] = settings.get("MODE", "LOGIC") != "LOGIC"
             elif kind[number] == REGISTER:
                 beside[number] = settings["SD"].strip() == "1"
                 of_slice = (self._bit(cell, "CE"), settings.get("CEMUX"), settings.get("GSR"))
@@ -208,54 +211,41 @@ class PlacedDesign:
         first, length = np.arange(len(tiles), dtype=np.int32), np.ones(len(tiles), np.int32)
         self.tiles = Tiles(tile_x, tile_y, cell_at, at, first, length)
 
-    def _wires(self) -> None:
-        source: list[int] = []
-        sink: list[int] = []
-        net: list[int] = []
-        fixed: list[float] = []
-        end: list[float] = []
-        arc_wire: list[int] = []
-        arc_net: list[int] = []
-        arc_ns: list[float] = []
+    def _wires_and_arcs(self) -> None:
+        ends: list[tuple[int, int, int]] = []  # source, sink, net
+        delays: list[tuple[float, float]] = []  # of the wire, and behind it
+        ways: list[tuple[int, int]] = []  # wire, net
+        through: list[float] = []
         starts = np.full(len(self._nets), NO_END)
         for number, ((driver, port), readers) in enumerate(self._nets):
-            cell = self._cells[driver]
-            if cell["type"] not in ("TRELLIS_COMB", "TRELLIS_IO"):
-                settings = cell["parameters"]
-                registered = settings.get(f"REGMODE_{port[2:3]}") == "OUTREG" or bool(
-                    settings.get("REG_OUTPUT_CLK", "NONE") != "NONE"
-                )
-                starts[number] = CLOCK_NS.get((cell["type"], registered), 0.0)
+            starts[number] = self._start_ns(driver, port)
             for reader, pin in readers:
-                ns, until = self._wire_ns(reader, pin)
-                through = self._through(reader, pin)
-                arc_wire += [len(source)] * len(through)
-                arc_net += [other for other, _ in through]
-                arc_ns += [delay for _, delay in through]
-                source.append(driver)
-                sink.append(reader)
-                net.append(number)
-                fixed.append(ns)
-                end.append(until)
-        a_source, a_sink, a_net = (np.array(some, np.int32) for some in (source, sink, net))
-        a_fixed, a_end = np.array(fixed, float), np.array(end, float)
-        free = np.flatnonzero(a_fixed < 0)
-        order, begins = grouped(np.concatenate([a_source[free], a_sink[free]]), len(self.names))
-        of_cell = np.concatenate([free, free])[order].astype(np.int32)
-        self.wires = Wires(a_source, a_sink, a_net, a_fixed, a_end, of_cell, begins)
-        wire_of, into_net = np.array(arc_wire, np.int32), np.array(arc_net, np.int32)
+                for other, ns in self._through(reader, pin):
+                    ways.append((len(ends), other))
+                    through.append(ns)
+                ends.append((driver, reader, number))
+                delays.append(self._wire_ns(reader, pin))
+        source, sink, net = np.array(ends, np.int32).reshape(-1, 3).T.copy()
+        fixed, end = np.array(delays, float).reshape(-1, 2).T.copy()
+        free = np.flatnonzero(fixed < 0).astype(np.int32)
+        order, of_cell_from = grouped(np.concatenate([source[free], sink[free]]), len(self.names))
+        self.wires = Wires(source, sink, net, fixed, end, np.concatenate([free, free])[order], of_cell_from)
+        wire, into_net = np.array(ways, np.int32).reshape(-1, 2).T.copy()
         into, into_from = grouped(into_net, len(self._nets))
         starts[(starts == NO_END) & (np.diff(into_from) == 0)] = 0.0  # LUTs of constants
-        self.arcs = Arcs(wire_of, into_net, np.array(arc_ns, float), into, into_from,
-                         _inputs_first(a_net[wire_of], into_net, len(self._nets)), starts)  # fmt: skip
-        self._chains(a_source[a_fixed == 0], a_sink[a_fixed == 0])
-        members = [sorted({driver, *(reader for reader, _ in readers)}) for (driver, _), readers in self._nets]
-        members = [some for some in members if 2 <= len(some) <= LARGEST_NET]
-        sizes = np.array([len(some) for some in members])
-        of_nets = np.array([cell for some in members for cell in some], np.int32)
-        begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        order, from_ = grouped(of_nets, len(self.names))
-        self.nets = Nets(of_nets, begins, np.repeat(np.arange(len(members)), sizes)[order].astype(np.int32), from_)
+        order = _inputs_first(net[wire], into_net, len(self._nets))
+        self.arcs = Arcs(wire, into_net, np.array(through, float), into, into_from, order, starts)
+
+    def _start_ns(self, driver: int, port: str) -> float:
+        """From the clock to this output, or NO_END if it does not come from a register."""
+        kind, settings = self._cells[driver]["type"], self._cells[driver]["parameters"]
+        if kind in ("TRELLIS_COMB", "TRELLIS_IO"):
+            return NO_END
+        if kind == "DP16KD":
+            registered = settings.get("REGMODE_A" if port.startswith("DOA") else "REGMODE_B") == "OUTREG"
+        else:
+            registered = settings.get("REG_OUTPUT_CLK", "NONE") != "NONE"
+        return CLOCK_NS.get((kind, registered), 0.0)
 
     def _wire_ns(self, reader: int, pin: str) -> tuple[float, float]:
         """Of the wire to this pin: ns if it is fixed, else -1; and from its end to the clock."""
@@ -267,8 +257,6 @@ class PlacedDesign:
         if cell["type"] == "TRELLIS_COMB":
             if pin.startswith("WAD") or pin == "WD":
                 return WRITE_NS, 0.0  # from the write side in the same tile
-            if pin in ("FXA", "FXB", "F1"):
-                return WRITE_NS, NO_END
             return -1.0, SLOW_NS if pin == "WRE" else NO_END
         if pin == "DI" and self.cells.beside[reader]:
             return BESIDE_NS, 0.0
@@ -279,25 +267,36 @@ class PlacedDesign:
     def _through(self, reader: int, pin: str) -> list[tuple[int, float]]:
         """Nets that this pin of a LUT leads to, and ns through it."""
         cell = self._cells[reader]
-        if cell["type"] != "TRELLIS_COMB" or pin not in THROUGH:
+        if cell["type"] != "TRELLIS_COMB" or pin not in INPUTS:
             return []
         carries = cell["parameters"].get("MODE") == "CCU2"
         found = []
-        for port in THROUGH[pin]:
+        for port in OUTPUTS:
             bit = self._bit(cell, port)
             if bit in self._net_of:
                 ns = NEXT_CARRY_NS if (pin, port) == ("FCI", "FCO") else CARRY_NS if carries else LUT_NS
                 found.append((self._net_of[bit], ns))
         return found
 
-    def _chains(self, source: np.ndarray, sink: np.ndarray) -> None:
+    def _chains(self) -> None:
         """Tiles between which a carry goes stay side by side."""
-        tiles, tile = self.tiles, self.cells.tile
-        for a, b in zip(tile[source], tile[sink], strict=True):
-            if a != b and tiles.first[a] != tiles.first[b]:
+        tiles, carries = self.tiles, self.wires.fixed == 0
+        sides = (self.cells.tile[some[carries]] for some in (self.wires.source, self.wires.sink))
+        for a, b in zip(*sides, strict=True):
+            if tiles.first[a] != tiles.first[b]:
                 joined = np.flatnonzero((tiles.first == tiles.first[a]) | (tiles.first == tiles.first[b]))
                 joined = joined[np.argsort(tiles.x[joined])]
                 tiles.first[joined], tiles.length[joined] = joined[0], len(joined)
+
+    def _lengths(self) -> None:
+        """Which cells each net that counts for wire length connects."""
+        every = [sorted({driver, *(reader for reader, _ in readers)}) for (driver, _), readers in self._nets]
+        members = [some for some in every if 2 <= len(some) <= LARGEST_NET]
+        sizes = np.array([len(some) for some in members])
+        cells = np.array([cell for some in members for cell in some], np.int32)
+        order, of_cell_from = grouped(cells, len(self.names))
+        of_cell = np.repeat(np.arange(len(members), dtype=np.int32), sizes)[order]
+        self.nets = Nets(cells, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), of_cell, of_cell_from)
 
 
 def _inputs_first(before: np.ndarray, after: np.ndarray, count: int) -> np.ndarray:

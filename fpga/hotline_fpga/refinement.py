@@ -16,9 +16,9 @@ from numba import njit
 from .placed_design import LUT, NO_END, PLACES, TILES, WIRE_NS, PlacedDesign
 
 #: Rounds of annealing, moves that are tried in each, and among them exchanges of rows of tiles.
-ROUNDS, MOVES, ROW_MOVES = 60, 1_000_000, 10_000
+ROUNDS, MOVES, ROW_MOVES = 150, 1_000_000, 10_000
 #: Rounds after these in which only what is better is kept, and their moves.
-LAST_ROUNDS, LAST_MOVES = 1500, 600
+LAST_ROUNDS, LAST_MOVES = 2500, 600
 #: What the longest path shall become, as a part of what it is at the beginning.
 GOAL = 0.75
 #: A path's weight is its length as a part of the goal, to the power of STEEPNESS.

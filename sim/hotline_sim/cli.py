@@ -244,7 +244,7 @@ def synth(
     settings: SetOption = None,
     speed: Annotated[int, typer.Option("--speed", min=6, max=8, help="Speed grade of an ECP5.")] = 8,
     seeds: Annotated[int, typer.Option("--seeds", min=0, help="Places and routes, each with another seed; 0: none.")] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 1 to 2 GB.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 2 to 3 GB.")] = 1,
     directory: Annotated[
         Path, typer.Option("--out", help="Folder for netlist, logs and report.json; made if it is not there.")
     ] = Path("build/synth"),
@@ -257,7 +257,7 @@ def synth(
 
     Prints what it takes of the part, the clock over the seeds, the critical path, and the area of each block. Ports are
     kept behind registers (a timing harness), so only paths inside the accelerator count. Takes some minutes to
-    synthesise the `ecp5` preset (`--seeds 0`: no more than that); placing and routing it takes hours a seed.
+    synthesise the `ecp5` preset (`--seeds 0`: no more than that); placing and routing it takes half an hour a seed.
     """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

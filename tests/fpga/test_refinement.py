@@ -166,3 +166,14 @@ def test_a_design_without_places_is_refused(placed):
     unplaced.write_text(json.dumps(design))
     with pytest.raises(ValueError, match="has no place"):
         PlacedDesign(unplaced)
+
+
+def test_multiplexers_of_luts_are_refused(placed):
+    wide = placed.with_name("wide.json")
+    design = json.loads(placed.read_text())
+    cells = next(iter(design["modules"].values()))["cells"]
+    lut = next(cell for cell in cells.values() if cell["type"] == "TRELLIS_COMB" and cell["connections"]["F"])
+    lut["connections"]["F1"] = lut["connections"]["F"]
+    wide.write_text(json.dumps(design))
+    with pytest.raises(ValueError, match="multiplexer of several LUTs"):
+        PlacedDesign(wide)
