@@ -16,26 +16,27 @@ from numba import njit
 from .placed_design import LUT, NO_END, PLACES, TILES, WIRE_NS, PlacedDesign
 
 #: Rounds of annealing, moves that are tried in each, and among them exchanges of rows of tiles.
-ROUNDS, MOVES, ROW_MOVES = 150, 1_000_000, 10_000
+ROUNDS, MOVES, ROW_MOVES = 100, 1_000_000, 10_000
 #: Rounds after these in which only what is better is kept, and their moves.
-LAST_ROUNDS, LAST_MOVES = 2500, 600
-#: What the longest path shall become, as a part of what it is at the beginning.
-GOAL = 0.75
+LAST_ROUNDS, LAST_MOVES = 2000, 600
+#: What the longest path shall become, as a part of the shortest that it has been.
+GOAL = 0.8
 #: A path's weight is its length as a part of the goal, to the power of STEEPNESS.
 STEEPNESS, LAST_STEEPNESS, HEAVIEST = 8, 12, 200.0
 #: Part of a weight that stays from round to round.
 INERTIA = 0.7
 #: What a tile of wire weighs, ns.
-WIRE_WEIGHT = 0.05
+WIRE_WEIGHT = 0.04
 #: Temperature at the beginning, ns, and how far cells move at most, tiles.
 TEMPERATURE, FARTHEST = 0.02, 16
 #: Paths of more than this part of the goal are moved by themselves, too, and count in the last rounds.
 LONG = 0.9
 
+# Numba compiles constants in, those of other modules, too, and its cache would not see them change: so there is none.
 NS = np.interp(np.arange(TILES[-1] + 1), TILES, WIRE_NS)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _wire_ns(w, wires, cells):
     if wires.fixed[w] >= 0:
         return wires.fixed[w]
@@ -43,7 +44,7 @@ def _wire_ns(w, wires, cells):
     return NS[abs(cells.x[a] - cells.x[b]) + abs(cells.y[a] - cells.y[b])]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def analyse(wires, arcs, cells):
     """By wire: ns of the longest path through it."""
     count = len(wires.source)
@@ -73,7 +74,7 @@ def analyse(wires, arcs, cells):
     return path
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _half_perimeter(net, nets, cells):
     first = nets.cells[nets.cells_from[net]]
     left = right = cells.x[first]
@@ -84,7 +85,7 @@ def _half_perimeter(net, nets, cells):
     return right - left + high - low
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def wire_length(nets, cells):
     """Half the perimeters of all nets' bounding boxes, tiles."""
     total = 0
@@ -93,7 +94,7 @@ def wire_length(nets, cells):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _cost(some, count, weights, wires, nets, cells):
     """Of all that hangs on the first ``count`` cells of ``some``."""
     total = 0.0
@@ -107,7 +108,7 @@ def _cost(some, count, weights, wires, nets, cells):
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _may_hold(tile, index, register, cells, tiles):
     """Whether place ``index`` of the tile's registers may hold ``register`` beside those of its other places."""
     if register < 0:
@@ -122,7 +123,7 @@ def _may_hold(tile, index, register, cells, tiles):
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _centre(some, count, weights, wires, cells):
     """Where what hangs on the cells is, on average by weight, relative to each."""
     x, y, total = 0.0, 0.0, 1e-9
@@ -138,12 +139,12 @@ def _centre(some, count, weights, wires, cells):
     return round(x / total), round(y / total)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _kept(change, temperature):
     return change <= 0 or np.random.random() < np.exp(-change / temperature)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, cells, tiles, wires, nets):
     """Tries ``moves`` exchanges of what is in two places: of any cells, and of those at ``critical`` wires."""
     np.random.seed(seed)
@@ -157,8 +158,12 @@ def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, 
             if cells.tile[cell] < 0:
                 continue
             some[0] = cell
-            if np.random.random() < 0.7:
+            where = np.random.random()
+            if where < 0.4:
                 dx, dy = _centre(some, 1, weights, wires, cells)
+            elif where < 0.7:
+                end = wires.sink[w] if wires.source[w] == cell else wires.source[w]
+                dx, dy = cells.x[end] - cells.x[cell], cells.y[end] - cells.y[cell]
             else:
                 far = reach
         else:
@@ -206,7 +211,7 @@ def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, 
                 cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wires, nets):
     """Tries ``moves`` exchanges of a row of tiles that must stay together, or of one tile, with others: of any, and of those at
     ``critical`` wires."""
@@ -337,6 +342,7 @@ def refine(
         exchange_cells(draw(), MOVES, temperature, reach, weights, critical, movable, cells, tiles, wires, nets)
         exchange_rows(ROW_MOVES, temperature, reach, weights, critical, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
+        goal = min(goal, GOAL * float(path.max()))
         weights = INERTIA * weights + (1 - INERTIA) * weigh(STEEPNESS)
         progress(f"refining: longest path about {path.max():.1f} ns")
     weights = weigh(LAST_STEEPNESS)
