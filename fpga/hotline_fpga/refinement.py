@@ -140,6 +140,24 @@ def _centre(some, count, weights, wires, cells):
 
 
 @njit(nogil=True)
+def _add_row(x, y, size, some, count, tiles):
+    """Puts the cells of ``size`` tiles from (x, y) on behind the first ``count`` of ``some``; returns how many there are then."""
+    for n in range(size):
+        for cell in tiles.cell[tiles.at[x + n, y]]:
+            if cell >= 0:
+                some[count] = cell
+                count += 1
+    return count
+
+
+@njit(nogil=True)
+def _put_back(some, count, cells, tiles):
+    """The first ``count`` cells of ``some`` lie where their tiles are."""
+    for n in range(count):
+        cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
+
+
+@njit(nogil=True)
 def _kept(change, temperature):
     return change <= 0 or np.random.random() < np.exp(-change / temperature)
 
@@ -207,8 +225,7 @@ def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, 
                 cells.place[moved] = cells.place[moved] // 8 * 8 + (other if goes else index)
                 cells.tile[moved] = there if goes else here
         else:
-            for n in range(count):
-                cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
+            _put_back(some, count, cells, tiles)
 
 
 @njit(nogil=True)
@@ -227,12 +244,7 @@ def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wi
                 continue
         begin = tiles.first[tile]
         size, x0, y0 = tiles.length[begin], tiles.x[begin], tiles.y[begin]
-        count = 0
-        for n in range(size):
-            for cell in tiles.cell[tiles.at[x0 + n, y0]]:
-                if cell >= 0:
-                    some[count] = cell
-                    count += 1
+        count = _add_row(x0, y0, size, some, 0, tiles)
         far, dx, dy = reach, 0, 0
         if np.random.random() < 0.5:
             dx, dy = _centre(some, count, weights, wires, cells)
@@ -256,11 +268,7 @@ def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wi
             whole = whole and begins >= x and begins + tiles.length[tile] <= x + size
         if not whole:
             continue
-        for n in range(size):
-            for cell in tiles.cell[tiles.at[x + n, y]]:
-                if cell >= 0:
-                    some[count] = cell
-                    count += 1
+        count = _add_row(x, y, size, some, count, tiles)
         before = _cost(some, count, weights, wires, nets, cells)
         for n in range(size):
             here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
@@ -287,8 +295,7 @@ def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wi
                 tiles.first[there], tiles.length[there] = tiles.at[x, y], size
                 tiles.first[here], tiles.length[here] = tiles.at[x0 + first[n], y0], length[n]
         else:
-            for n in range(count):
-                cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
+            _put_back(some, count, cells, tiles)
 
 
 def refine(

@@ -111,7 +111,7 @@ class Classifier(wiring.Component):
         wiring.connect(m, packer.rows, permutation.i)
         halve, number = Const(0, 1), Const(0, 1)
         rows = stream.Signature(permutation.o.p.shape()).create()
-        coming = delayed(m, (self.more | packer.busy | permutation.busy) & ~self.hold)  # rows
+        expected = delayed(m, (self.more | packer.busy | permutation.busy) & ~self.hold)  # rows of this mini-batch
         m.d.comb += [
             rows.p.eq(permutation.o.p),
             rows.valid.eq(permutation.o.valid & ~self.hold),
@@ -126,7 +126,7 @@ class Classifier(wiring.Component):
             wiring.connect(m, rehearsal.r, merger.results)
             m.d.comb += [
                 rehearsal.learning.eq(self.learning),
-                rehearsal.ended.eq(~coming),
+                rehearsal.ended.eq(~expected),
                 rehearsal.forget.eq(delayed(m, self.port_valid & (self.port_op == BankOp.CLEAR))),
                 rehearsal.halve_pressure.eq(
                     delayed(m, self.port_valid & (self.port_op == BankOp.HALVE) & (self.port_set == 0))
@@ -212,7 +212,7 @@ class Classifier(wiring.Component):
         # Where the lanes' cycles go, from a mini-batch's first row to its last.
         within = Signal()
         m.d.sync += within.eq(
-            (within | crossbar.holds) & (coming | self.busy | (crossbar.holds & ~crossbar.rows.ready))
+            (within | crossbar.holds) & (expected | self.busy | (crossbar.holds & ~crossbar.rows.ready))
         )
         window = within | crossbar.holds
         full = crossbar.holds & ~crossbar.moves  # as many rows as there may be are under way

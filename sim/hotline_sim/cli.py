@@ -244,7 +244,7 @@ def synth(
     settings: SetOption = None,
     speed: Annotated[int, typer.Option("--speed", min=6, max=8, help="Speed grade of an ECP5.")] = 8,
     seeds: Annotated[int, typer.Option("--seeds", min=0, help="Places and routes, each with another seed; 0: none.")] = 1,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 2 to 3 GB.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 1 to 2 GB.")] = 1,
     directory: Annotated[
         Path, typer.Option("--out", help="Folder for netlist, logs and report.json; made if it is not there.")
     ] = Path("build/synth"),
