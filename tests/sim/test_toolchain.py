@@ -46,8 +46,12 @@ def test_a_failed_build_is_not_taken_for_done(tmp_path, monkeypatch):
     monkeypatch.setenv("HOTLINE_BUILD", str(tmp_path))
     with pytest.raises(toolchain.ToolError, match="Compiling failed"), toolchain.cached_build("x", "a"):
         toolchain.run_tool(["false"], env=dict(os.environ), cwd=tmp_path, what="Compiling")
-    with toolchain.cached_build("x", "a") as (_, built):
+    with toolchain.cached_build("x", "a") as (folder, built):
         assert not built
+        (folder / "obj_dir").mkdir()
+        for name in ("header.h.gch", "model"):
+            (folder / "obj_dir" / name).touch()
+    assert [file.name for file in (folder / "obj_dir").iterdir()] == ["model"]  # without precompiled headers
     with toolchain.cached_build("x", "a") as (_, built):
         assert built
 
