@@ -23,6 +23,13 @@ TARGET_MHZ = 200
 SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
+#: Enables and resets of fewer flip-flops go into LUTs: a slice has one enable and a tile one reset, so each keeps places from
+#: others, and their wires are slow.
+FEWEST_ENABLED, FEWEST_RESET = 4, 8
+FLIP_FLOPS = (
+    "dfflegalize -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r "
+    f"-cell $_SDFFE_?P??_ r -mince {FEWEST_ENABLED} -minsrst {FEWEST_RESET}"
+)
 #: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default.
 PLACE = ["--placer", "static", "--no-route"]
 #: How it routes what has been placed: with its default router, which makes hardly a detour; `router2` makes some of 3 ns.
@@ -43,7 +50,8 @@ def yosys_script(part: Part, top: str) -> str:
         return (
             f"scratchpad -set abc9.D {MAPPING_PS}; synth_ecp5 -top {top} -nowidelut -run begin:map_gates; "
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
-            f"synth_ecp5 -top {top} -nowidelut -run map_gates: -json netlist.json; check -assert"
+            f"synth_ecp5 -top {top} -nowidelut -run map_gates:map_ffs; {FLIP_FLOPS}; "
+            f"synth_ecp5 -top {top} -nowidelut -run map_ffs: -json netlist.json; check -assert"
         )
     mapping = f"synth_xilinx -family {part.family} -flatten -noiopad -noclkbuf -top {top}"
     end = "check -assert; write_json netlist.json"

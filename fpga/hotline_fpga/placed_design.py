@@ -18,6 +18,8 @@ PLACES = 24  # of a tile
 KINDS = {"TRELLIS_COMB": LUT, "TRELLIS_FF": REGISTER, "TRELLIS_RAMW": WRITE_SIDE}
 BELS = {LUT: "K", REGISTER: "FF", WRITE_SIDE: "RAMW"}
 BEL = re.compile(r"X(\d+)/Y(\d+)/(?:SLICE([A-D])\.(?:K|FF|RAMW)(\d?))?")
+#: Pins of a multiplier's factors.
+FACTOR = re.compile(r"[AB]\d+$")
 #: Nets of more cells do not count for wire length.
 LARGEST_NET = 64
 CLOCK_PINS = {"CLK", "CLKA", "CLKB", "WCK", "CLK0", "CLK1", "CLK2", "CLK3"}
@@ -32,6 +34,8 @@ SLOW_PINS, SLOW_NS = ("CE", "LSR", "WRE"), 0.2
 LUT_NS, CARRY_NS, NEXT_CARRY_NS, WRITE_NS = 0.18, 0.4, 0.06, 0.3
 CLOCK_NS = {("TRELLIS_FF", False): 0.4, ("DP16KD", False): 4.3, ("DP16KD", True): 0.9,
             ("MULT18X18D", False): 3.5, ("MULT18X18D", True): 1.0}  # fmt: skip
+#: To the clock of a multiplier without registers before it.
+MULTIPLY_NS = 2.6
 #: Pins by which paths go through a LUT, where they come out, and pins of multiplexers of several LUTs.
 INPUTS, OUTPUTS, MULTIPLEXED = ("A", "B", "C", "D", "FCI"), ("F", "FCO"), ("F1", "FXA", "FXB")
 #: A flip-flop's wire from the LUT beside it, and what a path must not end with.
@@ -125,16 +129,33 @@ class PlacedDesign:
         self._chains()
         self._lengths()
 
+    def shared_luts(self) -> np.ndarray:
+        """Numbers of the wires from LUTs to flip-flops beside them, of LUTs that others read as well."""
+        wires = self.wires
+        readers = np.bincount(wires.net, minlength=len(self._nets))
+        return np.flatnonzero((wires.fixed == BESIDE_NS) & self.cells.beside[wires.sink] & (readers[wires.net] > 1))
+
+    def untie(self, some: np.ndarray) -> None:
+        """The flip-flops at the ends of ``some`` of `shared_luts` are moved by themselves, and wired to their LUTs."""
+        self.cells.beside[self.wires.sink[some]] = False
+        self.wires.fixed[some] = -1
+        self._list_free_wires()
+
     def write(self, path: Path) -> None:
         """Writes the design with its cells where they are now; not routed."""
-        for number, name in enumerate(self.names):
+        for number, cell in enumerate(self._cells):
             tile, place = self.cells.tile[number], self.cells.place[number] % 8
-            if tile >= 0:
-                kind = int(self.cells.kind[number])
-                index = "" if kind == WRITE_SIDE else str(place % 2)
-                self.module["cells"][name]["attributes"]["NEXTPNR_BEL"] = (
-                    f"X{self.tiles.x[tile]}/Y{self.tiles.y[tile]}/SLICE{'ABCD'[place // 2]}.{BELS[kind]}{index}"
-                )
+            if tile < 0:
+                continue
+            kind = int(self.cells.kind[number])
+            index = "" if kind == WRITE_SIDE else str(place % 2)
+            cell["attributes"]["NEXTPNR_BEL"] = (
+                f"X{self.tiles.x[tile]}/Y{self.tiles.y[tile]}/SLICE{'ABCD'[place // 2]}.{BELS[kind]}{index}"
+            )
+            if kind == REGISTER and _is_beside(cell) and not self.cells.beside[number]:
+                cell["parameters"]["SD"] = "0 "
+                for what in (cell["port_directions"], cell["connections"]):
+                    what["M"] = what.pop("DI")
         for net in self.module["netnames"].values():
             net["attributes"].pop("ROUTING", None)
         path.write_text(json.dumps(self.design))
@@ -191,7 +212,7 @@ class PlacedDesign:
                     )
                 stays[number] = settings.get("MODE", "LOGIC") != "LOGIC"
             elif kind[number] == REGISTER:
-                beside[number] = settings["SD"].strip() == "1"
+                beside[number] = _is_beside(cell)
                 of_slice = (self._bit(cell, "CE"), settings.get("CEMUX"), settings.get("GSR"))
                 of_tile = (
                     self._bit(cell, "CLK"), settings.get("CLKMUX"), self._bit(cell, "LSR"), settings.get("LSRMUX"),
@@ -227,14 +248,20 @@ class PlacedDesign:
                 delays.append(self._wire_ns(reader, pin))
         source, sink, net = np.array(ends, np.int32).reshape(-1, 3).T.copy()
         fixed, end = np.array(delays, float).reshape(-1, 2).T.copy()
-        free = np.flatnonzero(fixed < 0).astype(np.int32)
-        order, of_cell_from = grouped(np.concatenate([source[free], sink[free]]), len(self.names))
-        self.wires = Wires(source, sink, net, fixed, end, np.concatenate([free, free])[order], of_cell_from)
+        none = np.empty(0, np.int64)
+        self.wires = Wires(source, sink, net, fixed, end, none, none)
+        self._list_free_wires()
         wire, into_net = np.array(ways, np.int32).reshape(-1, 2).T.copy()
         into, into_from = grouped(into_net, len(self._nets))
         starts[(starts == NO_END) & (np.diff(into_from) == 0)] = 0.0  # LUTs of constants
         order = _inputs_first(net[wire], into_net, len(self._nets))
         self.arcs = Arcs(wire, into_net, np.array(through, float), into, into_from, order, starts)
+
+    def _list_free_wires(self) -> None:
+        wires = self.wires
+        free = np.flatnonzero(wires.fixed < 0).astype(np.int32)
+        order, of_cell_from = grouped(np.concatenate([wires.source[free], wires.sink[free]]), len(self.names))
+        self.wires = wires._replace(of_cell=np.concatenate([free, free])[order], of_cell_from=of_cell_from)
 
     def _start_ns(self, driver: int, port: str) -> float:
         """From the clock to this output, or NO_END if it does not come from a register."""
@@ -262,6 +289,8 @@ class PlacedDesign:
             return BESIDE_NS, 0.0
         if cell["type"] == "TRELLIS_RAMW":
             return -1.0, WRITE_NS
+        if cell["type"] == "MULT18X18D" and FACTOR.match(pin):
+            return -1.0, MULTIPLY_NS if cell["parameters"].get(f"REG_INPUT{pin[0]}_CLK", "NONE") == "NONE" else 0.0
         return -1.0, SLOW_NS if pin in SLOW_PINS else 0.0
 
     def _through(self, reader: int, pin: str) -> list[tuple[int, float]]:
@@ -297,6 +326,11 @@ class PlacedDesign:
         order, of_cell_from = grouped(cells, len(self.names))
         of_cell = np.repeat(np.arange(len(members), dtype=np.int32), sizes)[order]
         self.nets = Nets(cells, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), of_cell, of_cell_from)
+
+
+def _is_beside(cell: dict) -> bool:
+    """A flip-flop takes what the LUT in the same place gives (``DI``), not what is wired to it (``M``)."""
+    return cell["parameters"]["SD"].strip() == "1"
 
 
 def _inputs_first(before: np.ndarray, after: np.ndarray, count: int) -> np.ndarray:

@@ -16,9 +16,9 @@ from numba import njit
 from .placed_design import LUT, NO_END, PLACES, TILES, WIRE_NS, PlacedDesign
 
 #: Rounds of annealing, moves that are tried in each, and among them exchanges of rows of tiles.
-ROUNDS, MOVES, ROW_MOVES = 100, 1_000_000, 10_000
+ROUNDS, MOVES, ROW_MOVES = 40, 1_000_000, 10_000
 #: Rounds after these in which only what is better is kept, and their moves.
-LAST_ROUNDS, LAST_MOVES = 2000, 600
+LAST_ROUNDS, LAST_MOVES = 800, 600
 #: What the longest path shall become, as a part of the shortest that it has been.
 GOAL = 0.8
 #: A path's weight is its length as a part of the goal, to the power of STEEPNESS.
@@ -29,6 +29,11 @@ INERTIA = 0.7
 WIRE_WEIGHT = 0.04
 #: Temperature at the beginning, ns, and how far cells move at most, tiles.
 TEMPERATURE, FARTHEST = 0.02, 16
+#: Rounds between looks at flip-flops that lie beside a LUT which others read, too: if one of both is on a long path, and the wire
+#: between them has so many ns to spare, they go their own ways from then on.
+UNTIE_ROUNDS, UNTIE_NS = 10, 1.0
+#: Cells of a path that are moved together at most, in exchanges of cells.
+LINKS = 4
 #: Paths of more than this part of the goal are moved by themselves, too, and count in the last rounds.
 LONG = 0.9
 
@@ -163,69 +168,117 @@ def _kept(change, temperature):
 
 
 @njit(nogil=True)
+def _swap(exchange, cells, tiles):
+    """Carries out ``exchange``: places (tile, index) of the one and the other, and whether of LUTs, of registers. Twice, and
+    all is as it was."""
+    here, index, there, other, luts, registers = exchange
+    for offset, wanted in ((0, luts), (8, registers)):
+        if not wanted:
+            continue
+        a, b = tiles.cell[here, offset + index], tiles.cell[there, offset + other]
+        tiles.cell[here, offset + index], tiles.cell[there, offset + other] = b, a
+        if a >= 0:
+            cells.tile[a], cells.place[a] = there, offset + other
+            cells.x[a], cells.y[a] = tiles.x[there], tiles.y[there]
+        if b >= 0:
+            cells.tile[b], cells.place[b] = here, offset + index
+            cells.x[b], cells.y[b] = tiles.x[here], tiles.y[here]
+
+
+@njit(nogil=True)
+def _move(cell, x, y, some, weights, cells, tiles, wires, nets):
+    """Exchanges ``cell`` with what is in some place of tile (``x``, ``y``), if that may be; returns the exchange, and what it has
+    changed. Tiles of -1: none was made."""
+    none = (-1, 0, -1, 0, False, False)
+    here, place = cells.tile[cell], cells.place[cell]
+    if here < 0 or place >= 16 or x < 0 or y < 0 or x >= tiles.at.shape[0] or y >= tiles.at.shape[1]:
+        return none, 0.0
+    there, index, other = tiles.at[x, y], place % 8, np.random.randint(8)
+    if there < 0 or there == here:
+        return none, 0.0
+    lut, lut_there = tiles.cell[here, index], tiles.cell[there, other]
+    register, register_there = tiles.cell[here, 8 + index], tiles.cell[there, 8 + other]
+    bound = (register >= 0 and cells.beside[register]) or (register_there >= 0 and cells.beside[register_there])
+    luts, registers = bound or cells.kind[cell] == LUT, bound or cells.kind[cell] != LUT
+    if luts and ((lut >= 0 and cells.stays[lut]) or (lut_there >= 0 and cells.stays[lut_there])):
+        return none, 0.0
+    if registers and not (
+        _may_hold(there, other, register, cells, tiles) and _may_hold(here, index, register_there, cells, tiles)
+    ):
+        return none, 0.0
+    count = 0
+    for wanted, moved in ((luts, lut), (luts, lut_there), (registers, register), (registers, register_there)):
+        if wanted and moved >= 0:
+            some[count] = moved
+            count += 1
+    exchange = (here, index, there, other, luts, registers)
+    before = _cost(some, count, weights, wires, nets, cells)
+    _swap(exchange, cells, tiles)
+    return exchange, _cost(some, count, weights, wires, nets, cells) - before
+
+
+@njit(nogil=True)
+def _heaviest(cell, without, weights, wires):
+    """What is at the other end of the cell's heaviest wire, but for those to the cell ``without``; -1: nothing."""
+    found, most = -1, -1.0
+    for j in range(wires.of_cell_from[cell], wires.of_cell_from[cell + 1]):
+        w = wires.of_cell[j]
+        other = wires.sink[w] if wires.source[w] == cell else wires.source[w]
+        if other != without and weights[w] > most:
+            found, most = other, weights[w]
+    return found
+
+
+@njit(nogil=True)
 def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, cells, tiles, wires, nets):
-    """Tries ``moves`` exchanges of what is in two places: of any cells, and of those at ``critical`` wires."""
+    """Tries ``moves`` exchanges of what is in two places: of any cells, and of those at ``critical`` wires. What a long path goes
+    through is pulled to one end of its wire; if that alone is not better, the next of the path follows, up to LINKS."""
     np.random.seed(seed)
     some = np.empty(4, np.int32)
+    made = [(-1, 0, -1, 0, False, False) for _ in range(LINKS)]
     for _ in range(moves):
-        far = min(reach, 3)
+        far, links = min(reach, 3), 1
         dx = dy = 0
+        before = -1
         if len(critical) and np.random.random() < 0.5:
             w = critical[np.random.randint(len(critical))]
-            cell = wires.source[w] if np.random.random() < 0.5 else wires.sink[w]
-            if cells.tile[cell] < 0:
-                continue
-            some[0] = cell
+            cell, end = wires.source[w], wires.sink[w]
+            if np.random.random() < 0.5:
+                cell, end = end, cell
             where = np.random.random()
             if where < 0.4:
+                some[0] = cell
                 dx, dy = _centre(some, 1, weights, wires, cells)
             elif where < 0.7:
-                end = wires.sink[w] if wires.source[w] == cell else wires.source[w]
                 dx, dy = cells.x[end] - cells.x[cell], cells.y[end] - cells.y[cell]
+                before, links = end, LINKS
             else:
                 far = reach
         else:
             cell = movable[np.random.randint(len(movable))]
             far = reach
-        here, place = cells.tile[cell], cells.place[cell]
-        x = tiles.x[here] + dx + np.random.randint(-far, far + 1)
-        y = tiles.y[here] + dy + np.random.randint(-far, far + 1)
-        if place >= 16 or x < 0 or y < 0 or x >= tiles.at.shape[0] or y >= tiles.at.shape[1]:
-            continue
-        there, index, other = tiles.at[x, y], place % 8, np.random.randint(8)
-        if there < 0 or there == here:
-            continue
-        lut, lut_there = tiles.cell[here, index], tiles.cell[there, other]
-        register, register_there = tiles.cell[here, 8 + index], tiles.cell[there, 8 + other]
-        bound = (register >= 0 and cells.beside[register]) or (register_there >= 0 and cells.beside[register_there])
-        luts, registers = bound or cells.kind[cell] == LUT, bound or cells.kind[cell] != LUT
-        if luts and ((lut >= 0 and cells.stays[lut]) or (lut_there >= 0 and cells.stays[lut_there])):
-            continue
-        if registers and not (
-            _may_hold(there, other, register, cells, tiles) and _may_hold(here, index, register_there, cells, tiles)
-        ):
-            continue
-        count = 0
-        for wanted, moved in ((luts, lut), (luts, lut_there), (registers, register), (registers, register_there)):
-            if wanted and moved >= 0:
-                some[count] = moved
-                count += 1
-        before = _cost(some, count, weights, wires, nets, cells)
-        for n in range(count):
-            to = there if cells.tile[some[n]] == here else here
-            cells.x[some[n]], cells.y[some[n]] = tiles.x[to], tiles.y[to]
-        if _kept(_cost(some, count, weights, wires, nets, cells) - before, temperature):
-            if luts:
-                tiles.cell[here, index], tiles.cell[there, other] = lut_there, lut
-            if registers:
-                tiles.cell[here, 8 + index], tiles.cell[there, 8 + other] = register_there, register
+        x, y = cells.x[cell] + dx, cells.y[cell] + dy
+        count, change, kept = 0, 0.0, False
+        while count < links and not kept:
+            exchange, more = _move(
+                cell, x + np.random.randint(-far, far + 1), y + np.random.randint(-far, far + 1),
+                some, weights, cells, tiles, wires, nets,
+            )  # fmt: skip
+            if exchange[0] < 0:
+                break
+            made[count] = exchange
+            count += 1
+            change += more
+            kept = _kept(change, temperature)
+            if not kept and count < links:
+                x, y = cells.x[cell], cells.y[cell]
+                following = _heaviest(cell, before, weights, wires)
+                if following < 0:
+                    break
+                before, cell = cell, following
+        if not kept:
             for n in range(count):
-                moved = some[n]
-                goes = cells.tile[moved] == here
-                cells.place[moved] = cells.place[moved] // 8 * 8 + (other if goes else index)
-                cells.tile[moved] = there if goes else here
-        else:
-            _put_back(some, count, cells, tiles)
+                _swap(made[count - 1 - n], cells, tiles)
 
 
 @njit(nogil=True)
@@ -298,6 +351,17 @@ def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wi
             _put_back(some, count, cells, tiles)
 
 
+def _untie(design: PlacedDesign, path: np.ndarray, long: float) -> None:
+    """Parts flip-flops from LUTs that others read, where paths of more than ``long`` ns go through either."""
+    wires, shared = design.wires, design.shared_luts()
+    longest = np.zeros(len(design.names))  # path through what each cell drives, but for the flip-flop beside it
+    others = np.ones(len(path), bool)
+    others[shared] = False
+    np.maximum.at(longest, wires.source[others], path[others])
+    through = np.maximum(longest[wires.source[shared]], longest[wires.sink[shared]])
+    design.untie(shared[(through > long) & (path[shared] + UNTIE_NS < long)])
+
+
 def refine(
     placed: Path, seed: int, out: Path, progress: Callable[[str], None] = lambda text: None
 ) -> tuple[float, float]:
@@ -350,6 +414,10 @@ def refine(
         exchange_rows(ROW_MOVES, temperature, reach, weights, critical, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
         goal = min(goal, GOAL * float(path.max()))
+        if step % UNTIE_ROUNDS == UNTIE_ROUNDS - 1:
+            _untie(design, path, LONG * goal)
+            wires = design.wires
+            free = wires.fixed < 0
         weights = INERTIA * weights + (1 - INERTIA) * weigh(STEEPNESS)
         progress(f"refining: longest path about {path.max():.1f} ns")
     weights = weigh(LAST_STEEPNESS)

@@ -172,11 +172,11 @@ class Accelerator(wiring.Component):
         for master, drain, cause_of_it in zip(masters.values(), drains, [resetting, *drains], strict=False):
             m.d.port += drain.eq(cause_of_it)
             m.d.comb += [master.timeout.eq(registers.timeout_value), master.drain.eq(drain)]
-        held_reset = Signal(range(RESET_CYCLES))
+        held_reset, drained = Signal(range(RESET_CYCLES)), Signal()
+        m.d.port += drained.eq(Cat(master.drained for master in masters.values()).all())
         with m.If(registers.soft_reset_written):
             m.d.port += [resetting.eq(1), held_reset.eq(0), armed.eq(0)]
         with m.Elif(resetting):
-            drained = Cat(master.drained for master in masters.values()).all()
             m.d.port += held_reset.eq(Mux(drained, held_reset + 1, 0))
             with m.If(drained & (held_reset == RESET_CYCLES - 1)):
                 m.d.port += resetting.eq(0)
@@ -327,14 +327,15 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             popular_writer.flush.eq(classified),
             non_popular_writer.flush.eq(resolved),
-            hot_list_writer.flush.eq(~hot_list.busy),
+            hot_list_writer.flush.eq(delayed(m, ~hot_list.busy)),
         ]
-        split_done = resolved & popular_writer.flushed & non_popular_writer.flushed & ~gather_waits
         # Each kind of command has a register for it; the processor allows for that.
         learnt = delayed(m, classified & ~classifier.busy)
-        split_over = delayed(m, split_done)
+        split_over = delayed(m, resolved & ~gather_waits) & delayed(
+            m, popular_writer.flushed & non_popular_writer.flushed
+        )
         gathered = delayed(m, gather.idle & ~key_list.busy & ~listed.o.valid & ~to_gather.o.valid)
-        list_done = delayed(m, ~hot_list.busy & hot_list_writer.idle)
+        list_done = delayed(m, ~hot_list.busy) & delayed(m, hot_list_writer.idle)
         m.d.comb += processor.front_done.eq(
             Mux(opcode[Opcode.LEARN], learnt,
                 Mux(opcode[Opcode.SPLIT], split_over,
@@ -356,18 +357,17 @@ class Accelerator(wiring.Component):
         # By then the gather knows that there are more keys.
         none_again = ~processor.back_names | processor.missed | delayed(m, delayed(m, delayed(m, again)))
         refetches = again & in_back
-        gather_free = delayed(
-            m,
-            ~processor.back_split
-            | (in_back & gather.keys_done & none_again & keys_writer.flushed & keys_writer.settled),
-        )
+        keys_covered = delayed(m, keys_writer.flushed & keys_writer.settled)
+        all_begun = delayed(m, in_back & gather.keys_done & none_again)
+        gather_free = delayed(m, ~processor.back_split | (all_begun & keys_covered))
         # Once the gather may begin nothing takes that back, so it may be told later.
         gather_starts = Signal()
         m.d.sync += gather_starts.eq((gather_waits & gather_free & ~scatters & ~gather_starts) | gather_begins)
         m.d.comb += gather.start.eq(gather_starts)
         with m.If(working_set.found):
             m.d.sync += again_count.eq(again_count + 1)
-        first_rows_are_there = delayed(m, in_back & gather.idle & gather.keys_done & keys_writer.idle)
+        keys_written = delayed(m, keys_writer.idle)
+        first_rows_are_there = delayed(m, in_back & gather.idle & gather.keys_done) & keys_written
         with m.If(processor.scattered & in_back & first_rows_are_there):
             m.d.sync += again.eq(1)
         with m.If(~processor.back_split):
@@ -407,14 +407,14 @@ class Accelerator(wiring.Component):
             ]
         written = delayed(m, popular_writer.settled & non_popular_writer.settled)
         earlier_over = delayed(m, keys_writer.settled & gather.earlier_idle & ~gather.start)
-        rows_are_there = gather.keys_done & keys_writer.idle & gather.idle & none_again
+        rows_are_there = delayed(m, gather.keys_done & gather.idle & none_again) & keys_written
         m.d.comb += [
             processor.side_done.eq(delayed(m, scatter.idle)),
             processor.side_probed.eq(scatter.all_given & ~lookups.o.valid & ~working_set.busy),
             processor.overflow.eq(working_set.overflow),
             processor.scatter_timeout.eq(registers.scatter_timeout_value),
             processor.popular_done.eq(popular_writer.settled),
-            processor.back_done.eq(written & Mux(moved_on, earlier_over, delayed(m, rows_are_there))),
+            processor.back_done.eq(written & Mux(moved_on, earlier_over, rows_are_there)),
         ]
 
         # What went wrong: the first cause of each list, told a cycle late.
@@ -517,7 +517,7 @@ class Accelerator(wiring.Component):
             completions.head.eq(registers.completion_head_value),
             registers.completion_tail_value.eq(completions.tail),
             registers.irq_status_completion_set.eq(completions.written),
-            registers.status_busy.eq(processor.busy | (commands.head != commands.tail)),
+            registers.status_busy.eq(delayed(m, processor.busy | commands.waiting)),
             registers.status_ready.eq(swept & ~resetting),
             registers.status_resetting.eq(resetting | reset),
             registers.status_ring_error.eq(completions.error),

@@ -15,6 +15,7 @@ from .layouts import COUNT_BITS, NO_ACCESS, beat_layout
 from .model_store import KnownTables, ModelSignature
 from .ram import Ram
 from .record_reader import record_beat_layout
+from .register_slice import RegisterSlice
 from .stall_free import StallFree
 from .words import count_ones, delayed, first_set, no_reset
 
@@ -58,7 +59,9 @@ class AccessDecoder(wiring.Component):
         config, model = self.config, self.model
         words = config.beat_words
         m.submodules.landing = landing = StallFree(self.o.p.shape(), 6)
-        wiring.connect(m, landing.o, wiring.flipped(self.o))
+        m.submodules.slice = out = RegisterSlice(self.o.p.shape())
+        wiring.connect(m, landing.o, out.i)
+        wiring.connect(m, out.o, wiring.flipped(self.o))
         takes = Signal()
         s6_valid, s6 = Signal(), Signal(self.o.p.shape())
         m.d.comb += [
@@ -68,14 +71,14 @@ class AccessDecoder(wiring.Component):
             landing.i.valid.eq(s6_valid),
             landing.i.p.eq(s6),
             landing.clear.eq(self.start),  # beats behind the last one have not come to its end
-            self.giving.eq(s6_valid | (landing.level != 0)),
+            self.giving.eq(s6_valid | (landing.level != 0) | out.o.valid),
         ]
         no_reset(s6, self.accesses, self.resident, self.bad_sample, self.bad_access)
 
         # Stage 1: which table does each word belong to? One memory per word of a beat.
         position = Signal(range(config.max_record_words), reset_less=True)
-        access_write, access_table = delayed(m, model.access_write), delayed(m, model.table)
-        m.d.sync += position.eq(model.access + model.payload_words + 1)
+        access_write, access_table = (delayed(m, delayed(m, value)) for value in (model.access_write, model.table))
+        m.d.sync += position.eq(delayed(m, model.access) + model.payload_words + 1)
         column_bits = ceil_log2(words)
         s1_beat = Signal(record_beat_layout(config), reset_less=True)
         s1_valid = Signal()
@@ -188,8 +191,8 @@ class AccessDecoder(wiring.Component):
             resident.eq(Mux(accept, s5_resident, 0)),
             new_accesses.eq(count_ones(present)),
             new_resident.eq(count_ones(resident)),
-            self.accesses.eq(self.accesses + new_accesses),
-            self.resident.eq(self.resident + new_resident),
+            self.accesses.eq(self.accesses + delayed(m, new_accesses)),
+            self.resident.eq(self.resident + delayed(m, new_resident)),
         ]
         # Where the first bad row was: found a cycle later.
         bad, bad_before, bad_beat = Signal(), Signal(words), Signal(range(config.record_beats))

@@ -209,12 +209,13 @@ class Classifier(wiring.Component):
                 no_reset(getattr(self, f"port_{name}"))
                 of_banks = [Value.cast(getattr(bank, name)) for bank in banks]
                 m.d.sync += Value.cast(getattr(self, f"port_{name}")).eq(one_hot_mux(answering, of_banks))
-        # Where the lanes' cycles go, from a mini-batch's first row to its last.
+        # Where the lanes' cycles go, from a mini-batch's first row to its last. Lanes that have run ahead, and wait for the next
+        # one to begin, are between the two.
         within = Signal()
         m.d.sync += within.eq(
             (within | crossbar.holds) & (expected | self.busy | (crossbar.holds & ~crossbar.rows.ready))
         )
-        window = within | crossbar.holds
+        window = (within | crossbar.holds) & (open_ | crossbar.moves | self.busy)
         full = crossbar.holds & ~crossbar.moves  # as many rows as there may be are under way
         waits = self.o.valid & ~self.o.ready
         m.d.sync += [

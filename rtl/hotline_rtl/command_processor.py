@@ -136,7 +136,7 @@ class CommandProcessor(wiring.Component):
         same_name = delayed(m, equal(m, self.next.after, back.after))
         is_it = next_scatter & self.next.flags[0] & same_name & few
         m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
-        expired = delayed(m, (now.scatter_timeout != 0) & (patience >= now.scatter_timeout))
+        expired = delayed(m, delayed(m, now.scatter_timeout != 0) & delayed(m, patience >= now.scatter_timeout))
         abandon = waits & steady & ((next_valid & checked & ~is_it) | (~next_valid & expired))
         m.d.sync += patience.eq(Mux(waits & ~next_valid, patience + 1, 0))
         with m.If(abandon):

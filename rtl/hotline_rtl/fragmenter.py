@@ -11,7 +11,7 @@ from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import COUNT_BITS, beat_layout, group_layout
 from .register_slice import RegisterSlice
-from .words import no_reset
+from .words import delayed, no_reset
 
 
 class Fragmenter(wiring.Component):
@@ -85,18 +85,17 @@ class Fragmenter(wiring.Component):
             ),
             verdict_out.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
         ]
+        # Samples are counted two cycles after they have left; a command asks for the counts later than that.
         left, left_popular, left_non_popular, left_end = Signal(), Signal(), Signal(), Signal()
         no_reset(left_popular, left_non_popular, left_end, self.popular_count, self.non_popular_count)
         m.d.sync += [
             left.eq(verdict_out.o.valid & verdict_out.o.ready), left_end.eq(beats.o.p.end),
             left_popular.eq(verdict.popular & ~verdict.drop), left_non_popular.eq(~verdict.popular & ~verdict.drop),
+            self.popular_count.eq(self.popular_count + delayed(m, left & left_popular)),
+            self.non_popular_count.eq(self.non_popular_count + delayed(m, left & left_non_popular)),
         ]  # fmt: skip
         with m.If(left):
-            m.d.sync += [
-                self.popular_count.eq(self.popular_count + left_popular),
-                self.non_popular_count.eq(self.non_popular_count + left_non_popular),
-                self.classified.eq(left_end),
-            ]
+            m.d.sync += self.classified.eq(left_end)
         with m.If(self.start):
             m.d.sync += [self.popular_count.eq(0), self.non_popular_count.eq(0), self.classified.eq(0)]
         return m

@@ -89,7 +89,7 @@ class Merger(wiring.Component):
             m.d.sync += self.o.p.mask.eq(self.i.p.mask & ~hit)
             for i in range(words):
                 m.d.sync += self.o.p.words[i].eq(Mux(hit[i], results[i].slot, self.i.p.words[i]))
-        new_hits = delayed(m, count_ones(delayed(m, Mux(leave & step, hit, 0))))
+        new_hits = delayed(m, delayed(m, count_ones(delayed(m, Mux(leave & step, hit, 0)))))
         m.d.sync += self.hits.eq(self.hits + new_hits)
         with m.If(self.start):
             m.d.sync += self.hits.eq(0)

@@ -217,7 +217,7 @@ class ReadGroup(wiring.Component):
         feign_last, list_ends = delayed(m, lost_state.beats == entry.length), delayed(m, lost_state.head == lost_tail)
         burst_ends = Mux(feigning, feign & feign_last, a6_valid & a6_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
-        calm = delayed(m, self.r_valid | (self.outstanding == 0)) | giving_up
+        calm = delayed(m, self.r_valid | (self.outstanding == 0) | giving_up)
         late, expired = Signal(), Signal()
         limited = delayed(m, self.timeout != 0)
         m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]

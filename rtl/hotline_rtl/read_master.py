@@ -119,27 +119,28 @@ class ReadMaster(wiring.Component):
         m.submodules.slice = ar = RegisterSlice(address_layout(config))
         if self.tag_bits:
             # Sent is what has been chosen for the port. Both count in the next cycle, but `unanswered` has them only in the one
-            # after: how it compares with the limit is at hand for every outcome of both cycles.
+            # after, and what it compares with the limit another later: that is at hand for every outcome of the three cycles.
             sent = ar.i.ready & may[count - 1] & (choice == count - 1)
             answered = bus.rvalid & bus.rready & bus.rlast & (bus.rid >= self.stream_ids)
             was_sent, was_answered = delayed(m, sent), delayed(m, answered)
-            room, below = Signal(), {}
-            for more in range(-2, 3):
-                limit = Signal(range(config.outstanding_rows + 3), name=f"limit_{more + 2}", reset_less=True)
+            room, compared = Signal(), {}  # compared: by how many more there may be
+            for more in range(-3, 4):
+                limit = Signal(range(config.outstanding_rows + 4), name=f"limit_{more + 3}", reset_less=True)
                 m.d.sync += limit.eq(Mux(self.limit > more, self.limit - more, 0) if more > 0 else self.limit - more)
-                below[more] = self.unanswered < limit
+                compared[more] = delayed(m, self.unanswered < limit)
 
-            def outcome(one, other, if_same, if_one, if_other):
-                return Mux(one == other, if_same, Mux(one, if_one, if_other))
+            def outcomes(one, other, fits: dict) -> dict:
+                """What fits when ``one`` has been sent, the ``other`` answered."""
+                return {
+                    more: Mux(one, Mux(other, fits[more], fits[more + 1]), Mux(other, fits[more - 1], fits[more]))
+                    for more in list(fits)[1:-1]
+                }
 
-            fits = {
-                more: outcome(was_sent, was_answered, below[more], below[more + 1], below[more - 1])
-                for more in (-1, 0, 1)
-            }
+            before = outcomes(delayed(m, was_sent), delayed(m, was_answered), compared)
             m.d.comb += may[count - 1].eq(groups[-1].o.valid & room)
             m.d.sync += [
                 self.unanswered.eq(self.unanswered + was_sent - was_answered),
-                room.eq(outcome(sent, answered, fits[0], fits[1], fits[-1])),
+                room.eq(outcomes(sent, answered, outcomes(was_sent, was_answered, before))[0]),
             ]
         for n in reversed(range(count)):
             with m.If(may[n]):

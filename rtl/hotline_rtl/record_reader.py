@@ -65,7 +65,7 @@ class RecordReader(wiring.Component):
         following, asks, asked = Signal(about), Signal(), Signal(about)
         new_words, offset = Signal.like(asked.count), Signal()  # of it: words of the stream, and where they begin
         no_reset(sample, left, beat, is_last, is_final, asked, new_words, offset)
-        samples = delayed(m, self.samples)
+        samples = delayed(m, delayed(m, self.samples))
         one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
         goes = queue.take.valid & queue.take.ready
         step = ~asks | goes

@@ -22,17 +22,12 @@ class RegisterSlice(wiring.Component):
         spare = Signal(self.shape)  # taken although the output was not
         spare_valid = Signal()
         no_reset(spare, self.o.p)
+        # Written without conditions, each is a LUT before its flip-flop; else synthesis makes enables and resets of them.
+        some, stays = self.i.valid | spare_valid, self.o.valid & ~self.o.ready
         m.d.comb += self.i.ready.eq(~spare_valid)
-        with m.If(~self.o.valid | self.o.ready):
-            m.d.sync += [
-                self.o.p.eq(Mux(spare_valid, spare, self.i.p)),
-                self.o.valid.eq(spare_valid | self.i.valid),
-                spare_valid.eq(0),
-            ]
-        with m.Elif(self.i.valid):
-            m.d.sync += spare_valid.eq(1)
+        m.d.sync += [self.o.valid.eq((some | stays) & ~self.drop), spare_valid.eq(some & stays & ~self.drop)]
+        with m.If(~stays):
+            m.d.sync += self.o.p.eq(Mux(spare_valid, spare, self.i.p))
         with m.If(self.i.ready):  # whatever comes: whether it counts is known later than this
             m.d.sync += spare.eq(self.i.p)
-        with m.If(self.drop):
-            m.d.sync += [self.o.valid.eq(0), spare_valid.eq(0)]
         return m

@@ -110,7 +110,7 @@ class Rehearsal(wiring.Component):
     halve : Out(1), number : Out
         Counters of sets and sketch words ``number`` in all banks are to be halved, now.
     busy : Out(1)
-        Something is still to be learnt.
+        Something was still to be learnt a cycle ago.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -135,6 +135,7 @@ class Rehearsal(wiring.Component):
         returns = self.results.valid & self.results.ready
         inside = Signal(range(2 * config.lane_rows + 6))  # pieces on their way through the crossbar
         m.d.sync += inside.eq(inside + sends - returns)
+        none_inside = delayed(m, inside == 0)  # asked for only when none is sent
 
         # Pieces of new rows, and of those in the store: keys of one sample each. New ones wait while the store's go.
         m.submodules.news = news = SampleCutter(config)
@@ -180,12 +181,12 @@ class Rehearsal(wiring.Component):
             m.d.sync += [held_words.eq(store.words), held_last.eq(read_last)]
         with m.If(store.read):
             m.d.sync += [store.row.eq(store.row + 1), rows_left.eq(rows_left - 1), read_last.eq(rows_left == 1)]
-        repeated = (rows_left == 0) & ~read & ~held & ~rows.o.valid & ~repeats.busy
 
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
-        number = Signal(sweep_bits(config))
+        number, is_last_number = Signal(sweep_bits(config)), Signal()
         m.d.sync += [self.halve.eq(0), self.number.eq(number)]
         full = store.level[ceil_log2(BLOCK_ACCESSES) :].any()
+        nothing_comes, repeated = Signal(), Signal()  # once so it stays so, until the next state
         with m.FSM() as fsm:
             with m.State("LOOK"):
                 waits = learning & news.o.valid & news.o.p.first & full
@@ -194,11 +195,10 @@ class Rehearsal(wiring.Component):
                     news.o.ready.eq(out.ready & ~waits),
                     store.write.eq(sends & learning),
                 ]
-                nothing_comes = ~news.busy & ~self.i.valid & self.ended & (store.level != 0)
-                with m.If(waits | (learning & nothing_comes)):
+                with m.If(waits | nothing_comes):
                     m.next = "COUNT"
             with m.State("COUNT"):
-                with m.If(inside == 0):
+                with m.If(none_inside):
                     m.d.comb += last_sample.eq(1)
                     m.next = "SETTLE"
             # The last sample is judged, counted, and weighed.
@@ -230,17 +230,26 @@ class Rehearsal(wiring.Component):
                     with m.If(aged):
                         m.next = "DRAIN"
             with m.State("DRAIN"):
-                with m.If(inside == 0):
+                with m.If(none_inside):
                     m.next = "HALVE"
             with m.State("HALVE"):
                 m.d.sync += [self.halve.eq(1), number.eq(number + 1)]
-                with m.If(number.all()):
+                with m.If(is_last_number):
                     m.next = "HALVED"
             with m.State("HALVED"):
                 m.next = "LOOK"
-        m.d.comb += self.busy.eq(
-            self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | news.busy)
-        )
+        m.d.sync += [
+            is_last_number.eq(fsm.ongoing("HALVE") & (number == (1 << len(number)) - 2)),
+            nothing_comes.eq(
+                fsm.ongoing("LOOK") & learning & ~news.busy & ~self.i.valid & self.ended & (store.level != 0)
+            ),
+            repeated.eq(
+                fsm.ongoing("TRAIN") & (rows_left == 0) & ~read & ~held & ~rows.o.valid & ~repeats.busy
+            ),
+            self.busy.eq(
+                self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | news.busy)
+            ),
+        ]  # fmt: skip
         self._count(m, last_sample, block_ends, aged, shifts)
         return m
 

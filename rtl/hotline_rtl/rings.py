@@ -29,6 +29,8 @@ class CommandRing(wiring.Component):
         From the registers.
     head : Out(32)
         Commands taken.
+    waiting : Out(1)
+        There were others a cycle ago.
     o : Out(stream of fetched_layout)
     read : Out(ReadClientSignature)
     """
@@ -37,7 +39,7 @@ class CommandRing(wiring.Component):
         self.config = config
         super().__init__({
             "enable": In(1), "base": In(config.address_bits), "log2_entries": In(4), "tail": In(32),
-            "head": Out(32), "o": Out(stream.Signature(fetched_layout(config))),
+            "head": Out(32), "waiting": Out(1), "o": Out(stream.Signature(fetched_layout(config))),
             "read": Out(ReadClientSignature(config)),
         })  # fmt: skip
 
@@ -55,9 +57,10 @@ class CommandRing(wiring.Component):
             request.p.address.eq(entry_address(m, self.base, self.head, self.log2_entries)),
             request.p.words.eq(ENTRY_WORDS),
         ]
+        m.d.sync += self.waiting.eq(self.head != self.tail)
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.enable & (self.head != self.tail)):
+                with m.If(self.enable & self.waiting):
                     m.next = "PLACE"
             with m.State("PLACE"):
                 m.next = "ASK"
@@ -80,7 +83,9 @@ class CommandRing(wiring.Component):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += self.head.eq(self.head + 1)
-                    m.next = "IDLE"
+                    m.next = "COUNT"
+            with m.State("COUNT"):  # until `waiting` knows of it
+                m.next = "IDLE"
         return m
 
 

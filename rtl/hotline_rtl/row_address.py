@@ -68,6 +68,7 @@ class RowAddress(wiring.Component):
 
         # Stage 3: two products. Stage 4: their sum. Stage 5: the address.
         s3_valid, s3_bad, s3_extra, s3_base = Signal(), Signal(), Signal(self.extra), Signal(config.address_bits)
+        s3_row, s3_rows = Signal.like(s2_row), Signal.like(descriptor.rows)
         low_bits = min(FACTOR_BITS, config.row_bits)
         stride_words = descriptor.stride[2:]  # strides are multiples of 4 bytes
         s3_low = Signal(low_bits + len(stride_words))
@@ -77,7 +78,7 @@ class RowAddress(wiring.Component):
         s5_valid, s5 = Signal(), Signal(self.o.p.shape())
         no_reset(
             descriptor, s1_known, s1_table, s1_row, s1_bad, s1_extra, s2_row, s2_bad, s2_extra, s3_bad, s3_extra, s3_base,
-            s3_low, s3_high, s4_bad, s4_extra, s4_offset, s4_base, s5,
+            s3_row, s3_rows, s3_low, s3_high, s4_bad, s4_extra, s4_offset, s4_base, s5,
         )  # fmt: skip
         m.d.sync += [
             s1_valid.eq(takes),
@@ -88,10 +89,10 @@ class RowAddress(wiring.Component):
             s2_valid.eq(s1_valid), s2_row.eq(s1_row),
             s2_bad.eq(s1_bad | ~known.by_high(s1_known, s1_table)), s2_extra.eq(s1_extra),
             s3_valid.eq(s2_valid), s3_extra.eq(s2_extra), s3_base.eq(descriptor.base),
-            s3_bad.eq(s2_bad | (s2_row >= descriptor.rows)),
+            s3_bad.eq(s2_bad), s3_row.eq(s2_row), s3_rows.eq(descriptor.rows),
             s3_low.eq(s2_row[:low_bits] * stride_words),
             s3_high.eq(s2_row[low_bits:] * stride_words),
-            s4_valid.eq(s3_valid), s4_bad.eq(s3_bad), s4_extra.eq(s3_extra), s4_base.eq(s3_base),
+            s4_valid.eq(s3_valid), s4_bad.eq(s3_bad | (s3_row >= s3_rows)), s4_extra.eq(s3_extra), s4_base.eq(s3_base),
             s4_offset.eq((s3_low + (s3_high << low_bits)) << 2),
             s5_valid.eq(s4_valid), s5.extra.eq(s4_extra), s5.bad.eq(s4_bad),
             s5.address.eq(Mux(s4_bad, 0, s4_base + s4_offset)),

@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
 from .layouts import words_layout
+from .register_slice import RegisterSlice
 from .row_beats import place_beat, row_beats, row_beats_layout
 from .word_queue import WordQueue
 from .words import no_reset
@@ -58,6 +59,8 @@ class RowWriter(wiring.Component):
         m.d.comb += [queue.clear.eq(self.clear), queue.drop.eq(self.clear)]
         # Rows that have been requested, and whose beats are still to be formed.
         m.submodules.rows = rows = StreamFifo(data.StructLayout({"offset": word_bits}), PLACED)
+        m.submodules.slice = next_row = RegisterSlice(rows.o.p.shape())
+        wiring.connect(m, rows.o, next_row.i)
 
         row_words = self.row_bytes[2:]
         request = self.client.request
@@ -83,7 +86,7 @@ class RowWriter(wiring.Component):
         step = ~asks | (queue.take.valid & queue.take.ready)
         formed = row_valid & step
         m.d.comb += [
-            rows.o.ready.eq(~row_valid | (formed & last)),
+            next_row.o.ready.eq(~row_valid | (formed & last)),
             queue.take.valid.eq(asks),
             queue.take.p.offset.eq(asked.offset),
             queue.take.p.count.eq(asked.count),
@@ -92,13 +95,19 @@ class RowWriter(wiring.Component):
             self.client.data.p.data.eq(queue.o.p.data),
             queue.o.ready.eq(self.client.data.ready),
             self.idle.eq(
-                (rows.level == 0) & ~row_valid & ~asks & ~queue.leaving & ~self.rows.valid & self.client.idle
-            ),
+                (rows.level == 0)
+                & ~next_row.o.valid
+                & ~row_valid
+                & ~asks
+                & ~queue.leaving
+                & ~self.rows.valid
+                & self.client.idle
+            ),  # fmt: skip
         ]
         for i in range(words):
             m.d.comb += self.client.data.p.strobe[4 * i : 4 * i + 4].eq(queue.o.p.extra[i].replicate(4))
-        with m.If(rows.o.ready):
-            m.d.sync += [row_valid.eq(rows.o.valid), row.eq(row_beats(config, rows.o.p.offset, row_words))]
+        with m.If(next_row.o.ready):
+            m.d.sync += [row_valid.eq(next_row.o.valid), row.eq(row_beats(config, next_row.o.p.offset, row_words))]
         with m.If(step):
             m.d.sync += [asks.eq(row_valid), asked.eq(place)]
         with m.If(formed):

@@ -58,7 +58,9 @@ class Scatter(wiring.Component):
         m.submodules.rows = rows = StreamReader(config)
         m.submodules.address = address = RowAddress(config, COUNT_BITS)
         m.submodules.writer = writer = RowWriter(config)
+        m.submodules.addresses = addresses = RegisterSlice(address.o.p.shape())
         m.submodules.slice = to_writer = RegisterSlice(config.address_bits)
+        wiring.connect(m, address.o, addresses.i)
         wiring.connect(m, to_writer.o, writer.rows)
         m.submodules.read = read = RegisterSlice(rows.o.p.shape())
         wiring.connect(m, rows.o, read.i)
@@ -88,14 +90,14 @@ class Scatter(wiring.Component):
         stop = self.bad_key | failed
         written = writer.idle & ~to_writer.o.valid
         m.d.comb += [
-            to_writer.i.valid.eq(address.o.valid & ~address.o.p.bad & ~stop),
-            to_writer.i.p.eq(address.o.p.address),
-            address.o.ready.eq(to_writer.i.ready | address.o.p.bad | stop),
+            to_writer.i.valid.eq(addresses.o.valid & ~addresses.o.p.bad & ~stop),
+            to_writer.i.p.eq(addresses.o.p.address),
+            addresses.o.ready.eq(to_writer.i.ready | addresses.o.p.bad | stop),
         ]
         with m.If(delayed(m, to_writer.i.valid & to_writer.i.ready)):
             m.d.sync += given.eq(given + 1)
-        with m.If(address.o.valid & address.o.p.bad & ~stop):
-            m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(address.o.p.extra)]
+        with m.If(addresses.o.valid & addresses.o.p.bad & ~stop):
+            m.d.sync += [self.bad_key.eq(1), self.bad_index.eq(addresses.o.p.extra)]
         m.d.comb += [
             read.drop.eq(self.start),
             # The rows already given to the writer still need their words.
@@ -106,7 +108,7 @@ class Scatter(wiring.Component):
 
         # Errors are those of an earlier command until the reading of rows has begun, and with it, before it, that of keys.
         active, begun = Signal(), Signal()
-        finished = written & begun & ~self.keys_busy & ~address.busy & ~rows.busy
+        finished = written & begun & ~self.keys_busy & ~address.busy & ~addresses.o.valid & ~rows.busy
         m.d.comb += [
             self.idle.eq(~active),
             self.read_error.eq(rows.error),

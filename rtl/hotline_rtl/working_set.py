@@ -19,7 +19,7 @@ from .keys import Permutation
 from .layouts import key_layout
 from .ram import Ram
 from .register_slice import RegisterSlice
-from .words import delayed, no_reset, one_hot_mux
+from .words import delayed, equal, no_reset, one_hot_mux
 
 BUCKET_ENTRIES = 4
 EPOCH_BITS = 8
@@ -111,7 +111,7 @@ class WorkingSet(wiring.Component):
         s1, s2, s3, s4, s5 = (Signal(stage, name=f"s{n}") for n in range(1, 6))
         found, s4_found, s5_found = Signal(bucket), Signal(bucket), Signal(bucket)
         epoch = Signal(EPOCH_BITS, init=1)
-        match, in_use = Signal(BUCKET_ENTRIES), Signal(BUCKET_ENTRIES)  # in stage 4, of each entry
+        in_use = Signal(BUCKET_ENTRIES)  # in stage 4, of each entry
         used, s5_used = Signal(range(BUCKET_ENTRIES + 1)), Signal(range(BUCKET_ENTRIES + 1))
         # In stage 5: the key is here; it would go into this bucket; the bucket is full of others.
         hit, fits, over = Signal(), Signal(), Signal()
@@ -136,7 +136,7 @@ class WorkingSet(wiring.Component):
         moves = passes | tries
         s1_free = ~valid[1] | passes
         no_reset(
-            s1, s2, s3, s4, s5, found, s4_found, s5_found, match, in_use, used, s5_used, hit, fits, over, hit_lookup,
+            s1, s2, s3, s4, s5, found, s4_found, s5_found, in_use, used, s5_used, hit, fits, over, hit_lookup,
             over_lookup, known, *same.values(), *back, self.overflow_sample,
         )  # fmt: skip
         m.submodules.slice = entrance = RegisterSlice(stage)
@@ -158,7 +158,9 @@ class WorkingSet(wiring.Component):
         with m.Else():
             m.d.sync += [same[n].eq(same[n - 1]) for n in behind[1:]]
         s3_used = Mux(found.epoch == epoch, found.used, 0)
-        same_key = [found.entries[n].key == s3_extra.key for n in range(BUCKET_ENTRIES)]
+        # As many parts as one LUT takes together with `in_use`.
+        part = -(-config.key_bits // 3)
+        match = Cat(equal(m, found.entries[n].key, s3_extra.key, part) for n in range(BUCKET_ENTRIES))
         is_it, is_here, is_full, is_lookup = (
             Signal(BUCKET_ENTRIES),
             Signal(),
@@ -168,7 +170,7 @@ class WorkingSet(wiring.Component):
         m.d.comb += [is_it.eq(match & in_use), is_here.eq(is_it.any()), is_full.eq(used == BUCKET_ENTRIES)]
         m.d.sync += [
             valid[2].eq(moves), s2.eq(candidate), valid[3].eq(valid[2]), s3.eq(s2), found.eq(ram.r_data),
-            valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found), match.eq(Cat(same_key)),
+            valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found),
             used.eq(s3_used), in_use.eq(Cat(s3_used > n for n in range(BUCKET_ENTRIES))),
             valid[5].eq(valid[4]), s5.eq(s4), s5_found.eq(s4_found), s5_used.eq(used),
             hit.eq(is_here & ~is_lookup), hit_lookup.eq(is_here & is_lookup), fits.eq(~is_here & ~is_full & ~is_lookup),

@@ -41,6 +41,13 @@ def cells_of(path) -> dict:
     return next(iter(json.loads(path.read_text())["modules"].values()))["cells"]
 
 
+def part(flip_flop: dict) -> None:
+    """As it is when it takes by a wire what came from the LUT beside it."""
+    flip_flop["parameters"]["SD"] = "0 "
+    for what in ("connections", "port_directions"):
+        flip_flop[what]["M"] = flip_flop[what].pop("DI")
+
+
 @pytest.fixture(scope="module")
 def refined(placed):
     """The same, refined in few moves, and the longest paths before and after."""
@@ -95,7 +102,7 @@ def test_paths_become_shorter_and_wire_no_longer(placed, refined):
     out, (before, after) = refined
     first, then = PlacedDesign(placed), PlacedDesign(out)
     assert before == analyse(first.wires, first.arcs, first.cells).max()
-    assert after == analyse(then.wires, then.arcs, then.cells).max() < 0.95 * before
+    assert after == analyse(then.wires, then.arcs, then.cells).max() < 0.97 * before
     assert wire_length(then.nets, then.cells) < 1.05 * wire_length(first.nets, first.cells)
 
 
@@ -105,6 +112,7 @@ def test_the_same_seed_gives_the_same_places(refined):
 
 
 def test_only_places_change_and_each_holds_one_cell(placed, refined):
+    """But for flip-flops that have parted from their LUTs."""
     before, after = cells_of(placed), cells_of(refined[0])
     taken, moved = set(), 0
     for name, cell in after.items():
@@ -112,6 +120,8 @@ def test_only_places_change_and_each_holds_one_cell(placed, refined):
         taken.add(bel)
         moved += bel != before[name]["attributes"]["NEXTPNR_BEL"]
         before[name]["attributes"]["NEXTPNR_BEL"] = bel
+        if cell["type"] == "TRELLIS_FF" and cell["parameters"]["SD"] != before[name]["parameters"]["SD"]:
+            part(before[name])
     assert before == after and len(taken) == len(after) and moved > len(after) / 8
 
 
@@ -146,6 +156,32 @@ def test_what_belongs_together_stays_together(placed, refined):
             assert len(set(design.cells.enable[pair[pair >= 0]])) <= 1
     assert set(design.cells.kind[design.tiles.cell[:, :8][design.tiles.cell[:, :8] >= 0]]) == {LUT}
     assert set(design.cells.kind[design.tiles.cell[:, 8:16][design.tiles.cell[:, 8:16] >= 0]]) == {REGISTER}
+
+
+def test_flip_flops_part_from_luts_that_others_read(placed):
+    """Each takes what its LUT gives by a wire then: a path of its own, and the same netlist."""
+    design = PlacedDesign(placed)
+    before = analyse(design.wires, design.arcs, design.cells)
+    shared = design.shared_luts()
+    assert len(shared) > 20
+    design.untie(shared)
+    wires = design.wires
+    after = analyse(wires, design.arcs, design.cells)
+    assert (after[shared] > before[shared]).all() and not len(design.shared_luts())
+    assert set(shared) <= set(wires.of_cell)
+    parted = placed.with_name("parted.json")
+    design.write(parted)
+    then, untied = PlacedDesign(parted), 0
+    assert (then.wires.fixed == wires.fixed).all() and (then.cells.beside == design.cells.beside).all()
+    cells = cells_of(parted)
+    for name, cell in cells_of(placed).items():
+        if cell != cells[name]:
+            part(cell)
+            assert cell == cells[name]
+            untied += 1
+    assert untied == len(shared)
+    arguments = [*OPTIONS, "--json", "parted.json", *flow.ROUTE, "--report", "timing.json"]
+    run(find_tool("nextpnr-ecp5"), arguments, placed.parent, placed.parent / "log")
 
 
 def test_nextpnr_routes_it_and_finds_it_faster(placed, refined):
