@@ -47,11 +47,11 @@ def yosys_script(part: Part, top: str) -> str:
     """What Yosys runs after it has read the Verilog."""
     if part.family == "ecp5":
         # No LUTs of more than four inputs: such a one is several next to each other, which a placer cannot take apart.
+        mapping = f"synth_ecp5 -top {top} -nowidelut -run"
         return (
-            f"scratchpad -set abc9.D {MAPPING_PS}; synth_ecp5 -top {top} -nowidelut -run begin:map_gates; "
+            f"scratchpad -set abc9.D {MAPPING_PS}; {mapping} begin:map_gates; "
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
-            f"synth_ecp5 -top {top} -nowidelut -run map_gates:map_ffs; {FLIP_FLOPS}; "
-            f"synth_ecp5 -top {top} -nowidelut -run map_ffs: -json netlist.json; check -assert"
+            f"{mapping} map_gates:map_ffs; {FLIP_FLOPS}; {mapping} map_ffs: -json netlist.json; check -assert"
         )
     mapping = f"synth_xilinx -family {part.family} -flatten -noiopad -noclkbuf -top {top}"
     end = "check -assert; write_json netlist.json"

@@ -133,7 +133,7 @@ class PlacedDesign:
         """Numbers of the wires from LUTs to flip-flops beside them, of LUTs that others read as well."""
         wires = self.wires
         readers = np.bincount(wires.net, minlength=len(self._nets))
-        return np.flatnonzero((wires.fixed == BESIDE_NS) & self.cells.beside[wires.sink] & (readers[wires.net] > 1))
+        return np.flatnonzero((wires.fixed == BESIDE_NS) & (readers[wires.net] > 1))
 
     def untie(self, some: np.ndarray) -> None:
         """The flip-flops at the ends of ``some`` of `shared_luts` are moved by themselves, and wired to their LUTs."""

@@ -156,33 +156,37 @@ def _add_row(x, y, size, some, count, tiles):
 
 
 @njit(nogil=True)
-def _put_back(some, count, cells, tiles):
-    """The first ``count`` cells of ``some`` lie where their tiles are."""
-    for n in range(count):
-        cells.x[some[n]], cells.y[some[n]] = tiles.x[cells.tile[some[n]]], tiles.y[cells.tile[some[n]]]
-
-
-@njit(nogil=True)
 def _kept(change, temperature):
     return change <= 0 or np.random.random() < np.exp(-change / temperature)
 
 
 @njit(nogil=True)
-def _swap(exchange, cells, tiles):
-    """Carries out ``exchange``: places (tile, index) of the one and the other, and whether of LUTs, of registers. Twice, and
-    all is as it was."""
+def _swap(here, place, there, other, cells, tiles):
+    """Exchanges what is in two places. Twice, and all is as it was."""
+    a, b = tiles.cell[here, place], tiles.cell[there, other]
+    tiles.cell[here, place], tiles.cell[there, other] = b, a
+    if a >= 0:
+        cells.tile[a], cells.place[a], cells.x[a], cells.y[a] = there, other, tiles.x[there], tiles.y[there]
+    if b >= 0:
+        cells.tile[b], cells.place[b], cells.x[b], cells.y[b] = here, place, tiles.x[here], tiles.y[here]
+
+
+@njit(nogil=True)
+def _swap_cells(exchange, cells, tiles):
+    """Carries out ``exchange``: (tile, index) of the one and the other, and whether of LUTs, of registers."""
     here, index, there, other, luts, registers = exchange
-    for offset, wanted in ((0, luts), (8, registers)):
-        if not wanted:
-            continue
-        a, b = tiles.cell[here, offset + index], tiles.cell[there, offset + other]
-        tiles.cell[here, offset + index], tiles.cell[there, offset + other] = b, a
-        if a >= 0:
-            cells.tile[a], cells.place[a] = there, offset + other
-            cells.x[a], cells.y[a] = tiles.x[there], tiles.y[there]
-        if b >= 0:
-            cells.tile[b], cells.place[b] = here, offset + index
-            cells.x[b], cells.y[b] = tiles.x[here], tiles.y[here]
+    if luts:
+        _swap(here, index, there, other, cells, tiles)
+    if registers:
+        _swap(here, 8 + index, there, 8 + other, cells, tiles)
+
+
+@njit(nogil=True)
+def _swap_rows(x0, y0, x, y, size, cells, tiles):
+    """Exchanges all that is in ``size`` tiles from (x0, y0) on with what is in those from (x, y) on."""
+    for n in range(size):
+        for place in range(PLACES):
+            _swap(tiles.at[x0 + n, y0], place, tiles.at[x + n, y], place, cells, tiles)
 
 
 @njit(nogil=True)
@@ -213,7 +217,7 @@ def _move(cell, x, y, some, weights, cells, tiles, wires, nets):
             count += 1
     exchange = (here, index, there, other, luts, registers)
     before = _cost(some, count, weights, wires, nets, cells)
-    _swap(exchange, cells, tiles)
+    _swap_cells(exchange, cells, tiles)
     return exchange, _cost(some, count, weights, wires, nets, cells) - before
 
 
@@ -278,7 +282,7 @@ def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, 
                 before, cell = cell, following
         if not kept:
             for n in range(count):
-                _swap(made[count - 1 - n], cells, tiles)
+                _swap_cells(made[count - 1 - n], cells, tiles)
 
 
 @njit(nogil=True)
@@ -323,14 +327,7 @@ def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wi
             continue
         count = _add_row(x, y, size, some, count, tiles)
         before = _cost(some, count, weights, wires, nets, cells)
-        for n in range(size):
-            here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
-            for place in range(PLACES):
-                a, b = tiles.cell[here, place], tiles.cell[there, place]
-                if a >= 0:
-                    cells.x[a], cells.y[a] = x + n, y
-                if b >= 0:
-                    cells.x[b], cells.y[b] = x0 + n, y0
+        _swap_rows(x0, y0, x, y, size, cells, tiles)
         # Wires inside count twice in what hangs on the cells, and do not change.
         if _kept(_cost(some, count, weights, wires, nets, cells) - before, temperature):
             for n in range(size):
@@ -338,17 +335,10 @@ def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wi
                 first[n], length[n] = tiles.x[tiles.first[there]] - x, tiles.length[there]
             for n in range(size):
                 here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
-                for place in range(PLACES):
-                    a, b = tiles.cell[here, place], tiles.cell[there, place]
-                    tiles.cell[here, place], tiles.cell[there, place] = b, a
-                    if a >= 0:
-                        cells.tile[a] = there
-                    if b >= 0:
-                        cells.tile[b] = here
                 tiles.first[there], tiles.length[there] = tiles.at[x, y], size
                 tiles.first[here], tiles.length[here] = tiles.at[x0 + first[n], y0], length[n]
         else:
-            _put_back(some, count, cells, tiles)
+            _swap_rows(x0, y0, x, y, size, cells, tiles)
 
 
 def _untie(design: PlacedDesign, path: np.ndarray, long: float) -> None:
@@ -372,7 +362,7 @@ def refine(
     design = PlacedDesign(placed)
     cells, tiles, wires, nets, arcs = design.cells, design.tiles, design.wires, design.nets, design.arcs
     movable = np.flatnonzero((cells.tile >= 0) & ~cells.stays).astype(np.int32)
-    ends, free = wires.end >= 0, wires.fixed < 0
+    ends = wires.end >= 0
     path = analyse(wires, arcs, cells)
     began = float(path.max())
     goal = GOAL * began
@@ -382,7 +372,7 @@ def refine(
         return np.minimum((path / goal) ** steepness, HEAVIEST)
 
     def longer_than(ns: float) -> np.ndarray:
-        return np.flatnonzero((path > ns) & free).astype(np.int32)
+        return np.flatnonzero((path > ns) & (wires.fixed < 0)).astype(np.int32)
 
     def draw() -> int:
         return int(random.integers(1 << 31))
@@ -417,7 +407,6 @@ def refine(
         if step % UNTIE_ROUNDS == UNTIE_ROUNDS - 1:
             _untie(design, path, LONG * goal)
             wires = design.wires
-            free = wires.fixed < 0
         weights = INERTIA * weights + (1 - INERTIA) * weigh(STEEPNESS)
         progress(f"refining: longest path about {path.max():.1f} ns")
     weights = weigh(LAST_STEEPNESS)

@@ -2,7 +2,7 @@
 
 Resident rows become slots here, by one addition; tracked accesses are marked for the lanes. Rows are
 checked against their tables; the first bad one ends the mini-batch.
-One beat per cycle; latency 8 cycles. It never stalls inside (`stall_free`).
+One beat per cycle; latency 9 cycles. It never stalls inside (`stall_free`).
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal

@@ -76,7 +76,7 @@ class Classifier(wiring.Component):
     more : In(1)
         Beats of the mini-batch are still to come; of the next one, while ``hold``.
     busy : Out(1)
-        Some of what came is still to be learnt.
+        Some of what came was still to be learnt a cycle ago.
     requests, evictions, filtered, lane_cycles, lane_rows, stall_banks, stall_input, stall_output : Out
         This cycle's numbers, for the performance counters of the same names.
     """

@@ -102,7 +102,7 @@ class RowWriter(wiring.Component):
                 & ~queue.leaving
                 & ~self.rows.valid
                 & self.client.idle
-            ),  # fmt: skip
+            ),
         ]
         for i in range(words):
             m.d.comb += self.client.data.p.strobe[4 * i : 4 * i + 4].eq(queue.o.p.extra[i].replicate(4))

@@ -32,7 +32,8 @@ def placed(tmp_path_factory):
     script = f"read_verilog -sv hotline.v harness.v; {flow.yosys_script(PART, TOP)}"
     run(find_tool("yosys"), ["-p", script], folder, folder / "log")
     floorplan(folder / "netlist.json", macro_sites(PART, folder), 1, folder / "planned.json")
-    arguments = [*OPTIONS, "--json", "planned.json", *flow.PLACE, "--write", "placed.json"]
+    # Of this seed's places some are bad enough: without small enables and resets, seeds 1 and 2 leave hardly 5 % to gain.
+    arguments = [*OPTIONS, "--seed", "3", "--json", "planned.json", *flow.PLACE, "--write", "placed.json"]
     run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "log")
     return folder / "placed.json"
 
@@ -102,7 +103,7 @@ def test_paths_become_shorter_and_wire_no_longer(placed, refined):
     out, (before, after) = refined
     first, then = PlacedDesign(placed), PlacedDesign(out)
     assert before == analyse(first.wires, first.arcs, first.cells).max()
-    assert after == analyse(then.wires, then.arcs, then.cells).max() < 0.97 * before
+    assert after == analyse(then.wires, then.arcs, then.cells).max() < 0.95 * before
     assert wire_length(then.nets, then.cells) < 1.05 * wire_length(first.nets, first.cells)
 
 
