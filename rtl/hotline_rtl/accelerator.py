@@ -324,10 +324,11 @@ class Accelerator(wiring.Component):
         classified = delayed(m, fragmenter.classified & (ahead | read_over))
         resolved = delayed(m, classified & ~cold.busy & ~working_set.busy)
         gather_waits = Signal()  # the SPLIT in front has not got the gather yet
+        listed_all = delayed(m, ~hot_list.busy)
         m.d.comb += [
             popular_writer.flush.eq(classified),
             non_popular_writer.flush.eq(resolved),
-            hot_list_writer.flush.eq(delayed(m, ~hot_list.busy)),
+            hot_list_writer.flush.eq(listed_all),
         ]
         # Each kind of command has a register for it; the processor allows for that.
         learnt = delayed(m, classified & ~classifier.busy)
@@ -335,7 +336,7 @@ class Accelerator(wiring.Component):
             m, popular_writer.flushed & non_popular_writer.flushed
         )
         gathered = delayed(m, gather.idle & ~key_list.busy & ~listed.o.valid & ~to_gather.o.valid)
-        list_done = delayed(m, ~hot_list.busy) & delayed(m, hot_list_writer.idle)
+        list_done = listed_all & delayed(m, hot_list_writer.idle)
         m.d.comb += processor.front_done.eq(
             Mux(opcode[Opcode.LEARN], learnt,
                 Mux(opcode[Opcode.SPLIT], split_over,

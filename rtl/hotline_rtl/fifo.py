@@ -20,6 +20,9 @@ BLOCK_RAM_BITS = 2048
 SHALLOW = 32
 #: Words of the shallowest that lies in block RAM although it is narrow.
 BLOCK_RAM_DEPTH = 256
+#: Words of a block RAM of bytes, and of one of single bits. Between these depths each block RAM is a memory of its own, side by
+#: side with the others, so that none is chosen among when a word has been read.
+BYTES, BITS = 2048, 16384
 
 
 class StreamFifo(wiring.Component):
@@ -48,7 +51,10 @@ class StreamFifo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = Cat(self.i.p).shape().width
-        pieces = 1 if self.deep else -(-width * self.depth // BLOCK_RAM_BITS)
+        piece_bits = BLOCK_RAM_BITS // self.depth
+        if self.deep:
+            piece_bits = BITS // self.depth if BYTES < self.depth <= BITS else width
+        pieces = -(-width // max(1, piece_bits))
         bounds = [width * n // pieces for n in range(pieces + 1)]
         rams = [Ram(high - low, self.depth) for low, high in zip(bounds, bounds[1:], strict=False)]
 

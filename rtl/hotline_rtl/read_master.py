@@ -119,13 +119,13 @@ class ReadMaster(wiring.Component):
         m.submodules.slice = ar = RegisterSlice(address_layout(config))
         if self.tag_bits:
             # Sent is what has been chosen for the port. Both count in the next cycle, but `unanswered` has them only in the one
-            # after, and what it compares with the limit another later: that is at hand for every outcome of the three cycles.
+            # after, and what it compares with the limit later yet: that is at hand for every outcome of the cycles since.
             sent = ar.i.ready & may[count - 1] & (choice == count - 1)
             answered = bus.rvalid & bus.rready & bus.rlast & (bus.rid >= self.stream_ids)
             was_sent, was_answered = delayed(m, sent), delayed(m, answered)
             room, compared = Signal(), {}  # compared: by how many more there may be
-            for more in range(-3, 4):
-                limit = Signal(range(config.outstanding_rows + 4), name=f"limit_{more + 3}", reset_less=True)
+            for more in range(-4, 5):
+                limit = Signal(range(config.outstanding_rows + 5), name=f"limit_{more + 4}", reset_less=True)
                 m.d.sync += limit.eq(Mux(self.limit > more, self.limit - more, 0) if more > 0 else self.limit - more)
                 compared[more] = delayed(m, self.unanswered < limit)
 
@@ -136,7 +136,10 @@ class ReadMaster(wiring.Component):
                     for more in list(fits)[1:-1]
                 }
 
-            before = outcomes(delayed(m, was_sent), delayed(m, was_answered), compared)
+            then = outcomes(
+                was_sent, was_answered, outcomes(delayed(m, was_sent), delayed(m, was_answered), compared)
+            )
+            before = {more: delayed(m, fits) for more, fits in then.items()}  # all but these two cycles
             m.d.comb += may[count - 1].eq(groups[-1].o.valid & room)
             m.d.sync += [
                 self.unanswered.eq(self.unanswered + was_sent - was_answered),

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
+from .countdown import Countdown
 from .layouts import COUNT_BITS, words_layout
 from .word_queue import WordQueue
 from .words import delayed, no_reset
@@ -57,15 +58,19 @@ class RecordReader(wiring.Component):
         # Whether it is the last of its record, and of the last record, is known when it is put together.
         active = Signal()
         sample = Signal(COUNT_BITS + 1)
-        left = Signal(COUNT_BITS + 1)  # samples whose last beat has not been put together
+        m.submodules.countdown = left = Countdown(
+            COUNT_BITS + 1, 3
+        )  # samples whose last beat has not been put together
         beat = Signal(range(config.record_beats))
         is_last, is_final = Signal(), Signal()
         last_beat = delayed(m, self.sample_words >> shift)
         last_count = delayed(m, self.sample_words[:shift] + 1)
         following, asks, asked = Signal(about), Signal(), Signal(about)
         new_words, offset = Signal.like(asked.count), Signal()  # of it: words of the stream, and where they begin
-        no_reset(sample, left, beat, is_last, is_final, asked, new_words, offset)
-        samples = delayed(m, delayed(m, self.samples))
+        no_reset(sample, beat, is_last, is_final, asked, new_words, offset)
+        samples = delayed(m, self.samples)
+        one_sample = delayed(m, samples == 1)
+        m.d.comb += [left.start.eq(self.start), left.count.eq(samples)]
         one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
         goes = queue.take.valid & queue.take.ready
         step = ~asks | goes
@@ -95,11 +100,12 @@ class RecordReader(wiring.Component):
                 active.eq(~following.end),
             ]  # fmt: skip
             with m.If(is_last):
-                m.d.sync += [sample.eq(sample + 1), left.eq(left - 1), is_final.eq(left == 2)]
+                m.d.comb += left.take.eq(1)
+                m.d.sync += [sample.eq(sample + 1), is_final.eq(left.left[2])]
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
-                left.eq(samples), is_final.eq(samples == 1),
+                is_final.eq(one_sample),
             ]  # fmt: skip
 
         taken = data.View(about, queue.o.p.extra)

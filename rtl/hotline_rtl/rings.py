@@ -14,6 +14,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .layouts import ENTRY_BYTES, ENTRY_WORDS, Status, command_layout, completion_layout
 from .read_master import ReadClientSignature
+from .words import delayed
 from .write_master import WriteClientSignature
 
 
@@ -119,6 +120,7 @@ class CompletionRing(wiring.Component):
         beats = ENTRY_BYTES // self.config.bus_bytes
         entry = Signal(completion_layout(), reset_less=True)
         beat, gives = Signal(range(beats + 1)), Signal()
+        idle = delayed(m, self.write.idle)
         used, full = Signal(32), Signal()
         m.d.sync += [used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0)]
         request, out = self.write.request, self.write.data
@@ -145,8 +147,8 @@ class CompletionRing(wiring.Component):
                     m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1), gives.eq(beat != beats - 1)]
                     with m.If(beat == beats - 1):
                         m.next = "WAIT"
-            with m.State("WAIT"):
-                with m.If(self.write.idle):
+            with m.State("WAIT"):  # it has not been idle since the first beat
+                with m.If(idle):
                     m.d.comb += self.written.eq(1)
                     m.d.sync += self.tail.eq(self.tail + 1)
                     m.next = "COUNT"

@@ -87,6 +87,7 @@ class Scatter(wiring.Component):
         no_reset(self.bad_index)
         failed = Signal()
         given = Signal(COUNT_BITS + 1)
+        all_given = delayed(m, given == self.count)
         stop = self.bad_key | failed
         written = writer.idle & ~to_writer.o.valid
         m.d.comb += [
@@ -102,7 +103,7 @@ class Scatter(wiring.Component):
             read.drop.eq(self.start),
             # The rows already given to the writer still need their words.
             self.stop.eq(stop),
-            self.all_given.eq(given == self.count),
+            self.all_given.eq(all_given),
             rows.abort.eq(stop & written),
         ]
 
@@ -122,7 +123,7 @@ class Scatter(wiring.Component):
             m.d.sync += begun.eq(1)
         with m.If(begun & (self.keys_error | rows.error)):
             m.d.sync += failed.eq(1)
-        with m.If(active & finished & ((given == self.count) | stop)):
+        with m.If(active & finished & (all_given | stop)):
             m.d.sync += active.eq(0)
         with m.If(self.start):
             m.d.sync += [active.eq(1), begun.eq(0), given.eq(0), failed.eq(0), self.bad_key.eq(0)]

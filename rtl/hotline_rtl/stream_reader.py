@@ -87,15 +87,20 @@ class StreamReader(wiring.Component):
         ]
         taken = fifo.o.valid & fifo.o.ready
         asked = request.valid & request.ready
+        # What has been asked for counts a cycle later, and another later it is known whether there is more.
+        some, begun, was_asked = delayed(m, to_request != 0), Signal(), delayed(m, asked)
+        chunk_asked = delayed(m, Mux(asked, chunk, 0))
+        changes = asked | was_asked | delayed(m, was_asked | begun)
         m.d.sync += [
             room.eq((reserved <= depth - chunk_limit) & ~asked),
             chunk.eq(Mux(to_request < chunk_limit, to_request, chunk_limit)),
-            ready.eq(asking & ~asked & (to_request != 0)),
-            asking.eq((to_request != 0) & ~asked | (asking & asked)),
+            ready.eq(asking & ~changes & some),
+            asking.eq(asking & (changes | some)),
             reserved.eq(reserved + Mux(asked, chunk, 0) - delayed(m, taken)),
         ]
-        with m.If(asked):
-            m.d.sync += [address.eq(address + (chunk << (word_shift + 2))), to_request.eq(to_request - chunk)]
+        m.d.sync += [
+            address.eq(address + (chunk_asked << (word_shift + 2))), to_request.eq(to_request - chunk_asked),
+        ]  # fmt: skip
 
         # Delivering the current transfer.
         beats_left = Signal(WORDS_BITS)
@@ -139,7 +144,6 @@ class StreamReader(wiring.Component):
                 self.waiting.eq(0),
                 self.error.eq(0),
             ]
-        begun = Signal()
         m.d.sync += begun.eq(self.start.valid & self.start.ready)
         with m.If(self.start.valid & self.start.ready):
             m.d.sync += [

@@ -35,6 +35,7 @@ def is_one_of(value: Value, *options) -> Value:
 def equal(m: Module, a: Value, b: Value, part: int = 8) -> Value:
     """Whether ``a`` was equal to ``b`` in the cycle before: compared in parts of ``part`` bits, a register for each."""
     parts = [delayed(m, a[n : n + part] == b[n : n + part]) for n in range(0, len(a), part)]
+    no_reset(*parts)
     return Cat(parts).all()
 
 

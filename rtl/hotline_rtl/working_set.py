@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
+from .countdown import Countdown
 from .fifo import StreamFifo
 from .keys import Permutation
 from .layouts import key_layout
@@ -43,7 +44,7 @@ class WorkingSet(wiring.Component):
     ready : Out(1)
         Not sweeping; probes wait while it does.
     limit : In
-        The most keys that the set may hold, at most ``working_rows``; a cycle before ``clear``.
+        The most keys that the set may hold, at most ``working_rows``; from two cycles before ``clear`` on.
     probes : In(stream of probe_layout)
     lookups : In(stream of key_layout)
         Keys of which those in the set go to ``keys`` again, with their numbers. Only when no probe is inside or comes.
@@ -199,8 +200,10 @@ class WorkingSet(wiring.Component):
                 m.d.sync += [valid[n].eq(0) for n in behind if n < 6]
         limit = delayed(m, self.limit)
         # Keys that the set may still take; one that was taken in the cycle before is not counted yet.
-        left, none_left, one_left, inserted = Signal.like(self.limit), Signal(), Signal(), Signal()
+        m.submodules.countdown = left = Countdown(len(self.limit), 2)
+        none_left, one_left, inserted = Signal(), Signal(), Signal()
         no_room = none_left | (one_left & inserted)
+        limit_is = [delayed(m, limit == n) for n in range(2)]
 
         m.d.comb += [
             go_on.eq((over & ~no_room) | over_lookup),
@@ -229,14 +232,10 @@ class WorkingSet(wiring.Component):
             keys.i.valid.eq(delayed(m, insert | again)), keys.i.p.eq(result), self.found.eq(delayed(m, again)),
             numbers.i.valid.eq(delayed(m, leave & ~s5_extra.lookup)), numbers.i.p.eq(result.number),
         ]  # fmt: skip
-        m.d.sync += [
-            inserted.eq(insert),
-            none_left.eq(Mux(inserted, left == 1, left == 0)), one_left.eq(Mux(inserted, left == 2, left == 1)),
-        ]  # fmt: skip
+        m.d.comb += [left.start.eq(self.clear), left.count.eq(limit), left.take.eq(insert)]
+        m.d.sync += [inserted.eq(insert), none_left.eq(left.left[0]), one_left.eq(left.left[1])]
         with m.If(insert):
             m.d.sync += self.count.eq(self.count + 1)
-        with m.If(inserted):
-            m.d.sync += left.eq(left - 1)
         with m.If(valid[5] & (fits | over) & no_room & ~self.overflow):
             m.d.sync += [self.overflow.eq(1), self.overflow_sample.eq(s5_extra.sample)]
 
@@ -273,9 +272,8 @@ class WorkingSet(wiring.Component):
                 epoch.eq(Mux(last_epoch, 1, epoch + 1)),
                 sweeping.eq(last_epoch | sweeping),
                 self.count.eq(0),
-                left.eq(limit),
-                none_left.eq(limit == 0),
-                one_left.eq(limit == 1),
+                none_left.eq(limit_is[0]),
+                one_left.eq(limit_is[1]),
                 self.overflow.eq(0),
             ]
         return m
