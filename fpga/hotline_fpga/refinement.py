@@ -3,8 +3,10 @@
 nextpnr's static placer makes little wire but does not look at timing. Here a move exchanges what is in two places, or in two
 rows of tiles (so that carry chains and LUT memories move, too); it is judged by the delay of the wires that change, each
 weighted by how long the longest path through it is, and by the wire of their nets. Paths are analysed anew every round, and
-weights follow slowly (Marquardt, Betz and Rose, FPGA 2000: timing-driven annealing). In the last rounds only what makes long
-paths shorter is kept. Other delays are estimates; the router has the last word.
+weights follow slowly (Marquardt, Betz and Rose, FPGA 2000: timing-driven annealing). Few places may hold a given flip-flop, and
+hardly any a carry chain, so chance alone seldom finds one: cells of long paths are also *pulled*, to the best of all places
+near where they should be. In the last rounds only what makes long paths shorter is kept. Other delays are estimates; the
+router has the last word.
 """
 
 from collections.abc import Callable
@@ -15,10 +17,10 @@ from numba import njit
 
 from .placed_design import LUT, NO_END, PLACES, TILES, WIRE_NS, PlacedDesign
 
-#: Rounds of annealing, moves that are tried in each, and among them exchanges of rows of tiles.
-ROUNDS, MOVES, ROW_MOVES = 40, 1_000_000, 10_000
-#: Rounds after these in which only what is better is kept, and their moves.
-LAST_ROUNDS, LAST_MOVES = 800, 600
+#: Rounds of annealing, and what is tried in each: exchanges of cells and of rows of tiles, pulls of cells and of carry chains.
+ROUNDS, MOVES, ROW_MOVES, PULLS, CHAIN_PULLS = 40, 500_000, 5_000, 3_000, 200
+#: Rounds after these in which only what is better is kept, and what is tried in them.
+LAST_ROUNDS, LAST_PULLS, LAST_CHAIN_PULLS = 400, 100, 5
 #: What the longest path shall become, as a part of the shortest that it has been.
 GOAL = 0.8
 #: A path's weight is its length as a part of the goal, to the power of STEEPNESS.
@@ -32,8 +34,10 @@ TEMPERATURE, FARTHEST = 0.02, 16
 #: Rounds between looks at flip-flops that lie beside a LUT which others read, too: if one of both is on a long path, and the wire
 #: between them has so many ns to spare, they go their own ways from then on.
 UNTIE_ROUNDS, UNTIE_NS = 10, 1.0
-#: Cells of a path that are moved together at most, in exchanges of cells.
+#: Cells of a path that one pull moves together, at most.
 LINKS = 4
+#: How far from where a cell of a long path shall be places are looked at for it, tiles, if there are not so many nearer by.
+NEAR, CANDIDATES = 6, 24
 #: Paths of more than this part of the goal are moved by themselves, too, and count in the last rounds.
 LONG = 0.9
 
@@ -145,11 +149,36 @@ def _centre(some, count, weights, wires, cells):
 
 
 @njit(nogil=True)
-def _add_row(x, y, size, some, count, tiles):
-    """Puts the cells of ``size`` tiles from (x, y) on behind the first ``count`` of ``some``; returns how many there are then."""
+def _choose(x0, y0, x, y, size, whole, cells, tiles, chosen):
+    """Marks in ``chosen`` [tile, place] what goes with an exchange of ``size`` tiles from (x0, y0) on with those from (x, y) on:
+    all (``whole``), or the carry chains in both and the flip-flops that belong to them. Returns whether that may be: LUT
+    memories go with all that is in their tile."""
+    chosen[:size] = whole
+    for n in range(0 if whole else size):
+        here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
+        for place in range(16, PLACES):
+            if tiles.cell[here, place] >= 0 or tiles.cell[there, place] >= 0:
+                return False
+        for tile in (here, there):
+            for index in range(8):
+                lut = tiles.cell[tile, index]
+                chosen[n, index] = chosen[n, index] or (lut >= 0 and cells.stays[lut])
+        for tile in (here, there):
+            for index in range(8):
+                register = tiles.cell[tile, 8 + index]
+                if chosen[n, index] and register >= 0 and cells.beside[register]:
+                    chosen[n, 8 + index] = True
+    return True
+
+
+@njit(nogil=True)
+def _add_row(x, y, size, chosen, some, count, tiles):
+    """Puts the cells in the ``chosen`` places of ``size`` tiles from (x, y) on behind the first ``count`` of ``some``; returns
+    how many there are then."""
     for n in range(size):
-        for cell in tiles.cell[tiles.at[x + n, y]]:
-            if cell >= 0:
+        for place in range(PLACES):
+            cell = tiles.cell[tiles.at[x + n, y], place]
+            if chosen[n, place] and cell >= 0:
                 some[count] = cell
                 count += 1
     return count
@@ -182,24 +211,31 @@ def _swap_cells(exchange, cells, tiles):
 
 
 @njit(nogil=True)
-def _swap_rows(x0, y0, x, y, size, cells, tiles):
-    """Exchanges all that is in ``size`` tiles from (x0, y0) on with what is in those from (x, y) on."""
+def _swap_rows(x0, y0, x, y, size, chosen, cells, tiles):
+    """Exchanges what is in the ``chosen`` places of ``size`` tiles from (x0, y0) on with what is in those from (x, y) on."""
     for n in range(size):
         for place in range(PLACES):
-            _swap(tiles.at[x0 + n, y0], place, tiles.at[x + n, y], place, cells, tiles)
+            if chosen[n, place]:
+                _swap(tiles.at[x0 + n, y0], place, tiles.at[x + n, y], place, cells, tiles)
 
 
 @njit(nogil=True)
-def _move(cell, x, y, some, weights, cells, tiles, wires, nets):
-    """Exchanges ``cell`` with what is in some place of tile (``x``, ``y``), if that may be; returns the exchange, and what it has
+def _may_be(x, y, size, cells, tiles):
+    """Whether the flip-flops in ``size`` tiles from (x, y) on may be in one tile, and in one slice, each with its neighbours."""
+    for n in range(size):
+        tile = tiles.at[x + n, y]
+        for index in range(8):
+            if not _may_hold(tile, index, tiles.cell[tile, 8 + index], cells, tiles):
+                return False
+    return True
+
+
+@njit(nogil=True)
+def _try(cell, there, other, some, weights, cells, tiles, wires, nets):
+    """Exchanges ``cell`` with what is in place ``other`` of tile ``there``, if that may be; returns the exchange, and what it has
     changed. Tiles of -1: none was made."""
     none = (-1, 0, -1, 0, False, False)
-    here, place = cells.tile[cell], cells.place[cell]
-    if here < 0 or place >= 16 or x < 0 or y < 0 or x >= tiles.at.shape[0] or y >= tiles.at.shape[1]:
-        return none, 0.0
-    there, index, other = tiles.at[x, y], place % 8, np.random.randint(8)
-    if there < 0 or there == here:
-        return none, 0.0
+    here, index = cells.tile[cell], cells.place[cell] % 8
     lut, lut_there = tiles.cell[here, index], tiles.cell[there, other]
     register, register_there = tiles.cell[here, 8 + index], tiles.cell[there, 8 + other]
     bound = (register >= 0 and cells.beside[register]) or (register_there >= 0 and cells.beside[register_there])
@@ -222,6 +258,42 @@ def _move(cell, x, y, some, weights, cells, tiles, wires, nets):
 
 
 @njit(nogil=True)
+def _tile_at(x, y, tiles):
+    """The tile there, or -1."""
+    if x < 0 or y < 0 or x >= tiles.at.shape[0] or y >= tiles.at.shape[1]:
+        return -1
+    return tiles.at[x, y]
+
+
+@njit(nogil=True)
+def _best(cell, x, y, some, weights, cells, tiles, wires, nets):
+    """Makes the exchange of ``cell`` with one of the places nearest to (``x``, ``y``) that changes costs most for the better, or
+    least for the worse; returns as `_try`."""
+    found, least, count = (-1, 0, -1, 0, False, False), np.inf, 0
+    here = cells.tile[cell]
+    if here < 0 or cells.place[cell] >= 16:
+        return found, 0.0
+    for distance in range(NEAR + 1):
+        for dx in range(-distance, distance + 1):
+            for dy in range(-distance, distance + 1, 1 if abs(dx) == distance else max(1, 2 * distance)):
+                there = _tile_at(x + dx, y + dy, tiles)
+                if there < 0 or there == here:
+                    continue
+                for other in range(8):
+                    exchange, change = _try(cell, there, other, some, weights, cells, tiles, wires, nets)
+                    if exchange[0] >= 0:
+                        _swap_cells(exchange, cells, tiles)
+                        count += 1
+                        if change < least:
+                            found, least = exchange, change
+        if count >= CANDIDATES:
+            break
+    if found[0] >= 0:
+        _swap_cells(found, cells, tiles)
+    return found, least
+
+
+@njit(nogil=True)
 def _heaviest(cell, without, weights, wires):
     """What is at the other end of the cell's heaviest wire, but for those to the cell ``without``; -1: nothing."""
     found, most = -1, -1.0
@@ -234,111 +306,161 @@ def _heaviest(cell, without, weights, wires):
 
 
 @njit(nogil=True)
-def exchange_cells(seed, moves, temperature, reach, weights, critical, movable, cells, tiles, wires, nets):
-    """Tries ``moves`` exchanges of what is in two places: of any cells, and of those at ``critical`` wires. What a long path goes
-    through is pulled to one end of its wire; if that alone is not better, the next of the path follows, up to LINKS."""
+def exchange_cells(seed, moves, temperature, reach, weights, movable, cells, tiles, wires, nets):
+    """Tries ``moves`` exchanges of what is in two places, at most ``reach`` tiles apart."""
+    np.random.seed(seed)
+    some = np.empty(4, np.int32)
+    for _ in range(moves):
+        cell = movable[np.random.randint(len(movable))]
+        x, y = np.random.randint(-reach, reach + 1), np.random.randint(-reach, reach + 1)
+        there = _tile_at(cells.x[cell] + x, cells.y[cell] + y, tiles)
+        if there < 0 or there == cells.tile[cell]:
+            continue
+        exchange, change = _try(cell, there, np.random.randint(8), some, weights, cells, tiles, wires, nets)
+        if exchange[0] >= 0 and not _kept(change, temperature):
+            _swap_cells(exchange, cells, tiles)
+
+
+@njit(nogil=True)
+def pull_cells(seed, moves, weights, critical, cells, tiles, wires, nets):
+    """Moves what is at ``moves`` of the ``critical`` wires where it is best: near all that it is wired to, or to the wire's other
+    end. If that is not better, the next cell of the path follows, up to LINKS; if nothing helps, all stay."""
     np.random.seed(seed)
     some = np.empty(4, np.int32)
     made = [(-1, 0, -1, 0, False, False) for _ in range(LINKS)]
     for _ in range(moves):
-        far, links = min(reach, 3), 1
-        dx = dy = 0
-        before = -1
-        if len(critical) and np.random.random() < 0.5:
-            w = critical[np.random.randint(len(critical))]
-            cell, end = wires.source[w], wires.sink[w]
-            if np.random.random() < 0.5:
-                cell, end = end, cell
-            where = np.random.random()
-            if where < 0.4:
-                some[0] = cell
-                dx, dy = _centre(some, 1, weights, wires, cells)
-            elif where < 0.7:
-                dx, dy = cells.x[end] - cells.x[cell], cells.y[end] - cells.y[cell]
-                before, links = end, LINKS
-            else:
-                far = reach
+        w = critical[np.random.randint(len(critical))]
+        cell, before, links = wires.source[w], wires.sink[w], 1
+        if np.random.random() < 0.5:
+            cell, before = before, cell
+        x, y = cells.x[before], cells.y[before]
+        if np.random.random() < 0.5:
+            some[0] = cell
+            dx, dy = _centre(some, 1, weights, wires, cells)
+            x, y = cells.x[cell] + dx, cells.y[cell] + dy
         else:
-            cell = movable[np.random.randint(len(movable))]
-            far = reach
-        x, y = cells.x[cell] + dx, cells.y[cell] + dy
-        count, change, kept = 0, 0.0, False
-        while count < links and not kept:
-            exchange, more = _move(
-                cell, x + np.random.randint(-far, far + 1), y + np.random.randint(-far, far + 1),
-                some, weights, cells, tiles, wires, nets,
-            )  # fmt: skip
+            links = LINKS
+        count, change = 0, 0.0
+        while count < links and cell >= 0:
+            exchange, more = _best(cell, x, y, some, weights, cells, tiles, wires, nets)
             if exchange[0] < 0:
                 break
             made[count] = exchange
             count += 1
             change += more
-            kept = _kept(change, temperature)
-            if not kept and count < links:
-                x, y = cells.x[cell], cells.y[cell]
-                following = _heaviest(cell, before, weights, wires)
-                if following < 0:
-                    break
-                before, cell = cell, following
-        if not kept:
+            if change < 0:
+                break
+            x, y = cells.x[cell], cells.y[cell]
+            before, cell = cell, _heaviest(cell, before, weights, wires)
+        if change >= 0:
             for n in range(count):
                 _swap_cells(made[count - 1 - n], cells, tiles)
 
 
 @njit(nogil=True)
-def exchange_rows(moves, temperature, reach, weights, critical, cells, tiles, wires, nets):
-    """Tries ``moves`` exchanges of a row of tiles that must stay together, or of one tile, with others: of any, and of those at
-    ``critical`` wires."""
+def _fits(x, y, size, tiles):
+    """Whether there are ``size`` tiles from (x, y) on, and no row of tiles that goes on outside."""
+    if x < 0 or y < 0 or x + size > tiles.at.shape[0] or y >= tiles.at.shape[1]:
+        return False
+    for n in range(size):
+        tile = tiles.at[x + n, y]
+        if tile < 0:
+            return False
+        begins = tiles.x[tiles.first[tile]]
+        if begins < x or begins + tiles.length[tile] > x + size:
+            return False
+    return True
+
+
+@njit(nogil=True)
+def _try_rows(x0, y0, x, y, size, whole, room, weights, cells, tiles, wires, nets):
+    """Exchanges ``size`` tiles from (x0, y0) on with those from (x, y) on: all that is in them, or the carry chains only. Returns
+    whether that may be, and what it has changed; which places have is in ``room``."""
+    some, chosen = room
+    if (y == y0 and abs(x - x0) < size) or not _fits(x, y, size, tiles):
+        return False, 0.0
+    if not _choose(x0, y0, x, y, size, whole, cells, tiles, chosen):
+        return False, 0.0
+    count = _add_row(x0, y0, size, chosen, some, 0, tiles)
+    count = _add_row(x, y, size, chosen, some, count, tiles)
+    # Wires inside count twice in what hangs on the cells, and do not change.
+    before = _cost(some, count, weights, wires, nets, cells)
+    _swap_rows(x0, y0, x, y, size, chosen, cells, tiles)
+    if whole or (_may_be(x0, y0, size, cells, tiles) and _may_be(x, y, size, cells, tiles)):
+        return True, _cost(some, count, weights, wires, nets, cells) - before
+    _swap_rows(x0, y0, x, y, size, chosen, cells, tiles)
+    return False, 0.0
+
+
+@njit(nogil=True)
+def _mark_rows(x0, y0, x, y, size, tiles):
+    """Two rows of ``size`` tiles have been exchanged: which of them must stay together has gone with them."""
+    first, length = np.empty(size, np.int32), np.empty(size, np.int32)
+    for n in range(size):
+        there = tiles.at[x + n, y]
+        first[n], length[n] = tiles.x[tiles.first[there]] - x, tiles.length[there]
+    for n in range(size):
+        here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
+        tiles.first[there], tiles.length[there] = tiles.at[x, y], size
+        tiles.first[here], tiles.length[here] = tiles.at[x0 + first[n], y0], length[n]
+
+
+@njit(nogil=True)
+def _room_for_rows(tiles):
+    """Where `_try_rows` keeps cells and chosen places."""
     longest = tiles.length.max()
-    some = np.empty(2 * PLACES * longest, np.int32)
-    first, length = np.empty(longest, np.int32), np.empty(longest, np.int32)
+    return np.empty(2 * PLACES * longest, np.int32), np.empty((longest, PLACES), np.bool_)
+
+
+@njit(nogil=True)
+def exchange_rows(seed, moves, temperature, reach, weights, cells, tiles, wires, nets):
+    """Tries ``moves`` exchanges of all that is in a row of tiles that must stay together, or in one tile, with what is in others,
+    at most ``reach`` tiles away."""
+    np.random.seed(seed)
+    room = _room_for_rows(tiles)
     for _ in range(moves):
-        tile = np.random.randint(len(tiles.x))
-        if len(critical) and np.random.random() < 0.5:
-            w = critical[np.random.randint(len(critical))]
-            tile = cells.tile[wires.source[w] if np.random.random() < 0.5 else wires.sink[w]]
-            if tile < 0:
-                continue
-        begin = tiles.first[tile]
+        begin = tiles.first[np.random.randint(len(tiles.x))]
         size, x0, y0 = tiles.length[begin], tiles.x[begin], tiles.y[begin]
-        count = _add_row(x0, y0, size, some, 0, tiles)
-        far, dx, dy = reach, 0, 0
-        if np.random.random() < 0.5:
-            dx, dy = _centre(some, count, weights, wires, cells)
-            far = min(reach, 3)
-        x, y = x0 + dx + np.random.randint(-far, far + 1), y0 + dy + np.random.randint(-far, far + 1)
-        if (
-            x < 0
-            or y < 0
-            or x + size > tiles.at.shape[0]
-            or y >= tiles.at.shape[1]
-            or (y == y0 and abs(x - x0) < size)
-        ):
+        x, y = x0 + np.random.randint(-reach, reach + 1), y0 + np.random.randint(-reach, reach + 1)
+        made, change = _try_rows(x0, y0, x, y, size, True, room, weights, cells, tiles, wires, nets)
+        if not made:
             continue
-        whole = True  # no row there goes on outside
-        for n in range(size):
-            tile = tiles.at[x + n, y]
-            if tile < 0:
-                whole = False
-                break
-            begins = tiles.x[tiles.first[tile]]
-            whole = whole and begins >= x and begins + tiles.length[tile] <= x + size
-        if not whole:
-            continue
-        count = _add_row(x, y, size, some, count, tiles)
-        before = _cost(some, count, weights, wires, nets, cells)
-        _swap_rows(x0, y0, x, y, size, cells, tiles)
-        # Wires inside count twice in what hangs on the cells, and do not change.
-        if _kept(_cost(some, count, weights, wires, nets, cells) - before, temperature):
-            for n in range(size):
-                there = tiles.at[x + n, y]
-                first[n], length[n] = tiles.x[tiles.first[there]] - x, tiles.length[there]
-            for n in range(size):
-                here, there = tiles.at[x0 + n, y0], tiles.at[x + n, y]
-                tiles.first[there], tiles.length[there] = tiles.at[x, y], size
-                tiles.first[here], tiles.length[here] = tiles.at[x0 + first[n], y0], length[n]
+        if _kept(change, temperature):
+            _mark_rows(x0, y0, x, y, size, tiles)
         else:
-            _swap_rows(x0, y0, x, y, size, cells, tiles)
+            _swap_rows(x0, y0, x, y, size, room[1], cells, tiles)
+
+
+@njit(nogil=True)
+def pull_chains(seed, moves, weights, critical, cells, tiles, wires, nets):
+    """Moves the carry chains at ``moves`` of the ``critical`` wires to where they are best, near what they are wired to: alone,
+    or with all that is in their tiles."""
+    np.random.seed(seed)
+    room = _room_for_rows(tiles)
+    some, chosen = room
+    for _ in range(moves):
+        w = critical[np.random.randint(len(critical))]
+        cell = wires.source[w] if np.random.random() < 0.5 else wires.sink[w]
+        if cells.tile[cell] < 0 or not cells.stays[cell]:
+            continue
+        begin = tiles.first[cells.tile[cell]]
+        size, x0, y0 = tiles.length[begin], tiles.x[begin], tiles.y[begin]
+        alone = _choose(x0, y0, x0, y0, size, False, cells, tiles, chosen)
+        if not alone:
+            _choose(x0, y0, x0, y0, size, True, cells, tiles, chosen)
+        dx, dy = _centre(some, _add_row(x0, y0, size, chosen, some, 0, tiles), weights, wires, cells)
+        least, best_x, best_y, best_whole = 0.0, -1, -1, False
+        for whole in (False, True):
+            for x in range(x0 + dx - NEAR, x0 + dx + NEAR + 1):
+                for y in range(y0 + dy - NEAR, y0 + dy + NEAR + 1):
+                    made, change = _try_rows(x0, y0, x, y, size, whole, room, weights, cells, tiles, wires, nets)
+                    if made:
+                        _swap_rows(x0, y0, x, y, size, chosen, cells, tiles)
+                        if change < least:
+                            least, best_x, best_y, best_whole = change, x, y, whole
+        if best_x >= 0:
+            _try_rows(x0, y0, best_x, best_y, size, best_whole, room, weights, cells, tiles, wires, nets)
+            _mark_rows(x0, y0, best_x, best_y, size, tiles)
 
 
 def _untie(design: PlacedDesign, path: np.ndarray, long: float) -> None:
@@ -400,8 +522,11 @@ def refine(
         left = 1 - step / (ROUNDS - 1)
         temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
         critical = longer_than(LONG * goal)
-        exchange_cells(draw(), MOVES, temperature, reach, weights, critical, movable, cells, tiles, wires, nets)
-        exchange_rows(ROW_MOVES, temperature, reach, weights, critical, cells, tiles, wires, nets)
+        exchange_cells(draw(), MOVES, temperature, reach, weights, movable, cells, tiles, wires, nets)
+        if len(critical):
+            pull_cells(draw(), PULLS, weights, critical, cells, tiles, wires, nets)
+            pull_chains(draw(), CHAIN_PULLS, weights, critical, cells, tiles, wires, nets)
+        exchange_rows(draw(), ROW_MOVES, temperature, reach, weights, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
         goal = min(goal, GOAL * float(path.max()))
         if step % UNTIE_ROUNDS == UNTIE_ROUNDS - 1:
@@ -413,7 +538,8 @@ def refine(
     for _ in range(LAST_ROUNDS):
         keep_the_better()
         critical = longer_than(max(LONG * goal, path.max() - random.choice([0.3, 1.0, 2.5])))
-        exchange_cells(draw(), LAST_MOVES, 1e-6, FARTHEST, weights, critical, movable, cells, tiles, wires, nets)
+        pull_cells(draw(), LAST_PULLS, weights, critical, cells, tiles, wires, nets)
+        pull_chains(draw(), LAST_CHAIN_PULLS, weights, critical, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
         weights = INERTIA * weights + (1 - INERTIA) * weigh(LAST_STEEPNESS)
     keep_the_better()

@@ -54,7 +54,15 @@ def refined(placed):
     """The same, refined in few moves, and the longest paths before and after."""
     out = placed.with_name("refined.json")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("ROUNDS", 40), ("MOVES", 100_000), ("ROW_MOVES", 1000), ("LAST_ROUNDS", 400)):
+        few = {
+            "MOVES": 100_000,
+            "ROW_MOVES": 1000,
+            "PULLS": 300,
+            "CHAIN_PULLS": 20,
+            "LAST_PULLS": 20,
+            "LAST_CHAIN_PULLS": 2,
+        }
+        for name, value in few.items():
             patch.setattr(refinement, name, value)
         longest = refine(placed, 1, out)
         refine(placed, 1, placed.with_name("again.json"))
