@@ -4,8 +4,8 @@ nextpnr's static placer makes little wire but does not look at timing. Here a mo
 rows of tiles (so that carry chains and LUT memories move, too); it is judged by the delay of the wires that change, each
 weighted by how long the longest path through it is, and by the wire of their nets. Paths are analysed anew every round, and
 weights follow slowly (Marquardt, Betz and Rose, FPGA 2000: timing-driven annealing). Few places may hold a given flip-flop, and
-hardly any a carry chain, so chance alone seldom finds one: cells of long paths are also *pulled*, to the best of all places
-near where they should be. In the last rounds only what makes long paths shorter is kept. Other delays are estimates; the
+hardly any a carry chain, so chance alone seldom finds one: cells of long paths are also *pulled*, to the best of the places
+nearest to where they should be. In the last rounds only what makes long paths shorter is kept. Other delays are estimates; the
 router has the last word.
 """
 
@@ -38,7 +38,7 @@ UNTIE_ROUNDS, UNTIE_NS = 10, 1.0
 LINKS = 4
 #: How far from where a cell of a long path shall be places are looked at for it, tiles, if there are not so many nearer by.
 NEAR, CANDIDATES = 6, 24
-#: Paths of more than this part of the goal are moved by themselves, too, and count in the last rounds.
+#: Cells of paths of more than this part of the goal are pulled; these paths count in the last rounds.
 LONG = 0.9
 
 # Numba compiles constants in, those of other modules, too, and its cache would not see them change: so there is none.
@@ -328,7 +328,7 @@ def pull_cells(seed, moves, weights, critical, cells, tiles, wires, nets):
     np.random.seed(seed)
     some = np.empty(4, np.int32)
     made = [(-1, 0, -1, 0, False, False) for _ in range(LINKS)]
-    for _ in range(moves):
+    for _ in range(moves if len(critical) else 0):
         w = critical[np.random.randint(len(critical))]
         cell, before, links = wires.source[w], wires.sink[w], 1
         if np.random.random() < 0.5:
@@ -438,7 +438,7 @@ def pull_chains(seed, moves, weights, critical, cells, tiles, wires, nets):
     np.random.seed(seed)
     room = _room_for_rows(tiles)
     some, chosen = room
-    for _ in range(moves):
+    for _ in range(moves if len(critical) else 0):
         w = critical[np.random.randint(len(critical))]
         cell = wires.source[w] if np.random.random() < 0.5 else wires.sink[w]
         if cells.tile[cell] < 0 or not cells.stays[cell]:
@@ -451,6 +451,8 @@ def pull_chains(seed, moves, weights, critical, cells, tiles, wires, nets):
         dx, dy = _centre(some, _add_row(x0, y0, size, chosen, some, 0, tiles), weights, wires, cells)
         least, best_x, best_y, best_whole = 0.0, -1, -1, False
         for whole in (False, True):
+            if not (alone or whole):
+                continue
             for x in range(x0 + dx - NEAR, x0 + dx + NEAR + 1):
                 for y in range(y0 + dy - NEAR, y0 + dy + NEAR + 1):
                     made, change = _try_rows(x0, y0, x, y, size, whole, room, weights, cells, tiles, wires, nets)
@@ -523,9 +525,8 @@ def refine(
         temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
         critical = longer_than(LONG * goal)
         exchange_cells(draw(), MOVES, temperature, reach, weights, movable, cells, tiles, wires, nets)
-        if len(critical):
-            pull_cells(draw(), PULLS, weights, critical, cells, tiles, wires, nets)
-            pull_chains(draw(), CHAIN_PULLS, weights, critical, cells, tiles, wires, nets)
+        pull_cells(draw(), PULLS, weights, critical, cells, tiles, wires, nets)
+        pull_chains(draw(), CHAIN_PULLS, weights, critical, cells, tiles, wires, nets)
         exchange_rows(draw(), ROW_MOVES, temperature, reach, weights, cells, tiles, wires, nets)
         path = analyse(wires, arcs, cells)
         goal = min(goal, GOAL * float(path.max()))

@@ -12,7 +12,7 @@ from .words import delayed, no_reset, pick
 
 
 class Countdown(wiring.Component):
-    """Counts down from a number of ``bits`` bits, by one at a time.
+    """Counts down from a number of ``bits`` bits, by at most one a cycle; ``left`` is right from the cycle after ``start`` on.
 
     Members
     -------
@@ -21,7 +21,7 @@ class Countdown(wiring.Component):
     take : In(1)
         One less.
     left : Out(shown)
-        Bit ``n``: ``n`` are left, of those that have been taken in this cycle none counted.
+        Bit ``n``: ``n`` are left; what is taken in this cycle is still among them.
     """
 
     def __init__(self, bits: int, shown: int):

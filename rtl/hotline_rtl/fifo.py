@@ -51,10 +51,11 @@ class StreamFifo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = Cat(self.i.p).shape().width
-        piece_bits = BLOCK_RAM_BITS // self.depth
         if self.deep:
             piece_bits = BITS // self.depth if BYTES < self.depth <= BITS else width
-        pieces = -(-width // max(1, piece_bits))
+        else:
+            piece_bits = BLOCK_RAM_BITS // self.depth
+        pieces = -(-width // piece_bits)
         bounds = [width * n // pieces for n in range(pieces + 1)]
         rams = [Ram(high - low, self.depth) for low, high in zip(bounds, bounds[1:], strict=False)]
 

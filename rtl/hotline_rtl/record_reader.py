@@ -58,9 +58,8 @@ class RecordReader(wiring.Component):
         # Whether it is the last of its record, and of the last record, is known when it is put together.
         active = Signal()
         sample = Signal(COUNT_BITS + 1)
-        m.submodules.countdown = left = Countdown(
-            COUNT_BITS + 1, 3
-        )  # samples whose last beat has not been put together
+        # Samples whose last beat has not been put together.
+        m.submodules.countdown = left = Countdown(COUNT_BITS + 1, 3)
         beat = Signal(range(config.record_beats))
         is_last, is_final = Signal(), Signal()
         last_beat = delayed(m, self.sample_words >> shift)

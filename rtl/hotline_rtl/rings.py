@@ -147,7 +147,7 @@ class CompletionRing(wiring.Component):
                     m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1), gives.eq(beat != beats - 1)]
                     with m.If(beat == beats - 1):
                         m.next = "WAIT"
-            with m.State("WAIT"):  # it has not been idle since the first beat
+            with m.State("WAIT"):  # `idle` is a cycle late, and has been low since the first beat
                 with m.If(idle):
                     m.d.comb += self.written.eq(1)
                     m.d.sync += self.tail.eq(self.tail + 1)
