@@ -8,6 +8,7 @@ net to one that reads it. A *path* goes from register to register; its delay is 
 import json
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ BESIDE_NS, NO_END = 0.12, -1000.0
 class Cells(NamedTuple):
     """By cell. ``x``, ``y``, ``tile``, ``place``: where it is (tile -1: it stays there). ``kind``: LUT to OTHER. ``stays``: it
     moves with its tile only. ``beside``: a flip-flop that belongs to the LUT in the same place. ``enable``, ``reset``:
-    numbers of what flip-flops of a slice, of a tile, must have in common."""
+    numbers of what flip-flops of a slice, of a tile, must have in common. ``home``: where it was, PLACES * tile + place."""
 
     x: np.ndarray
     y: np.ndarray
@@ -56,6 +57,7 @@ class Cells(NamedTuple):
     beside: np.ndarray
     enable: np.ndarray
     reset: np.ndarray
+    home: np.ndarray
 
 
 class Tiles(NamedTuple):
@@ -71,13 +73,15 @@ class Tiles(NamedTuple):
 
 
 class Wires(NamedTuple):
-    """By wire: cells at its ends, its net, ns if that is fixed (else -1), and ns from its end to the clock (NO_END: it does
-    not end there). ``of_cell``, ``of_cell_from``: numbers of each cell's wires that are not fixed, cell after cell."""
+    """By wire: cells at its ends, its net, ns if that is fixed (else -1), ns as it was routed, right while both ends are at home
+    (-1: it was not), and ns from its end to the clock (NO_END: it does not end there). ``of_cell``, ``of_cell_from``: numbers of
+    each cell's wires that are not fixed, cell after cell."""
 
     source: np.ndarray
     sink: np.ndarray
     net: np.ndarray
     fixed: np.ndarray
+    routed: np.ndarray
     end: np.ndarray
     of_cell: np.ndarray
     of_cell_from: np.ndarray
@@ -112,17 +116,19 @@ def grouped(keys: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class PlacedDesign:
-    """A design that nextpnr has packed and placed, and written with ``--write``.
+    """A design that nextpnr has packed and placed, and written with ``--write``; with ``delays`` of its wires, ns by cell and pin
+    (`sdf.read_delays`), one that it has routed.
 
     Raises ValueError when it is not placed, or has been mapped with multiplexers of several LUTs, whose places depend on
     each other.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, delays: Mapping[tuple[str, str], float] | None = None):
         self.design = json.loads(path.read_text())
         self.module = next(iter(self.design["modules"].values()))
         self.names = list(self.module["cells"])
         self._cells = list(self.module["cells"].values())
+        self._delays = delays or {}
         self._pins()
         self._places()
         self._wires_and_arcs()
@@ -142,7 +148,8 @@ class PlacedDesign:
         self._list_free_wires()
 
     def write(self, path: Path) -> None:
-        """Writes the design with its cells where they are now; not routed."""
+        """Writes the design with its cells where they are now. Of a routed one, nets whose drivers are at home stay routed."""
+        leaves: set[int] = set()  # bits that come from somewhere else now
         for number, cell in enumerate(self._cells):
             tile, place = self.cells.tile[number], self.cells.place[number] % 8
             if tile < 0:
@@ -156,8 +163,13 @@ class PlacedDesign:
                 cell["parameters"]["SD"] = "0 "
                 for what in (cell["port_directions"], cell["connections"]):
                     what["M"] = what.pop("DI")
+            if self.cells.home[number] != PLACES * tile + self.cells.place[number]:
+                for port, bits in cell["connections"].items():
+                    if cell["port_directions"][port] == "output":
+                        leaves.update(bits)
         for net in self.module["netnames"].values():
-            net["attributes"].pop("ROUTING", None)
+            if not self._delays or not leaves.isdisjoint(net["bits"]):
+                net["attributes"].pop("ROUTING", None)
         path.write_text(json.dumps(self.design))
 
     @staticmethod
@@ -222,7 +234,7 @@ class PlacedDesign:
                 reset[number] = resets.setdefault(of_tile, len(resets))
             else:
                 stays[number] = True
-        self.cells = Cells(x, y, tile, place, kind, stays, beside, enable, reset)
+        self.cells = Cells(x, y, tile, place, kind, stays, beside, enable, reset, PLACES * tile + place)
         tile_x, tile_y = np.array(list(tiles), np.int32).reshape(-1, 2).T.copy()
         cell_at = np.full((len(tiles), PLACES), -1, np.int32)
         inside = np.flatnonzero(tile >= 0)
@@ -234,7 +246,7 @@ class PlacedDesign:
 
     def _wires_and_arcs(self) -> None:
         ends: list[tuple[int, int, int]] = []  # source, sink, net
-        delays: list[tuple[float, float]] = []  # of the wire, and behind it
+        delays: list[tuple[float, float, float]] = []  # of the wire, if fixed and if routed, and behind it
         ways: list[tuple[int, int]] = []  # wire, net
         through: list[float] = []
         starts = np.full(len(self._nets), NO_END)
@@ -245,11 +257,12 @@ class PlacedDesign:
                     ways.append((len(ends), other))
                     through.append(ns)
                 ends.append((driver, reader, number))
-                delays.append(self._wire_ns(reader, pin))
+                fixed, end = self._wire_ns(reader, pin)
+                delays.append((fixed, self._delays.get((self.names[reader], pin), -1.0), end))
         source, sink, net = np.array(ends, np.int32).reshape(-1, 3).T.copy()
-        fixed, end = np.array(delays, float).reshape(-1, 2).T.copy()
+        fixed, routed, end = np.array(delays, float).reshape(-1, 3).T.copy()
         none = np.empty(0, np.int64)
-        self.wires = Wires(source, sink, net, fixed, end, none, none)
+        self.wires = Wires(source, sink, net, fixed, routed, end, none, none)
         self._list_free_wires()
         wire, into_net = np.array(ways, np.int32).reshape(-1, 2).T.copy()
         into, into_from = grouped(into_net, len(self._nets))

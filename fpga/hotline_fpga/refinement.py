@@ -16,11 +16,14 @@ import numpy as np
 from numba import njit
 
 from .placed_design import LUT, NO_END, PLACES, TILES, WIRE_NS, PlacedDesign
+from .sdf import read_delays
 
 #: Rounds of annealing, and what is tried in each: exchanges of cells and of rows of tiles, pulls of cells and of carry chains.
 ROUNDS, MOVES, ROW_MOVES, PULLS, CHAIN_PULLS = 40, 500_000, 5_000, 3_000, 200
 #: Rounds after these in which only what is better is kept, and what is tried in them.
 LAST_ROUNDS, LAST_PULLS, LAST_CHAIN_PULLS = 400, 100, 5
+#: The same for what is mended when it has been routed.
+MEND_ROUNDS, MEND_PULLS, MEND_CHAIN_PULLS = 100, 20, 2
 #: What the longest path shall become, as a part of the shortest that it has been.
 GOAL = 0.8
 #: A path's weight is its length as a part of the goal, to the power of STEEPNESS.
@@ -46,10 +49,17 @@ NS = np.interp(np.arange(TILES[-1] + 1), TILES, WIRE_NS)
 
 
 @njit(nogil=True, inline="always")
+def _is_at_home(cell, cells):
+    return cells.home[cell] == PLACES * cells.tile[cell] + cells.place[cell]
+
+
+@njit(nogil=True, inline="always")
 def _wire_ns(w, wires, cells):
     if wires.fixed[w] >= 0:
         return wires.fixed[w]
     a, b = wires.source[w], wires.sink[w]
+    if wires.routed[w] >= 0 and _is_at_home(a, cells) and _is_at_home(b, cells):
+        return wires.routed[w]
     return NS[abs(cells.x[a] - cells.x[b]) + abs(cells.y[a] - cells.y[b])]
 
 
@@ -476,6 +486,83 @@ def _untie(design: PlacedDesign, path: np.ndarray, long: float) -> None:
     design.untie(shared[(through > long) & (path[shared] + UNTIE_NS < long)])
 
 
+class _Annealing:
+    """A design that is being changed, how long the paths through its wires are, and what has been best."""
+
+    def __init__(self, design: PlacedDesign, seed: int):
+        self.design = design
+        self.random = np.random.default_rng(seed)
+        self.path = self._analyse()
+        self.goal = GOAL * self.longest
+
+    @property
+    def longest(self) -> float:
+        """ns, as estimated; of what is at home in a routed design, as routed."""
+        return float(self.path.max())
+
+    def _analyse(self) -> np.ndarray:
+        return analyse(self.design.wires, self.design.arcs, self.design.cells)
+
+    def _weights(self, steepness: int) -> np.ndarray:
+        return np.minimum((self.path / self.goal) ** steepness, HEAVIEST)
+
+    def _longer_than(self, ns: float) -> np.ndarray:
+        return np.flatnonzero((self.path > ns) & (self.design.wires.fixed < 0)).astype(np.int32)
+
+    def _draw(self) -> int:
+        return int(self.random.integers(1 << 31))
+
+    def _pull(self, weights: np.ndarray, ns: float, pulls: int, chain_pulls: int) -> None:
+        """Pulls cells and chains at wires that paths of more than ``ns`` go through."""
+        design, critical = self.design, self._longer_than(ns)
+        places = design.cells, design.tiles, design.wires, design.nets
+        pull_cells(self._draw(), pulls, weights, critical, *places)
+        pull_chains(self._draw(), chain_pulls, weights, critical, *places)
+
+    def anneal(self, progress: Callable[[str], None]) -> None:
+        """Anneals in ROUNDS: at first much is allowed to become worse, in the end nothing."""
+        design = self.design
+        movable = np.flatnonzero((design.cells.tile >= 0) & ~design.cells.stays).astype(np.int32)
+        weights = self._weights(STEEPNESS)
+        for step in range(ROUNDS):
+            left = 1 - step / (ROUNDS - 1)
+            temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
+            places = design.cells, design.tiles, design.wires, design.nets
+            exchange_cells(self._draw(), MOVES, temperature, reach, weights, movable, *places)
+            self._pull(weights, LONG * self.goal, PULLS, CHAIN_PULLS)
+            exchange_rows(self._draw(), ROW_MOVES, temperature, reach, weights, *places)
+            self.path = self._analyse()
+            self.goal = min(self.goal, GOAL * self.longest)
+            if step % UNTIE_ROUNDS == UNTIE_ROUNDS - 1:
+                _untie(design, self.path, LONG * self.goal)
+            weights = INERTIA * weights + (1 - INERTIA) * self._weights(STEEPNESS)
+            progress(f"refining: longest path about {self.longest:.1f} ns")
+
+    def shorten(self, rounds: int, pulls: int, chain_pulls: int) -> None:
+        """Pulls what is on long paths for so many rounds; each begins with the best of what has been, by how much too long paths
+        are, and that is what stays."""
+        cells, tiles, ends = self.design.cells, self.design.tiles, self.design.wires.end >= 0
+        state = (cells.x, cells.y, cells.tile, cells.place, tiles.cell, tiles.first, tiles.length)
+        best, best_path, least = [one.copy() for one in state], self.path, np.inf
+        weights = self._weights(LAST_STEEPNESS)
+        for n in range(rounds + 1):
+            badness = float((np.maximum(self.path[ends] - LONG * self.goal, 0) ** 3).sum())
+            is_better = badness < least
+            for kept, now in zip(best, state, strict=True):
+                if is_better:
+                    kept[...] = now
+                else:
+                    now[...] = kept
+            if is_better:
+                best_path, least = self.path, badness
+            self.path = best_path
+            if n < rounds:
+                long = max(LONG * self.goal, self.longest - self.random.choice([0.3, 1.0, 2.5]))
+                self._pull(weights, long, pulls, chain_pulls)
+                self.path = self._analyse()
+                weights = INERTIA * weights + (1 - INERTIA) * self._weights(LAST_STEEPNESS)
+
+
 def refine(
     placed: Path, seed: int, out: Path, progress: Callable[[str], None] = lambda text: None
 ) -> tuple[float, float]:
@@ -483,67 +570,24 @@ def refine(
 
     The same ``seed`` gives the same places. Raises ValueError for a design that is not placed.
     """
-    design = PlacedDesign(placed)
-    cells, tiles, wires, nets, arcs = design.cells, design.tiles, design.wires, design.nets, design.arcs
-    movable = np.flatnonzero((cells.tile >= 0) & ~cells.stays).astype(np.int32)
-    ends = wires.end >= 0
-    path = analyse(wires, arcs, cells)
-    began = float(path.max())
-    goal = GOAL * began
-    random = np.random.default_rng(seed)
+    annealing = _Annealing(PlacedDesign(placed), seed)
+    began = annealing.longest
+    annealing.anneal(progress)
+    annealing.shorten(LAST_ROUNDS, LAST_PULLS, LAST_CHAIN_PULLS)
+    progress(f"refined: longest path about {annealing.longest:.1f} ns")
+    annealing.design.write(out)
+    return began, annealing.longest
 
-    def weigh(steepness: int) -> np.ndarray:
-        return np.minimum((path / goal) ** steepness, HEAVIEST)
 
-    def longer_than(ns: float) -> np.ndarray:
-        return np.flatnonzero((path > ns) & (wires.fixed < 0)).astype(np.int32)
+def mend(routed: Path, delays: Path, seed: int, out: Path) -> tuple[float, float]:
+    """Writes the design ``routed`` with other places for a few cells of its longest paths to ``out``; returns the longest path
+    before and after, ns: wires between cells that stay take what ``delays``, the router's SDF, says.
 
-    def draw() -> int:
-        return int(random.integers(1 << 31))
-
-    # The best of what has been, by how much too long its paths are.
-    state = (cells.x, cells.y, cells.tile, cells.place, tiles.cell, tiles.first, tiles.length)
-    best, best_path, least = [one.copy() for one in state], path, np.inf
-
-    def keep_the_better() -> None:
-        nonlocal path, best_path, least
-        badness = float((np.maximum(path[ends] - LONG * goal, 0) ** 3).sum())
-        is_better = badness < least
-        for kept, now in zip(best, state, strict=True):
-            if is_better:
-                kept[...] = now
-            else:
-                now[...] = kept
-        if is_better:
-            best_path, least = path, badness
-        else:
-            path = best_path
-
-    weights = weigh(STEEPNESS)
-    for step in range(ROUNDS):
-        left = 1 - step / (ROUNDS - 1)
-        temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
-        critical = longer_than(LONG * goal)
-        exchange_cells(draw(), MOVES, temperature, reach, weights, movable, cells, tiles, wires, nets)
-        pull_cells(draw(), PULLS, weights, critical, cells, tiles, wires, nets)
-        pull_chains(draw(), CHAIN_PULLS, weights, critical, cells, tiles, wires, nets)
-        exchange_rows(draw(), ROW_MOVES, temperature, reach, weights, cells, tiles, wires, nets)
-        path = analyse(wires, arcs, cells)
-        goal = min(goal, GOAL * float(path.max()))
-        if step % UNTIE_ROUNDS == UNTIE_ROUNDS - 1:
-            _untie(design, path, LONG * goal)
-            wires = design.wires
-        weights = INERTIA * weights + (1 - INERTIA) * weigh(STEEPNESS)
-        progress(f"refining: longest path about {path.max():.1f} ns")
-    weights = weigh(LAST_STEEPNESS)
-    for _ in range(LAST_ROUNDS):
-        keep_the_better()
-        critical = longer_than(max(LONG * goal, path.max() - random.choice([0.3, 1.0, 2.5])))
-        pull_cells(draw(), LAST_PULLS, weights, critical, cells, tiles, wires, nets)
-        pull_chains(draw(), LAST_CHAIN_PULLS, weights, critical, cells, tiles, wires, nets)
-        path = analyse(wires, arcs, cells)
-        weights = INERTIA * weights + (1 - INERTIA) * weigh(LAST_STEEPNESS)
-    keep_the_better()
-    progress(f"refined: longest path about {path.max():.1f} ns")
-    design.write(out)
-    return began, float(path.max())
+    What such wires are routed through is kept. The same ``seed`` gives the same places. Raises ValueError for a design that is
+    not placed.
+    """
+    annealing = _Annealing(PlacedDesign(routed, read_delays(delays)), seed)
+    began = annealing.longest
+    annealing.shorten(MEND_ROUNDS, MEND_PULLS, MEND_CHAIN_PULLS)
+    annealing.design.write(out)
+    return began, annealing.longest

@@ -20,7 +20,6 @@ from .keys import Permutation
 from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
-from .register_slice import RegisterSlice
 from .rehearsal import Rehearsal
 from .tracker import BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
 from .words import count_ones, delayed, is_one_of, no_reset, one_hot_mux
@@ -171,14 +170,11 @@ class Classifier(wiring.Component):
             m.submodules[f"bank_{b}"] = bank = TrackerBank(config)
             banks.append(bank)
             lane_side = crossbar.banks[b]
-            # A register more between the crossbar, which is where the lanes are, and the bank, which is where its memory is.
-            m.submodules[f"entrance_{b}"] = entrance = RegisterSlice(lane_side.o.p.shape())
-            wiring.connect(m, lane_side.o, entrance.i)
-            request = entrance.o.p
+            request = lane_side.o.p
             port_mine = self.port_valid & (sweeps | (port_bank == b))
             m.d.comb += [
-                bank.i.valid.eq(entrance.o.valid | port_mine | halve),
-                entrance.o.ready.eq(bank.i.ready),
+                bank.i.valid.eq(lane_side.o.valid | port_mine | halve),
+                lane_side.o.ready.eq(bank.i.ready),
                 bank.i.p.tag.eq(request.rest[config.index_bits - config.bank_bits :]),
                 bank.i.p.lane.eq(request.lane),
                 bank.line.eq(self.port_line),

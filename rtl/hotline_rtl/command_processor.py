@@ -157,8 +157,9 @@ class CommandProcessor(wiring.Component):
         front_alone, back_alone = Signal(), Signal()
         starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
         settle = Signal(8)  # until `run` has had its effect
-        front_cycles = Signal(64)
-        no_reset(front_refusal, front_refused_address, front_cycles)
+        # Cycles: of all time, and in the one before each command began.
+        now_cycles, front_began = Signal(64), Signal(64)
+        no_reset(front_refusal, front_refused_address, now_cycles, front_began)
         side_settle = Signal(3)
         none_alone = ~(front_busy & front_alone) & ~(back_busy & back_alone)
         # The working set of the SPLIT in back is still being looked into.
@@ -189,35 +190,32 @@ class CommandProcessor(wiring.Component):
             & steady
             & (~back_busy | may_pass)
         )  # fmt: skip
-        begun, side_begun = delayed(m, begin), delayed(m, begin_side)
         m.d.comb += self.active.eq(front_busy)
         m.d.sync += [
             starting.eq(begin & well_formed),
             self.run.eq(starting),
-            front_cycles.eq(front_cycles + 1),
+            now_cycles.eq(now_cycles + 1),
             settle.eq(Cat(front_busy, settle)),
         ]
-        with m.If(begun):
-            m.d.sync += front_cycles.eq(1)
         with m.If(~front_busy):
-            m.d.sync += self.front.eq(self.next)
+            m.d.sync += [self.front.eq(self.next), front_began.eq(now_cycles)]
         with m.If(begin):
             m.d.sync += [
                 next_valid.eq(0), front_busy.eq(1), settle.eq(0),
                 front_alone.eq(~next_batch),
                 front_refusal.eq(refusal), front_refused_address.eq(refused_address),
             ]  # fmt: skip
-        side_cycles = Signal(64, reset_less=True)
+        side_began, side_cycles = Signal(64, reset_less=True), Signal(64, reset_less=True)
         m.d.sync += [
-            self.side_run.eq(begin_side), side_cycles.eq(side_cycles + 1), side_settle.eq(Cat(self.side_busy, side_settle)),
-        ]  # fmt: skip
+            self.side_run.eq(begin_side),
+            side_cycles.eq(now_cycles - side_began),
+            side_settle.eq(Cat(self.side_busy, side_settle)),
+        ]
         side_done = self.side_busy & side_settle[2] & now.side_done
         with m.If(side_done & self.side_passes):
             m.d.sync += self.scattered.eq(1)
-        with m.If(side_begun):
-            m.d.sync += side_cycles.eq(1)
         with m.If(~self.side_busy):
-            m.d.sync += self.side.eq(self.next)
+            m.d.sync += [self.side.eq(self.next), side_began.eq(now_cycles)]
         with m.If(begin_side):
             m.d.sync += [
                 next_valid.eq(0), self.side_busy.eq(1), side_settle.eq(0), self.side_passes.eq(may_pass),
@@ -238,11 +236,11 @@ class CommandProcessor(wiring.Component):
         )
 
         # From front to back.
-        back_cycles = Signal(64)
+        back_began, back_cycles = Signal(64), Signal(64)
         status, index, access, address = Signal(8), Signal(32), Signal(32), Signal(64)
         counts = {name: Signal(32, name=f"back_{name}") for name in
                   ("popular", "non_popular", "working_rows", "accesses", "hot_accesses")}  # fmt: skip
-        no_reset(back_cycles, status, index, access, address, *counts.values())
+        no_reset(back_began, back_cycles, status, index, access, address, *counts.values())
         refused = front_refusal != 0
         front_split = self.front.opcode == Opcode.SPLIT
         well = delayed(m, ~refused & (now.front_status == 0) & ~now.overflow & front_split)
@@ -251,13 +249,13 @@ class CommandProcessor(wiring.Component):
             self.back_split.eq(back_busy & carried_out),
         ]
         m.d.sync += [
-            back_cycles.eq(back_cycles + 1),
+            back_cycles.eq(now_cycles - back_began),
             self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[-1] & now.front_done)) & ~self.hand_over),
         ]
         with m.If(self.hand_over):
             m.d.sync += [
                 front_busy.eq(0), back_busy.eq(1), back.eq(self.front), back_alone.eq(front_alone),
-                back_cycles.eq(front_cycles + 1),
+                back_began.eq(front_began),
                 self.back_names.eq(well & self.front.flags[0]), passing.eq(0), self.scattered.eq(0), self.missed.eq(0),
                 status.eq(Mux(refused, front_refusal, now.front_status)),
                 index.eq(Mux(refused, 0, now.front_index)),

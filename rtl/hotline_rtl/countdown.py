@@ -4,7 +4,7 @@ The number is compared a cycle before it is asked for; what has been taken since
 decides waits for the counter: a decision goes into one register, from which the counter is told.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -22,11 +22,13 @@ class Countdown(wiring.Component):
         One less.
     left : Out(shown)
         Bit ``n``: ``n`` are left; what is taken in this cycle is still among them.
+    begins : Out(shown)
+        Bit ``n``: ``start`` in this cycle begins with ``n``.
     """
 
     def __init__(self, bits: int, shown: int):
         self.bits, self.shown = bits, shown
-        super().__init__({"start": In(1), "count": In(bits), "take": In(1), "left": Out(shown)})
+        super().__init__({"start": In(1), "count": In(bits), "take": In(1), "left": Out(shown), "begins": Out(shown)})
 
     def elaborate(self, platform):
         m = Module()
@@ -43,6 +45,7 @@ class Countdown(wiring.Component):
         taken = took + took_before
         m.d.comb += [self.left[n].eq(pick(was[n : n + 3], taken)) for n in range(self.shown)]
         starts_with = [delayed(m, self.count == n) for n in range(len(was))]
+        m.d.comb += self.begins.eq(Cat(starts_with[: self.shown]))
         with m.If(self.start):
             m.d.sync += [
                 counter.eq(self.count),

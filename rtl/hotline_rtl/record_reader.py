@@ -68,7 +68,6 @@ class RecordReader(wiring.Component):
         new_words, offset = Signal.like(asked.count), Signal()  # of it: words of the stream, and where they begin
         no_reset(sample, beat, is_last, is_final, asked, new_words, offset)
         samples = delayed(m, self.samples)
-        one_sample = delayed(m, samples == 1)
         m.d.comb += [left.start.eq(self.start), left.count.eq(samples)]
         one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
         goes = queue.take.valid & queue.take.ready
@@ -104,7 +103,7 @@ class RecordReader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
-                is_final.eq(one_sample),
+                is_final.eq(left.begins[1]),
             ]  # fmt: skip
 
         taken = data.View(about, queue.o.p.extra)

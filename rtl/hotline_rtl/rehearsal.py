@@ -143,15 +143,16 @@ class Rehearsal(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), news.i)
         training, learning = Signal(), Signal()
         piece = data.View(piece_layout(config), Mux(training, repeats.o.p.as_value(), news.o.p.as_value()))
-        shift = Signal(SHIFT_BITS, reset_less=True)  # of the sample that has begun
         m.d.sync += learning.eq(self.learning)
         m.d.comb += [
             news.cut.eq(learning),
             repeats.cut.eq(1),
+            repeats.shift.eq(shifts.o.p),
+            shifts.o.ready.eq(repeats.begins),
             out.p.keys.eq(piece.keys),
             out.p.present.eq(piece.present),
             out.p.train.eq(training),
-            out.p.shift.eq(Mux(piece.first, shifts.o.p, shift)),
+            out.p.shift.eq(piece.shift),
             out.p.first.eq(piece.first),
             store.count.eq(count_ones(news.o.p.present)),
         ]
@@ -185,7 +186,11 @@ class Rehearsal(wiring.Component):
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
         number, is_last_number = Signal(sweep_bits(config)), Signal()
         m.d.sync += [self.halve.eq(0), self.number.eq(number)]
-        full = store.level[ceil_log2(BLOCK_ACCESSES) :].any()
+        full = Signal()  # BLOCK_ACCESSES or more are in the store
+        with m.If(store.clear):
+            m.d.sync += full.eq(0)
+        with m.Elif(store.write):
+            m.d.sync += full.eq((store.level + store.count)[ceil_log2(BLOCK_ACCESSES) :].any())
         nothing_comes, repeated = Signal(), Signal()  # once so it stays so, until the next state
         with m.FSM() as fsm:
             with m.State("LOOK"):
@@ -216,14 +221,7 @@ class Rehearsal(wiring.Component):
                 m.next = "TRAIN"
             with m.State("TRAIN"):
                 # A shift is at hand for every sample of the block: the last one came while the rows were on their way.
-                m.d.comb += [
-                    training.eq(1),
-                    out.valid.eq(repeats.o.valid),
-                    repeats.o.ready.eq(out.ready),
-                    shifts.o.ready.eq(repeats.o.valid & out.ready & repeats.o.p.first),
-                ]
-                with m.If(sends & repeats.o.p.first):
-                    m.d.sync += shift.eq(shifts.o.p)
+                m.d.comb += [training.eq(1), out.valid.eq(repeats.o.valid), repeats.o.ready.eq(out.ready)]
                 with m.If(repeated):
                     m.d.comb += store.clear.eq(1)
                     m.next = "LOOK"

@@ -8,16 +8,20 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
+from .layouts import SHIFT_BITS
 from .packer import row_layout
 from .register_slice import RegisterSlice
 from .words import first_set, no_reset
 
 
 def piece_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Those ``present`` of the keys of a row. ``firsts``: keys of the row that begin a sample; ``first``: the piece's does."""
+    """Those ``present`` of the keys of a row. ``firsts``: keys of the row that begin a sample; ``first``: the piece's does.
+
+    ``shift``: of its sample.
+    """
     return data.StructLayout({
         "keys": data.ArrayLayout(config.key_bits, config.lanes), "firsts": config.lanes, "present": config.lanes,
-        "first": 1,
+        "first": 1, "shift": SHIFT_BITS,
     })  # fmt: skip
 
 
@@ -28,6 +32,10 @@ class SampleCutter(wiring.Component):
         Rows are cut; otherwise each is one piece. Changes only while nothing is inside.
     i : In(stream of row_layout), o : Out(stream of piece_layout)
         For a policy that rehearses.
+    shift : In
+        Of the next sample; its pieces take it along.
+    begins : Out(1)
+        That sample does: its first piece moves on.
     busy : Out(1)
         Something is inside.
     """
@@ -35,7 +43,8 @@ class SampleCutter(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "cut": In(1), "busy": Out(1), "i": In(stream.Signature(row_layout(config))),
+            "cut": In(1), "busy": Out(1), "shift": In(SHIFT_BITS), "begins": Out(1),
+            "i": In(stream.Signature(row_layout(config))),
             "o": Out(stream.Signature(piece_layout(config))),
         })  # fmt: skip
 
@@ -46,7 +55,8 @@ class SampleCutter(wiring.Component):
         wiring.connect(m, out.o, wiring.flipped(self.o))
         valid, piece = Signal(), Signal(self.o.p.shape())
         rest, last = Signal(lanes), Signal()  # lanes of the row in hand that follow the piece; none does
-        no_reset(piece, rest, last)
+        shift = Signal(SHIFT_BITS)  # of the sample that has begun
+        no_reset(piece, rest, last, shift)
 
         def next_piece(left, firsts):
             """Of the lanes ``left``: those of the next piece, those after it, whether the piece begins a sample."""
@@ -62,6 +72,8 @@ class SampleCutter(wiring.Component):
             self.i.ready.eq(~valid | (out.i.ready & last)),
             out.i.valid.eq(valid),
             out.i.p.eq(piece),
+            out.i.p.shift.eq(Mux(piece.first, self.shift, shift)),
+            self.begins.eq(valid & out.i.ready & piece.first),
             self.busy.eq(valid | out.o.valid),
         ]
         with m.If(~valid | out.i.ready):
@@ -69,6 +81,8 @@ class SampleCutter(wiring.Component):
                 valid.eq(self.i.valid | ~new_row),
                 piece.present.eq(present), piece.first.eq(first), rest.eq(after), last.eq(after == 0),
             ]  # fmt: skip
+        with m.If(self.begins):
+            m.d.sync += shift.eq(self.shift)
         with m.If(self.i.ready):
             m.d.sync += [piece.keys.eq(self.i.p.keys), piece.firsts.eq(self.i.p.extra[lanes:])]
         return m

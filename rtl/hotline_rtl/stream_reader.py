@@ -89,18 +89,19 @@ class StreamReader(wiring.Component):
         asked = request.valid & request.ready
         # What has been asked for counts a cycle later, and another later it is known whether there is more.
         some, begun, was_asked = delayed(m, to_request != 0), Signal(), delayed(m, asked)
-        chunk_asked = delayed(m, Mux(asked, chunk, 0))
+        chunk_asked = Signal.like(chunk)
+        m.d.comb += chunk_asked.eq(Mux(asked, chunk, 0))
+        chunk_asked_before = delayed(m, chunk_asked)
         changes = asked | was_asked | delayed(m, was_asked | begun)
         m.d.sync += [
             room.eq((reserved <= depth - chunk_limit) & ~asked),
             chunk.eq(Mux(to_request < chunk_limit, to_request, chunk_limit)),
             ready.eq(asking & ~changes & some),
             asking.eq(asking & (changes | some)),
-            reserved.eq(reserved + Mux(asked, chunk, 0) - delayed(m, taken)),
+            reserved.eq(reserved + chunk_asked - delayed(m, taken)),
+            address.eq(address + (chunk_asked_before << (word_shift + 2))),
+            to_request.eq(to_request - chunk_asked_before),
         ]
-        m.d.sync += [
-            address.eq(address + (chunk_asked << (word_shift + 2))), to_request.eq(to_request - chunk_asked),
-        ]  # fmt: skip
 
         # Delivering the current transfer.
         beats_left = Signal(WORDS_BITS)

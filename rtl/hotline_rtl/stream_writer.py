@@ -104,8 +104,10 @@ class StreamWriter(wiring.Component):
             self.idle.eq(self.flushed & (queue.landed_level == 0) & self.client.idle),
         ]
         m.d.sync += self.eager.eq(request.valid | (queue.landed_level > waiting))
+        with m.If(~asking):
+            m.d.sync += asked_beats.eq(covered)
         with m.If(covers):
-            m.d.sync += [asking.eq(1), asked_beats.eq(covered), waiting.eq(waiting + queue.landed - covered)]
+            m.d.sync += [asking.eq(1), waiting.eq(waiting + queue.landed - covered)]
         with m.Else():
             m.d.sync += waiting.eq(waiting + queue.landed)
         with m.If(request.valid & request.ready):

@@ -151,20 +151,27 @@ class TrackerBank(wiring.Component):
             **({"word_swept": 1, "cells": sketch.cells.shape()} if config.has_sketch else {}),
         })  # fmt: skip
 
-        # Stage 1: hashing. Keys go to a set of each array, everything else to the one that it names.
-        go = Signal()  # stages 1 to 3 move
+        # Stage 1: hashing. Keys go to a set of each array, everything else to the one that it names. A request more may
+        # wait before it, so that the crossbar, which is far away, need not know in the same cycle whether the stages move.
+        go = Signal()  # stages 1 to 3 do
+        more_valid, more = Signal(), Signal(bank_request_layout(config))
         s1_valid, s1 = Signal(), Signal(bank_request_layout(config))
         s2_valid, s2 = Signal(), Signal(about)
         s3_valid, s3 = Signal(), Signal(about)
-        no_reset(s1, s2, s3, self.r_lane, self.r_hit, self.r_set, self.r_way, self.r_line)
-        m.d.comb += self.i.ready.eq(go)
+        no_reset(more, s1, s2, s3, self.r_lane, self.r_hit, self.r_set, self.r_way, self.r_line)
+        some = self.i.valid | more_valid
+        m.d.comb += self.i.ready.eq(~more_valid)
+        m.d.sync += more_valid.eq(some & ~go)
+        with m.If(self.i.ready):
+            m.d.sync += more.eq(self.i.p)
         by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
         sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
         index = s1.set[:address_bits]
         named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
         with m.If(go):
             m.d.sync += [
-                s1_valid.eq(self.i.valid), s1.eq(self.i.p), s2_valid.eq(s1_valid), s3_valid.eq(s2_valid), s3.eq(s2),
+                s1_valid.eq(some), s1.eq(Mux(more_valid, more, self.i.p)),
+                s2_valid.eq(s1_valid), s3_valid.eq(s2_valid), s3.eq(s2),
                 s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
                 s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),
@@ -199,7 +206,7 @@ class TrackerBank(wiring.Component):
         m.submodules.old_lines = old_lines = DelayLine(lines_layout, MISS_STAGE - 7)
         m.d.comb += old_lines.i.eq(lines[7])
         lines[MISS_STAGE] = old_lines.o
-        given = self._given_lines(m, go, valid, at)
+        given = self._given_lines(m, valid, at)
 
         # Stages 2 and 3: who else is there? While stages 1 to 3 stand, the others go on.
         def meets(a, b):
@@ -214,19 +221,14 @@ class TrackerBank(wiring.Component):
             met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
             m.d.sync += meet[k].eq(met & ~hit[k - 1] if k > HIT_STAGE + 1 else met)
         waits = Signal()
-        unless_hit = [
-            meet[HIT_STAGE] & ~hit[HIT_STAGE],
-            *(meet[k] for k in meet if k > HIT_STAGE + 1 and k != MISS_STAGE),
-        ]
-        # In stage MISS_STAGE when what is in stage 3 will be in HIT_STAGE.
-        clash = MISS_STAGE - HIT_STAGE + 3
-        would_clash = valid[clash] & ~hit[clash] & at[clash].changes & s3.learns
+        # What is in HIT_STAGE, and is a miss, would write a line when what is in stage 3, and is a hit, would. All that hangs
+        # on a hit is in one stage, so `go` takes two LUTs.
+        assert MISS_STAGE - HIT_STAGE == HIT_STAGE - 3
+        clashes = delayed(m, valid[HIT_STAGE - 1] & at[HIT_STAGE - 1].changes) & s3.learns
         m.d.comb += [
             waits.eq(
-                Cat(meet[k] for k in range(FIRST_STAGE, HIT_STAGE)).any()
-                | Cat(unless_hit).any()
-                | meet[HIT_STAGE + 1]
-                | would_clash
+                Cat(meet[k] for k in meet if k not in (HIT_STAGE, MISS_STAGE)).any()
+                | (~hit[HIT_STAGE] & (meet[HIT_STAGE] | clashes))
             ),
             go.eq(~(s3_valid & waits)),
         ]
@@ -331,7 +333,7 @@ class TrackerBank(wiring.Component):
             m.d.sync += next_write[a].eq(hit_learns | (valid[MISS_STAGE] & writes))
         return m
 
-    def _given_lines(self, m: Module, go: Value, valid: dict, at: dict) -> dict:
+    def _given_lines(self, m: Module, valid: dict, at: dict) -> dict:
         """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""
         config = self.config
         layout = line_layout(config)
@@ -341,7 +343,7 @@ class TrackerBank(wiring.Component):
         line = delayed(m, self.line)
         no_reset(line)
         m.d.comb += [
-            fifo.i.valid.eq(delayed(m, go & self.brings)), fifo.i.p.eq(line),
+            fifo.i.valid.eq(delayed(m, self.i.ready & self.brings)), fifo.i.p.eq(line),
             fifo.o.ready.eq(valid[stage] & is_one_of(at[stage].op, *brings)),
         ]  # fmt: skip
         given = {stage: fifo.o.p}

@@ -203,7 +203,6 @@ class WorkingSet(wiring.Component):
         m.submodules.countdown = left = Countdown(len(self.limit), 2)
         none_left, one_left, inserted = Signal(), Signal(), Signal()
         no_room = none_left | (one_left & inserted)
-        limit_is = [delayed(m, limit == n) for n in range(2)]
 
         m.d.comb += [
             go_on.eq((over & ~no_room) | over_lookup),
@@ -272,8 +271,8 @@ class WorkingSet(wiring.Component):
                 epoch.eq(Mux(last_epoch, 1, epoch + 1)),
                 sweeping.eq(last_epoch | sweeping),
                 self.count.eq(0),
-                none_left.eq(limit_is[0]),
-                one_left.eq(limit_is[1]),
+                none_left.eq(left.begins[0]),
+                one_left.eq(left.begins[1]),
                 self.overflow.eq(0),
             ]
         return m

@@ -12,7 +12,8 @@ from hotline_fpga.floorplan import floorplan, macro_sites
 from hotline_fpga.harness import TOP, harness_verilog
 from hotline_fpga.parts import PARTS
 from hotline_fpga.placed_design import LUT, REGISTER, PlacedDesign
-from hotline_fpga.refinement import analyse, refine, wire_length
+from hotline_fpga.refinement import analyse, mend, refine, wire_length
+from hotline_fpga.sdf import read_delays
 from hotline_fpga.tools import find_tool, run
 from hotline_rtl.config import PRESETS
 from hotline_rtl.verilog import component_verilog
@@ -38,8 +39,12 @@ def placed(tmp_path_factory):
     return folder / "placed.json"
 
 
+def module_of(path) -> dict:
+    return next(iter(json.loads(path.read_text())["modules"].values()))
+
+
 def cells_of(path) -> dict:
-    return next(iter(json.loads(path.read_text())["modules"].values()))["cells"]
+    return module_of(path)["cells"]
 
 
 def part(flip_flop: dict) -> None:
@@ -67,6 +72,29 @@ def refined(placed):
         longest = refine(placed, 1, out)
         refine(placed, 1, placed.with_name("again.json"))
     return out, longest
+
+
+def route(design, name) -> float:
+    """Routes ``design``; writes NAME.json and NAME.sdf; returns MHz."""
+    results = ["--write", f"{name}.json", "--sdf", f"{name}.sdf", "--report", "timing.json"]
+    run(
+        find_tool("nextpnr-ecp5"),
+        [*OPTIONS, "--json", design.name, *flow.ROUTE, *results],
+        design.parent,
+        design.parent / "log",
+    )
+    report = json.loads((design.parent / "timing.json").read_text())
+    return min(clock["achieved"] for clock in report["fmax"].values())
+
+
+@pytest.fixture(scope="module")
+def mended(placed):
+    """The placed design routed, mended and routed again: MHz before and after, as estimated and as nextpnr says."""
+    routed, delays, out = (placed.with_name(name) for name in ("routed.json", "routed.sdf", "mended.json"))
+    mhz = route(placed, "routed")
+    longest = mend(routed, delays, 1, out)
+    mend(routed, delays, 1, placed.with_name("mended_again.json"))
+    return out, longest, (mhz, route(out, "rerouted"))
 
 
 def test_the_design_has_what_is_to_be_tested(placed):
@@ -193,14 +221,64 @@ def test_flip_flops_part_from_luts_that_others_read(placed):
     run(find_tool("nextpnr-ecp5"), arguments, placed.parent, placed.parent / "log")
 
 
-def test_nextpnr_routes_it_and_finds_it_faster(placed, refined):
-    reached = []
-    for design in (placed, refined[0]):
-        arguments = [*OPTIONS, "--json", design.name, *flow.ROUTE, "--report", "timing.json"]
-        run(find_tool("nextpnr-ecp5"), arguments, placed.parent, placed.parent / "log")
-        report = json.loads((placed.parent / "timing.json").read_text())
-        reached.append(min(clock["achieved"] for clock in report["fmax"].values()))
-    assert reached[1] > reached[0]
+def test_nextpnr_routes_it_and_finds_it_faster(refined, mended):
+    _, _, (mhz, _) = mended
+    assert route(refined[0], "refined_routed") > mhz
+
+
+def test_with_the_delays_of_its_wires_paths_are_as_long_as_nextpnr_says(mended):
+    _, (before, _), (mhz, _) = mended
+    assert 1000 / before == pytest.approx(mhz, rel=0.01)
+
+
+def test_what_is_mended_becomes_faster_when_it_is_routed(mended):
+    out, (before, after), (mhz, mended_mhz) = mended
+    assert after < 0.97 * before and mended_mhz > 1.02 * mhz
+    assert out.read_bytes() == out.with_name("mended_again.json").read_bytes()
+
+
+def test_what_leads_from_cells_that_stay_stays_routed(placed, mended):
+    out, _, _ = mended
+    before, after = module_of(placed.with_name("routed.json")), module_of(out)
+    moved = {
+        name
+        for name, cell in after["cells"].items()
+        if cell["attributes"]["NEXTPNR_BEL"] != before["cells"][name]["attributes"]["NEXTPNR_BEL"]
+    }
+    assert 0 < len(moved) < len(after["cells"]) / 8
+    driven = {
+        bit: name
+        for name, cell in after["cells"].items()
+        for port, bits in cell["connections"].items()
+        for bit in bits
+        if cell["port_directions"][port] == "output"
+    }
+    again = 0
+    for name, net in after["netnames"].items():
+        routing = before["netnames"][name]["attributes"].get("ROUTING")
+        if any(driven.get(bit) in moved for bit in net["bits"]):
+            again += routing is not None
+            routing = None
+        assert net["attributes"].get("ROUTING") == routing
+    assert again > 0
+    assert before["cells"].keys() == after["cells"].keys()
+
+
+def test_delays_are_read_by_cell_and_pin(tmp_path):
+    sdf = tmp_path / "design.sdf"
+    wire = r"    (INTERCONNECT a\$1/Q b\[2\]/D0 (300:310.5:321) (300:310.5:321))"
+    sdf.write_text(f"(DELAYFILE\n  (TIMESCALE 1ps)\n{wire}\n)\n")
+    assert read_delays(sdf) == {("b[2]", "D0"): 0.321}
+
+
+@pytest.mark.parametrize(
+    "text, what", [("(TIMESCALE 1ps)", "no INTERCONNECT"), ("(TIMESCALE 1ns)", "not an SDF file")]
+)
+def test_files_without_delays_are_refused(tmp_path, text, what):
+    sdf = tmp_path / "design.sdf"
+    sdf.write_text(text)
+    with pytest.raises(ValueError, match=what):
+        read_delays(sdf)
 
 
 def test_a_design_without_places_is_refused(placed):
