@@ -5,8 +5,10 @@ rows of tiles (so that carry chains and LUT memories move, too); it is judged by
 weighted by how long the longest path through it is, and by the wire of their nets. Paths are analysed anew every round, and
 weights follow slowly (Marquardt, Betz and Rose, FPGA 2000: timing-driven annealing). Few places may hold a given flip-flop, and
 hardly any a carry chain, so chance alone seldom finds one: cells of long paths are also *pulled*, to the best of the places
-nearest to where they should be. In the last rounds only what makes long paths shorter is kept. Other delays are estimates; the
-router has the last word.
+nearest to where they should be. In the last rounds only what makes long paths shorter is kept.
+
+These delays are estimates. What has been routed is *mended* by the router's own: the last rounds once more, few of them, so that
+most wires stay as they are.
 """
 
 from collections.abc import Callable
@@ -393,7 +395,7 @@ def _try_rows(x0, y0, x, y, size, whole, room, weights, cells, tiles, wires, net
         return False, 0.0
     count = _add_row(x0, y0, size, chosen, some, 0, tiles)
     count = _add_row(x, y, size, chosen, some, count, tiles)
-    # Wires inside count twice in what hangs on the cells, and do not change.
+    # Wires inside count twice in what hangs on the cells; they do not change, but for those that were routed.
     before = _cost(some, count, weights, wires, nets, cells)
     _swap_rows(x0, y0, x, y, size, chosen, cells, tiles)
     if whole or (_may_be(x0, y0, size, cells, tiles) and _may_be(x, y, size, cells, tiles)):
