@@ -150,6 +150,7 @@ class PlacedDesign:
     def write(self, path: Path) -> None:
         """Writes the design with its cells where they are now. Of a routed one, nets whose drivers are at home stay routed."""
         leaves: set[int] = set()  # bits that come from somewhere else now
+        moved = self.cells.home != _numbers(self.cells.tile, self.cells.place)
         for number, cell in enumerate(self._cells):
             tile, place = self.cells.tile[number], self.cells.place[number] % 8
             if tile < 0:
@@ -163,7 +164,7 @@ class PlacedDesign:
                 cell["parameters"]["SD"] = "0 "
                 for what in (cell["port_directions"], cell["connections"]):
                     what["M"] = what.pop("DI")
-            if self.cells.home[number] != PLACES * tile + self.cells.place[number]:
+            if moved[number]:
                 for port, bits in cell["connections"].items():
                     if cell["port_directions"][port] == "output":
                         leaves.update(bits)
@@ -234,7 +235,7 @@ class PlacedDesign:
                 reset[number] = resets.setdefault(of_tile, len(resets))
             else:
                 stays[number] = True
-        self.cells = Cells(x, y, tile, place, kind, stays, beside, enable, reset, PLACES * tile + place)
+        self.cells = Cells(x, y, tile, place, kind, stays, beside, enable, reset, _numbers(tile, place))
         tile_x, tile_y = np.array(list(tiles), np.int32).reshape(-1, 2).T.copy()
         cell_at = np.full((len(tiles), PLACES), -1, np.int32)
         inside = np.flatnonzero(tile >= 0)
@@ -339,6 +340,11 @@ class PlacedDesign:
         order, of_cell_from = grouped(cells, len(self.names))
         of_cell = np.repeat(np.arange(len(members), dtype=np.int32), sizes)[order]
         self.nets = Nets(cells, np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64), of_cell, of_cell_from)
+
+
+def _numbers(tile: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Of places, through all tiles."""
+    return PLACES * tile + place
 
 
 def _is_beside(cell: dict) -> bool:

@@ -508,18 +508,18 @@ class _Annealing:
     def _weights(self, steepness: int) -> np.ndarray:
         return np.minimum((self.path / self.goal) ** steepness, HEAVIEST)
 
-    def _longer_than(self, ns: float) -> np.ndarray:
-        return np.flatnonzero((self.path > ns) & (self.design.wires.fixed < 0)).astype(np.int32)
+    def _arrays(self) -> tuple:
+        """What a move looks at, and changes."""
+        return self.design.cells, self.design.tiles, self.design.wires, self.design.nets
 
     def _draw(self) -> int:
         return int(self.random.integers(1 << 31))
 
     def _pull(self, weights: np.ndarray, ns: float, pulls: int, chain_pulls: int) -> None:
         """Pulls cells and chains at wires that paths of more than ``ns`` go through."""
-        design, critical = self.design, self._longer_than(ns)
-        places = design.cells, design.tiles, design.wires, design.nets
-        pull_cells(self._draw(), pulls, weights, critical, *places)
-        pull_chains(self._draw(), chain_pulls, weights, critical, *places)
+        critical = np.flatnonzero((self.path > ns) & (self.design.wires.fixed < 0)).astype(np.int32)
+        pull_cells(self._draw(), pulls, weights, critical, *self._arrays())
+        pull_chains(self._draw(), chain_pulls, weights, critical, *self._arrays())
 
     def anneal(self, progress: Callable[[str], None]) -> None:
         """Anneals in ROUNDS: at first much is allowed to become worse, in the end nothing."""
@@ -529,10 +529,9 @@ class _Annealing:
         for step in range(ROUNDS):
             left = 1 - step / (ROUNDS - 1)
             temperature, reach = TEMPERATURE * left**2 + 1e-6, max(2, round(FARTHEST * left))
-            places = design.cells, design.tiles, design.wires, design.nets
-            exchange_cells(self._draw(), MOVES, temperature, reach, weights, movable, *places)
+            exchange_cells(self._draw(), MOVES, temperature, reach, weights, movable, *self._arrays())
             self._pull(weights, LONG * self.goal, PULLS, CHAIN_PULLS)
-            exchange_rows(self._draw(), ROW_MOVES, temperature, reach, weights, *places)
+            exchange_rows(self._draw(), ROW_MOVES, temperature, reach, weights, *self._arrays())
             self.path = self._analyse()
             self.goal = min(self.goal, GOAL * self.longest)
             if step % UNTIE_ROUNDS == UNTIE_ROUNDS - 1:

@@ -14,6 +14,7 @@ from hotline_fpga.parts import PARTS
 from hotline_fpga.placed_design import LUT, REGISTER, PlacedDesign
 from hotline_fpga.refinement import analyse, mend, refine, wire_length
 from hotline_fpga.sdf import read_delays
+from hotline_fpga.timing import Timing
 from hotline_fpga.tools import find_tool, run
 from hotline_rtl.config import PRESETS
 from hotline_rtl.verilog import component_verilog
@@ -83,8 +84,7 @@ def route(design, name) -> float:
         design.parent,
         design.parent / "log",
     )
-    report = json.loads((design.parent / "timing.json").read_text())
-    return min(clock["achieved"] for clock in report["fmax"].values())
+    return Timing.read(design.parent / "timing.json").fmax_mhz
 
 
 @pytest.fixture(scope="module")
