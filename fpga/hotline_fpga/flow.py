@@ -24,18 +24,18 @@ SMALL_ADDER_BITS = 9
 #: Delay, ps, that LUT mapping need not go below; it saves area instead. Five levels of LUTs, as Yosys counts.
 MAPPING_PS = 3000
 #: Enables and resets of fewer flip-flops go into LUTs: a slice has one enable and a tile one reset, so each keeps places from
-#: others, and their wires are slow.
+#: others, and their wires are slow. Not of those behind block RAMs, which take them in with their enables.
 FEWEST_ENABLED, FEWEST_RESET = 4, 8
 FLIP_FLOPS = (
     "dfflegalize -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r "
-    f"-cell $_SDFFE_?P??_ r -mince {FEWEST_ENABLED} -minsrst {FEWEST_RESET}"
+    f"-cell $_SDFFE_?P??_ r -mince {FEWEST_ENABLED} -minsrst {FEWEST_RESET} t:$_*DFF* t:DP16KD %co2 %d"
 )
 #: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default.
 PLACE = ["--placer", "static", "--no-route"]
 #: How it routes what has been placed: with its default router, which makes hardly a detour; `router2` makes some of 3 ns.
 ROUTE = ["--no-pack", "--no-place", "--router", "router1"]
 #: How often at most what has been routed, and is too slow, is mended.
-MENDS = 4
+MENDS = 6
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 

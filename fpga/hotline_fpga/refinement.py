@@ -335,8 +335,9 @@ def exchange_cells(seed, moves, temperature, reach, weights, movable, cells, til
 
 @njit(nogil=True)
 def pull_cells(seed, moves, weights, critical, cells, tiles, wires, nets):
-    """Moves what is at ``moves`` of the ``critical`` wires where it is best: near all that it is wired to, or to the wire's other
-    end. If that is not better, the next cell of the path follows, up to LINKS; if nothing helps, all stay."""
+    """Moves what is at ``moves`` of the ``critical`` wires where it is best: near all that it is wired to, to the wire's other
+    end, or anywhere on the way there. If that is not better, the next cell of the path follows, up to LINKS; if nothing helps,
+    all stay."""
     np.random.seed(seed)
     some = np.empty(4, np.int32)
     made = [(-1, 0, -1, 0, False, False) for _ in range(LINKS)]
@@ -352,6 +353,10 @@ def pull_cells(seed, moves, weights, critical, cells, tiles, wires, nets):
             x, y = cells.x[cell] + dx, cells.y[cell] + dy
         else:
             links = LINKS
+        if np.random.random() < 0.5:
+            part = np.random.random()
+            x = cells.x[cell] + round(part * (x - cells.x[cell]))
+            y = cells.y[cell] + round(part * (y - cells.y[cell]))
         count, change = 0, 0.0
         while count < links and cell >= 0:
             exchange, more = _best(cell, x, y, some, weights, cells, tiles, wires, nets)

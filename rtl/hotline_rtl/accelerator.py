@@ -565,11 +565,12 @@ class Accelerator(wiring.Component):
             "gather_stall_slots": gather.stall_slots,
             "gather_stall_port": gather.stall_port,
             "outstanding_rows": host_read.unanswered,
-            "host_read_beats": host.rvalid & host.rready,
-            "host_write_beats": host.wvalid & host.wready,
-            "device_read_beats": device.rvalid & device.rready,
-            "device_write_beats": device.wvalid & device.wready,
-            "device_write_offered": device.wvalid,
+            # Ports lie at the edges of the part, counters in the middle: a register on the way.
+            "host_read_beats": delayed(m, host.rvalid & host.rready),
+            "host_write_beats": delayed(m, host.wvalid & host.wready),
+            "device_read_beats": delayed(m, device.rvalid & device.rready),
+            "device_write_beats": delayed(m, device.wvalid & device.wready),
+            "device_write_offered": delayed(m, device.wvalid),
         }
         m.submodules.counters = counters = Counters({name: len(value) for name, value in events.items()})
         for name, value in events.items():

@@ -17,6 +17,7 @@ from amaranth.utils import ceil_log2
 
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
+from .patience import Patience
 from .ram import Ram
 from .register_slice import RegisterSlice
 from .words import delayed, no_reset
@@ -208,7 +209,6 @@ class ReadGroup(wiring.Component):
         ]  # fmt: skip
 
         # Giving up: ID after ID, burst after burst, an error for each beat that has not come.
-        patience = Signal(32)
         settle = Signal(range(LOOKUP_CYCLES + 6))
         lost_state, lost_tail = Signal(state_layout), Signal(pointer_bits)
         no_reset(lost_state, lost_tail)
@@ -217,14 +217,10 @@ class ReadGroup(wiring.Component):
         feign_last, list_ends = delayed(m, lost_state.beats == entry.length), delayed(m, lost_state.head == lost_tail)
         burst_ends = Mux(feigning, feign & feign_last, a6_valid & a6_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
-        calm = delayed(m, self.r_valid | (self.outstanding == 0) | giving_up)
-        late, expired = Signal(), Signal()
-        limited = delayed(m, self.timeout != 0)
-        m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]
-        with m.If(calm):
-            m.d.sync += patience.eq(0)
-        with m.Else():
-            m.d.sync += patience.eq(patience + 1)
+        m.submodules.patience = patience = Patience()
+        m.d.comb += [
+            patience.timeout.eq(self.timeout), patience.calm.eq(self.r_valid | (self.outstanding == 0) | giving_up),
+        ]  # fmt: skip
         state_id, state_write, new_state = Signal(id_bits), Signal(), Signal(state_layout)
         m.d.comb += [
             self.hold.eq(giving_up),
@@ -252,7 +248,7 @@ class ReadGroup(wiring.Component):
         ]
         with m.FSM():
             with m.State("RUN"):
-                with m.If(expired):
+                with m.If(patience.ended):
                     m.d.sync += [giving_up.eq(1), settle.eq(0), lost.eq(0)]
                     m.next = "SETTLE"
             with m.State("SETTLE"):  # what is on its way through the stages arrives

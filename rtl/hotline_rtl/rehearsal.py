@@ -44,6 +44,8 @@ class KeyStore(wiring.Component):
     row : In
     level : Out
         Words appended.
+    full : Out(1)
+        BLOCK_ACCESSES or more have been.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -55,7 +57,7 @@ class KeyStore(wiring.Component):
         super().__init__({
             "clear": In(1), "write": In(1), "keys": In(word), "offset": In(range(max(2, lanes))),
             "count": In(range(lanes + 1)), "read": In(1), "row": In(range(self.rows)), "words": Out(word),
-            "level": Out(range(room + lanes + 1)),
+            "level": Out(range(room + lanes + 1)), "full": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -83,10 +85,11 @@ class KeyStore(wiring.Component):
                 ram.r_addr.eq(self.row),
                 self.words[r].eq(ram.r_data),
             ]
+        grown = self.level + self.count
         with m.If(self.clear):
-            m.d.sync += self.level.eq(0)
+            m.d.sync += [self.level.eq(0), self.full.eq(0)]
         with m.Elif(self.write):
-            m.d.sync += self.level.eq(self.level + self.count)
+            m.d.sync += [self.level.eq(grown), self.full.eq(grown[ceil_log2(BLOCK_ACCESSES) :].any())]
         return m
 
 
@@ -186,15 +189,10 @@ class Rehearsal(wiring.Component):
         last_sample, block_ends, aged = Signal(), Signal(), Signal()
         number, is_last_number = Signal(sweep_bits(config)), Signal()
         m.d.sync += [self.halve.eq(0), self.number.eq(number)]
-        full = Signal()  # BLOCK_ACCESSES or more are in the store
-        with m.If(store.clear):
-            m.d.sync += full.eq(0)
-        with m.Elif(store.write):
-            m.d.sync += full.eq((store.level + store.count)[ceil_log2(BLOCK_ACCESSES) :].any())
         nothing_comes, repeated = Signal(), Signal()  # once so it stays so, until the next state
         with m.FSM() as fsm:
             with m.State("LOOK"):
-                waits = learning & news.o.valid & news.o.p.first & full
+                waits = learning & news.o.valid & news.o.p.first & store.full
                 m.d.comb += [
                     out.valid.eq(news.o.valid & ~waits),
                     news.o.ready.eq(out.ready & ~waits),

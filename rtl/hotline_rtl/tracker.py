@@ -29,6 +29,7 @@ from .layouts import SHIFT_BITS
 from .placement import cell_place, twist
 from .policies import POLICIES
 from .ram import Ram
+from .register_slice import RegisterSlice
 from .sketch import Sketch
 from .words import delayed, is_one_of, least_of, no_reset
 
@@ -151,27 +152,23 @@ class TrackerBank(wiring.Component):
             **({"word_swept": 1, "cells": sketch.cells.shape()} if config.has_sketch else {}),
         })  # fmt: skip
 
-        # Stage 1: hashing. Keys go to a set of each array, everything else to the one that it names. A request more may
-        # wait before it, so that the crossbar, which is far away, need not know in the same cycle whether the stages move.
+        # Stage 1: hashing. Keys go to a set of each array, everything else to the one that it names. It is a slice, so that the
+        # crossbar, which is far away, need not know in the same cycle whether the stages move.
         go = Signal()  # stages 1 to 3 do
-        more_valid, more = Signal(), Signal(bank_request_layout(config))
-        s1_valid, s1 = Signal(), Signal(bank_request_layout(config))
+        m.submodules.requests = requests = RegisterSlice(bank_request_layout(config), keeps_gaps=True)
+        wiring.connect(m, wiring.flipped(self.i), requests.i)
+        m.d.comb += requests.o.ready.eq(go)
+        s1 = requests.o.p
         s2_valid, s2 = Signal(), Signal(about)
         s3_valid, s3 = Signal(), Signal(about)
-        no_reset(more, s1, s2, s3, self.r_lane, self.r_hit, self.r_set, self.r_way, self.r_line)
-        some = self.i.valid | more_valid
-        m.d.comb += self.i.ready.eq(~more_valid)
-        m.d.sync += more_valid.eq(some & ~go)
-        with m.If(self.i.ready):
-            m.d.sync += more.eq(self.i.p)
+        no_reset(s2, s3, self.r_lane, self.r_hit, self.r_set, self.r_way, self.r_line)
         by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.REHEARSE, BankOp.FIND)
         sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
         index = s1.set[:address_bits]
         named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
         with m.If(go):
             m.d.sync += [
-                s1_valid.eq(some), s1.eq(Mux(more_valid, more, self.i.p)),
-                s2_valid.eq(s1_valid), s3_valid.eq(s2_valid), s3.eq(s2),
+                s2_valid.eq(requests.o.valid), s3_valid.eq(s2_valid), s3.eq(s2),
                 s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
                 s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),

@@ -17,6 +17,7 @@ from .axi import BURST_INCR, RESP_OKAY, Axi4WriteSignature
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
+from .patience import Patience
 from .read_group import OWED_BITS
 from .register_slice import RegisterSlice
 from .words import delayed, no_reset, one_hot_mux
@@ -94,14 +95,15 @@ class WriteMaster(wiring.Component):
             layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
             m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes)
             unanswered.append(fifo)
-        giving_up, expired = Signal(), Signal()
+        giving_up = Signal()
+        m.submodules.patience = patience = Patience()
         owner = bursts.o.p.tag
         owners = [Signal(name=f"owned_{c}") for c in range(self.count)]  # one bit is set
         m.d.comb += [own.eq(owner == c) for c, own in enumerate(owners)]
         # What is issued is on its list a cycle later, and counts in `list_room` after three: so there must be room for four.
         list_room = delayed(m, Cat(delayed(m, fifo.level <= fifo.depth - 3) for fifo in unanswered).all())
         m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
-        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~expired
+        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~patience.ended
         issue = Signal()
         m.d.comb += [
             cutter.drop.eq(self.drain),
@@ -213,23 +215,17 @@ class WriteMaster(wiring.Component):
             ]
 
         # Giving up: only when no address or data is on its way, so that none can follow its burst's answer.
-        patience = Signal(32)
         empty = Cat(fifo.level == 0 for fifo in unanswered).all()
         moved = (order.level == 0) & ~current.o.valid
         sent = ~issued & moved & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
         was_empty, was_sent = delayed(m, empty), delayed(m, sent)
         m.d.sync += self.drained.eq(was_empty & was_sent & ~b_valid)
-        calm = b_valid | was_empty | ~was_sent | giving_up
-        late = Signal()
-        limited = delayed(m, self.timeout != 0)
-        m.d.sync += [late.eq((patience >= self.timeout) & ~calm), expired.eq(limited & late & ~calm)]
-        with m.If(calm):
-            m.d.sync += patience.eq(0)
-        with m.Else():
-            m.d.sync += patience.eq(patience + 1)
-        was_expired = delayed(m, expired)
+        m.d.comb += [
+            patience.timeout.eq(self.timeout), patience.calm.eq(b_valid | was_empty | ~was_sent | giving_up),
+        ]  # fmt: skip
+        had_ended = delayed(m, patience.ended)
         with m.If(giving_up):
             m.d.sync += giving_up.eq(~empty)
-        with m.Elif(expired & was_expired & was_sent):  # nothing has been issued in the cycle before, nor is
+        with m.Elif(patience.ended & had_ended & was_sent):  # nothing has been issued in the cycle before, nor is
             m.d.sync += giving_up.eq(1)
         return m

@@ -1,5 +1,8 @@
 """Registers behind block RAMs and multipliers go into them, where that changes nothing."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from hotline_fpga.flow import yosys_script
@@ -79,22 +82,47 @@ endmodule
 """
 
 
+NARROW = """
+module top(input clk, input [13:0] in, output reg [1:0] out);
+  reg [1:0] memory [0:1023]; reg [1:0] read, behind; reg [9:0] from, to; reg write, moves;
+  always @(posedge clk) begin
+    {write, moves, to} <= in[11:0]; from <= from + 1;
+    if (write) memory[to] <= in[13:12];
+    if (write && from == to) read <= 'x; else read <= memory[from];
+    if (moves) behind <= read;
+    out <= behind ^ out;
+  end
+endmodule
+"""
+
+
+def netlist(verilog: str, folder: Path) -> Path:
+    """Yosys' for the module ``top``."""
+    (folder / "top.v").write_text(verilog)
+    script = f"read_verilog top.v; {yosys_script(PARTS['ecp5-25k'], 'top')}"
+    run(find_tool("yosys"), ["-p", script], folder, folder / "yosys.log")
+    return folder / "netlist.json"
+
+
+def test_the_register_behind_a_narrow_memory_has_its_enable(tmp_path):
+    """Elsewhere enables of so few flip-flops are in LUTs."""
+    path = netlist(NARROW, tmp_path)
+    assert use_output_registers(path, "top") == 2
+    (memory,) = (
+        cell for cell in json.loads(path.read_text())["modules"]["top"]["cells"].values() if cell["type"] == "DP16KD"
+    )
+    assert isinstance(memory["connections"]["OCEB"][0], int)
+
+
 def test_nextpnr_is_faster_with_them(tmp_path):
     """A memory and a multiplier between registers: with theirs outside, the memory alone takes more than 5 ns."""
-    part = PARTS["ecp5-25k"]
-    (tmp_path / "top.v").write_text(VERILOG)
-    run(
-        find_tool("yosys"),
-        ["-p", f"read_verilog top.v; {yosys_script(part, 'top')}"],
-        tmp_path,
-        tmp_path / "yosys.log",
-    )
+    netlist(VERILOG, tmp_path)
     clocks = []
     for name in ("without", "with"):
         if name == "with":
             assert use_output_registers(tmp_path / "netlist.json", "top") >= 36 + 36
         arguments = [
-            *part.options, "--speed", "8", "--json", "netlist.json", "--freq", "400", "--report", f"{name}.json",
+            *PARTS["ecp5-25k"].options, "--speed", "8", "--json", "netlist.json", "--freq", "400", "--report", f"{name}.json",
             "--timing-allow-fail", "--lpf-allow-unconstrained", "--seed", "1",
         ]  # fmt: skip
         run(find_tool("nextpnr-ecp5"), arguments, tmp_path, tmp_path / f"{name}.log")
