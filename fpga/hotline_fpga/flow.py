@@ -109,9 +109,9 @@ def _place_and_route(
     those for what it shall write, with names of files; ``--report`` is one.
 
     Block RAMs and multipliers are given their sites, nextpnr places the rest, all is moved once more, and nextpnr routes it. As
-    long as that is too slow, a few cells of the longest paths are moved by what their wires take as routed, and nextpnr routes
-    again what leads to them, up to MENDS times; the fastest counts. Leaves ``place_SEED.log``, ``route_SEED.log`` and
-    ``mend_SEED_NUMBER.log``.
+    long as that is too slow, a few cells of the longest paths are moved by what their wires take as routed, and if that makes
+    them shorter nextpnr routes again what leads to them, up to MENDS times; the fastest counts. Leaves ``place_SEED.log``,
+    ``route_SEED.log`` and ``mend_SEED_NUMBER.log``.
     """
     from .floorplan import floorplan
     from .refinement import mend, refine
@@ -142,7 +142,9 @@ def _place_and_route(
         if timing.fmax_mhz >= mhz:
             break
         progress(f"{timing.fmax_mhz:.1f} MHz; mending, {number} of {MENDS}")
-        mend(routed, delays, number, design)
+        before, after = mend(routed, delays, number, design)
+        if after >= before:
+            continue
         mended = route(f"mend_{seed}_{number}.log")
         if mended.fmax_mhz > timing.fmax_mhz:
             timing = mended

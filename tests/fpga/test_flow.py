@@ -12,9 +12,10 @@ from hotline_rtl.config import preset
 
 @pytest.fixture
 def mends(monkeypatch, tmp_path):
-    """Runs the flow on a tool that reaches the given clocks, one after the other; returns the result and what was mended."""
+    """Runs the flow on a tool that reaches the given clocks, one after the other; returns the result and what was mended, which
+    became shorter but for attempts ``in_vain``."""
 
-    def place_and_route(reached: list[float], aim: float) -> tuple[Timing, list[tuple[str, int]]]:
+    def place_and_route(reached: list[float], aim: float, in_vain=()) -> tuple[Timing, list[tuple[str, int]]]:
         clocks, mended = iter(reached), []
 
         def run(tool, arguments, folder, log, progress):
@@ -36,6 +37,7 @@ def mends(monkeypatch, tmp_path):
         def mend(routed, delays, seed, out):
             assert routed.read_text() == delays.read_text()
             mended.append((routed.read_text(), seed))
+            return 6.0, 6.0 if seed in in_vain else 5.0
 
         monkeypatch.setattr(flow, "run", run)
         monkeypatch.setattr(floorplan, "floorplan", lambda netlist, sites, seed, out: None)
@@ -56,6 +58,12 @@ def test_of_what_is_mended_the_fastest_counts(mends, tmp_path):
     logs = [*(f"mend_7_{number}.log" for number in range(1, 7)), "place_7.log", "route_7.log"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["hotline.config", *logs, "timing.json"]
     assert (tmp_path / "hotline.config").read_text() == "mend_7_1.log"
+
+
+def test_what_did_not_become_shorter_is_not_routed_again(mends, tmp_path):
+    timing, mended = mends([140.0, 146.0, 150.0], 150, in_vain=(1, 3))
+    assert timing.fmax_mhz == 150
+    assert mended == [("route_7.log", 1), ("route_7.log", 2), ("mend_7_2.log", 3), ("mend_7_2.log", 4)]
 
 
 @pytest.mark.parametrize("reached, times", [([25.0], 0), ([24.9, 25.1], 1)])
