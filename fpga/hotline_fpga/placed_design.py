@@ -31,8 +31,10 @@ WIRE_NS = [0.4, 0.6, 0.66, 0.76, 0.83, 0.94, 1.0, 1.07, 1.23, 1.42, 1.63, 1.88, 
 #: More for a wire to these pins.
 SLOW_PINS, SLOW_NS = ("CE", "LSR", "WRE"), 0.2
 #: ns that cells take, speed grade 8 (nextpnr's reports). From the clock: a flip-flop, a block RAM and a multiplier with
-#: and without a register behind them.
-LUT_NS, CARRY_NS, NEXT_CARRY_NS, WRITE_NS = 0.18, 0.4, 0.06, 0.3
+#: and without a register behind them. Through a LUT, and through half a carry cell by whether a path comes from its chain, and
+#: whether it goes on there.
+WRITE_NS = 0.3
+LUT_NS = {(False, False): 0.18, (False, True): 0.355, (True, False): 0.328, (True, True): 0.056}
 CLOCK_NS = {("TRELLIS_FF", False): 0.4, ("DP16KD", False): 4.3, ("DP16KD", True): 0.9,
             ("MULT18X18D", False): 3.5, ("MULT18X18D", True): 1.0}  # fmt: skip
 #: To the clock of a multiplier without registers before it.
@@ -259,7 +261,10 @@ class PlacedDesign:
                     through.append(ns)
                 ends.append((driver, reader, number))
                 if_fixed, behind = self._wire_ns(reader, pin)
-                delays.append((if_fixed, self._delays.get((self.names[reader], pin), -1.0), behind))
+                routed = self._delays.get((self.names[reader], pin), -1.0)
+                if routed >= 0 and pin in SLOW_PINS:
+                    routed = max(0.0, routed - SLOW_NS)  # which is behind
+                delays.append((if_fixed, routed, behind))
         source, sink, net = np.array(ends, np.int32).reshape(-1, 3).T.copy()
         fixed, routed, end = np.array(delays, float).reshape(-1, 3).T.copy()
         none = np.empty(0, np.int64)
@@ -312,13 +317,11 @@ class PlacedDesign:
         cell = self._cells[reader]
         if cell["type"] != "TRELLIS_COMB" or pin not in INPUTS:
             return []
-        carries = cell["parameters"].get("MODE") == "CCU2"
         found = []
         for port in OUTPUTS:
             bit = self._bit(cell, port)
             if bit in self._net_of:
-                ns = NEXT_CARRY_NS if (pin, port) == ("FCI", "FCO") else CARRY_NS if carries else LUT_NS
-                found.append((self._net_of[bit], ns))
+                found.append((self._net_of[bit], LUT_NS[pin == "FCI", port == "FCO"]))
         return found
 
     def _chains(self) -> None:
