@@ -34,7 +34,7 @@ def placed(tmp_path_factory):
     script = f"read_verilog -sv hotline.v harness.v; {flow.yosys_script(PART, TOP)}"
     run(find_tool("yosys"), ["-p", script], folder, folder / "log")
     floorplan(folder / "netlist.json", macro_sites(PART, folder), 1, folder / "planned.json")
-    # Of this seed's places some are bad enough: 184 MHz as routed; 193, 198 and 197 with seeds 1, 3 and 4 leave hardly 5 % to gain.
+    # The slowest of five placements as routed: 184 MHz (seeds 1, 3, 4 and 5: 193, 198, 197 and 185). There is most to gain.
     arguments = [*OPTIONS, "--seed", "2", "--json", "planned.json", *flow.PLACE, "--write", "placed.json"]
     run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "log")
     return folder / "placed.json"
