@@ -260,11 +260,10 @@ class PlacedDesign:
                     ways.append((len(ends), other))
                     through.append(ns)
                 ends.append((driver, reader, number))
-                if_fixed, behind = self._wire_ns(reader, pin)
-                routed = self._delays.get((self.names[reader], pin), -1.0)
-                if routed >= 0 and pin in SLOW_PINS:
-                    routed = max(0.0, routed - SLOW_NS)  # which is behind
-                delays.append((if_fixed, routed, behind))
+                if_fixed, more, behind = self._wire_ns(reader, pin)
+                # What the wire takes more counts behind it, as routed, too.
+                if_routed = self._delays.get((self.names[reader], pin), -1.0)
+                delays.append((if_fixed, max(0.0, if_routed - more) if if_routed >= 0 else -1.0, more + behind))
         source, sink, net = np.array(ends, np.int32).reshape(-1, 3).T.copy()
         fixed, routed, end = np.array(delays, float).reshape(-1, 3).T.copy()
         none = np.empty(0, np.int64)
@@ -293,24 +292,26 @@ class PlacedDesign:
             registered = settings.get("REG_OUTPUT_CLK", "NONE") != "NONE"
         return CLOCK_NS.get((kind, registered), 0.0)
 
-    def _wire_ns(self, reader: int, pin: str) -> tuple[float, float]:
-        """Of the wire to this pin: ns if it is fixed, else -1; and from its end to the clock."""
+    def _wire_ns(self, reader: int, pin: str) -> tuple[float, float, float]:
+        """Of the wire to this pin: ns if it is fixed, else -1; ns more than others; and from its end to the clock."""
         cell = self._cells[reader]
+        more = SLOW_NS if pin in SLOW_PINS else 0.0
         if pin == "FCI":
-            return 0.0, NO_END
+            return 0.0, 0.0, NO_END
         if cell["type"] == "TRELLIS_IO":
-            return -1.0, NO_END
+            return -1.0, 0.0, NO_END
         if cell["type"] == "TRELLIS_COMB":
             if pin.startswith("WAD") or pin == "WD":
-                return WRITE_NS, 0.0  # from the write side in the same tile
-            return -1.0, SLOW_NS if pin == "WRE" else NO_END
+                return WRITE_NS, 0.0, 0.0  # from the write side in the same tile
+            return -1.0, more, 0.0 if pin == "WRE" else NO_END
         if pin == "DI" and self.cells.beside[reader]:
-            return BESIDE_NS, 0.0
+            return BESIDE_NS, 0.0, 0.0
         if cell["type"] == "TRELLIS_RAMW":
-            return -1.0, WRITE_NS
+            return -1.0, 0.0, WRITE_NS
         if cell["type"] == "MULT18X18D" and FACTOR.match(pin):
-            return -1.0, MULTIPLY_NS if cell["parameters"].get(f"REG_INPUT{pin[0]}_CLK", "NONE") == "NONE" else 0.0
-        return -1.0, SLOW_NS if pin in SLOW_PINS else 0.0
+            is_registered = cell["parameters"].get(f"REG_INPUT{pin[0]}_CLK", "NONE") != "NONE"
+            return -1.0, 0.0, 0.0 if is_registered else MULTIPLY_NS
+        return -1.0, more, 0.0
 
     def _through(self, reader: int, pin: str) -> list[tuple[int, float]]:
         """Nets that this pin of a LUT leads to, and ns through it."""

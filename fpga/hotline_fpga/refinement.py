@@ -587,7 +587,8 @@ def refine(
 
 def mend(routed: Path, delays: Path, seed: int, out: Path) -> tuple[float, float]:
     """Writes the design ``routed`` with other places for a few cells of its longest paths to ``out``; returns the longest path
-    before and after, ns: wires between cells that stay take what ``delays``, the router's SDF, says.
+    before and after, ns: wires between cells that stay take what ``delays``, the router's SDF, says. Writes nothing when it has
+    not become shorter.
 
     What such wires are routed through is kept. The same ``seed`` gives the same places. Raises ValueError for a design that is
     not placed.
@@ -595,5 +596,6 @@ def mend(routed: Path, delays: Path, seed: int, out: Path) -> tuple[float, float
     annealing = _Annealing(PlacedDesign(routed, read_delays(delays)), seed)
     began = annealing.longest
     annealing.shorten(MEND_ROUNDS, MEND_PULLS, MEND_CHAIN_PULLS)
-    annealing.design.write(out)
+    if annealing.longest < began:
+        annealing.design.write(out)
     return began, annealing.longest
