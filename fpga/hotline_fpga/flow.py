@@ -8,12 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.fifo import BLOCK_RAM_BITS
 from hotline_rtl.verilog import accelerator_verilog, component_verilog
 
 from .board.ulx3s import ULX3S, Ulx3s
 from .harness import TOP, harness_verilog
 from .output_registers import use_output_registers
 from .parts import Part, part
+from .sharing import keep_apart, share_modules
 from .timing import Timing
 from .tools import FpgaToolError, Tool, find_tool, missing, run
 
@@ -39,8 +41,18 @@ MENDS = 6
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 
-#: Yosys' name for the memories of a tracker's lines, if they are large enough for UltraRAM.
-TRACKER_LINES = "c:*bank_*.ram_*.storage r:SIZE>=512 %i"
+#: Words of a memory that Yosys does not put into LUTs, however wide it is.
+DEEP = 512
+#: Yosys' name for the memories of fewer words, but more bits than shall lie in LUTs: any that are as deep and as wide as this.
+LARGE = f"r:SIZE<{DEEP} t:$mem_v2 %i r:SIZE>=1 r:WIDTH>{BLOCK_RAM_BITS} %i " + "".join(
+    f"r:SIZE>={depth} r:WIDTH>{BLOCK_RAM_BITS // depth} %i %u " for depth in (2, 4, 8, 16, 32, 64, 128, 256)
+) + "%i"  # fmt: skip
+#: Yosys' name for the memories of a tracker's lines, if they are large enough for UltraRAM: of a bank that is a module by
+#: itself, or of all banks.
+TRACKER_LINES = "*bank_?/c:ram_?.*storage c:*bank_?.ram_?.*storage %u r:SIZE>=512 %i"
+#: Where area alone is asked for: a module with as many instances in another is mapped once. (Each that is mapped by itself
+#: takes Yosys some seconds more, and each memory the longer the more there is around it.)
+OFTEN = 8
 
 Progress = Callable[[str], None]
 
@@ -55,30 +67,30 @@ def yosys_script(part: Part, top: str) -> str:
             f"techmap -map +/techmap.v t:$alu r:Y_WIDTH<{SMALL_ADDER_BITS} %i; opt -fast; "
             f"{mapping} map_gates:map_ffs; {FLIP_FLOPS}; {mapping} map_ffs: -json netlist.json; check -assert"
         )
+    # Left to its costs Yosys puts 64 words of 111 bits into LUTs, and the lines of a large tracker into block RAM, of which other
+    # blocks have more use.
     mapping = f"synth_xilinx -family {part.family} -flatten -noiopad -noclkbuf -top {top}"
-    end = "check -assert; write_json netlist.json"
-    if part.family != "xcup":
-        return f"{mapping}; {end}"
-    # Left to its costs Yosys puts the lines of a large tracker into block RAM, of which other blocks have more use.
-    return (
-        f'{mapping} -uram -run begin:map_memory; setattr -set ram_style "ultra" {TRACKER_LINES}; '
-        f"{mapping} -uram -run map_memory:; {end}"
-    )
+    styles = f'setattr -set ram_style "block" {LARGE}'
+    if part.family == "xcup":
+        mapping += " -uram"
+        styles += f'; setattr -set ram_style "ultra" {TRACKER_LINES}'
+    return f"{mapping} -run begin:map_memory; {styles}; {mapping} -run map_memory:; check -assert; write_json netlist.json"
 
 
 def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Progress) -> Path:
     """Writes ``hotline.v``, ``netlist.json`` and ``yosys.log`` into ``folder``; returns the netlist.
 
-    Parts that are placed and routed get the timing harness around the accelerator.
+    Parts that are placed and routed get the timing harness around the accelerator. For others ``shared.v`` is mapped, in which
+    modules that are alike are one; of those that there are OFTEN nothing is made smaller by what is around them.
     """
     progress("emitting Verilog")
     verilog = accelerator_verilog(config)
     (folder / "hotline.v").write_text(verilog)
-    sources, top = ["hotline.v"], "hotline"
-    if part.routed:
-        (folder / "harness.v").write_text(harness_verilog(verilog, part.clock_pad))
-        sources, top = ["hotline.v", "harness.v"], TOP
-    return _run_yosys(part, top, sources, folder, progress)
+    if not part.routed:
+        (folder / "shared.v").write_text(keep_apart(share_modules(verilog), OFTEN))
+        return _run_yosys(part, "hotline", ["shared.v"], folder, progress)
+    (folder / "harness.v").write_text(harness_verilog(verilog, part.clock_pad))
+    return _run_yosys(part, TOP, ["hotline.v", "harness.v"], folder, progress)
 
 
 def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress: Progress) -> Path:

@@ -10,10 +10,11 @@ import pytest
 
 import hotline_rtl
 from hotline_fpga import baseline
-from hotline_fpga.flow import yosys_script
+from hotline_fpga.flow import DEEP, LARGE, yosys_script
 from hotline_fpga.harness import harness_verilog, ports
 from hotline_fpga.netlist import Netlist
 from hotline_fpga.parts import PARTS, part
+from hotline_fpga.sharing import keep_apart, share_modules
 from hotline_fpga.timing import Timing
 from hotline_fpga.tools import FpgaToolError, find_tool, run, version_numbers
 from hotline_rtl.config import preset
@@ -114,6 +115,89 @@ def test_cells_are_counted_by_block(tmp_path):
     assert blocks["reader"]["flip-flops"] == 1 and blocks["harness"]["flip-flops"] == 1
 
 
+def test_cells_of_a_module_count_for_each_of_its_instances(tmp_path):
+    def cell(kind, bit):
+        return {"type": kind, "port_directions": {"O": "output"}, "connections": {"O": [bit]}}
+
+    def module(cells, **names):
+        return {"attributes": {}, "netnames": {name: {"bits": [bit]} for name, bit in names.items()}, "cells": cells}
+
+    modules = {
+        "LUT6": {"attributes": {"blackbox": 1}, "netnames": {}, "cells": {}},
+        "top": module({"$a": cell("LUT6", 2), "banks": cell("banks", 3)}, busy=2),
+        "banks": module({"bank_0": cell("bank", 2), "bank_1": cell("bank", 3), "$b": cell("FDRE", 4)}, hit=4),
+        "bank": module({"$c": cell("LUT6", 2), "ram.0": cell("URAM288", 3)}, meets=2),
+    }
+    path = tmp_path / "netlist.json"
+    path.write_text(json.dumps({"modules": modules}))
+    netlist = Netlist.read(path, "top", "xcup")
+    assert sorted(netlist.cells) == [
+        ("FDRE", "banks.hit"), ("LUT6", "banks.bank_0.meets"), ("LUT6", "banks.bank_1.meets"), ("LUT6", "busy"),
+        ("URAM288", "banks.bank_0.ram.0"), ("URAM288", "banks.bank_1.ram.0"),
+    ]  # fmt: skip
+    blocks = netlist.by_block("")
+    assert set(blocks) == {"banks", "top"} and blocks["top"]["LUTs"] == 1
+    assert (blocks["banks"]["LUTs"], blocks["banks"]["UltraRAMs"], blocks["banks"]["flip-flops"]) == (2, 2, 1)
+
+
+def test_cells_that_the_source_does_not_know_belong_to_what_takes_them(tmp_path):
+    def cell(kind, takes, drives):
+        return {
+            "type": kind, "port_directions": {"I": "input", "O": "output"}, "connections": {"I": takes, "O": [drives]}
+        }  # fmt: skip
+
+    module = {
+        "attributes": {},
+        "netnames": {"gather.busy": {"bits": [5]}, "$x$1": {"bits": [4]}, "taken": {"bits": [2]}},
+        "cells": {"$a": cell("LUT4", [2], 3), "$b.1": cell("LUT4", ["0", 3], 4), "$c": cell("FDRE", [4, 4], 5),
+                  "$d": cell("LUT4", [2], 6)},
+    }  # fmt: skip
+    path = tmp_path / "netlist.json"
+    path.write_text(json.dumps({"modules": {"top": module}}))
+    netlist = Netlist.read(path, "top", "xcup")
+    assert netlist.cells == [
+        ("LUT4", "gather.busy"),
+        ("LUT4", "gather.busy"),
+        ("FDRE", "gather.busy"),
+        ("LUT4", "$d"),
+    ]
+    assert {name: block["LUTs"] for name, block in netlist.by_block("").items()} == {"gather": 2, "top": 1}
+
+
+def test_modules_that_are_alike_become_one_and_none_is_lost(tmp_path):
+    """Of the whole accelerator: the same cells before and after, in far fewer modules."""
+    before = accelerator_verilog(preset("tiny"))
+    after = share_modules(before)
+    assert share_modules(after) == after
+    assert after.count("\nmodule ") < 0.75 * before.count("\nmodule ")
+    cells = []
+    for name, verilog in (("before", before), ("after", after)):
+        (tmp_path / f"{name}.v").write_text(verilog)
+        script = (
+            f"read_verilog -sv {name}.v; hierarchy -check -top hotline; proc; flatten; tee -o {name}.json stat -json"
+        )
+        run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
+        cells.append(json.loads((tmp_path / f"{name}.json").read_text())["design"]["num_cells_by_type"])
+    assert cells[0] == cells[1]
+
+
+def test_modules_that_there_are_many_of_are_marked():
+    """In one other module: what is once in each of many counts once."""
+    bank, top = "module bank (\n  x);\nendmodule\n", "module top (\n);\n"
+    top += "".join(f"  bank  bank_{n} (\n    .x(y)\n  );\n" for n in range(3)) + "endmodule\n"
+    assert keep_apart(bank + top, 3) == "(* keep_hierarchy *)\n" + bank + top
+    assert keep_apart(bank + top, 4) == bank + top
+
+
+def test_modules_that_differ_are_not_shared():
+    """Neither in what they do, nor in a name that is more than a number."""
+    one = "module a_0 (\n  x);\n  input x;\nendmodule\n"
+    others = one.replace("a_0", "b_0") + one.replace("a_0", "a_1").replace("input", "output")
+    assert share_modules(one + others) == one + others
+    top = "module top (\n);\n  a_0  first (\n    .x(y)\n  );\n  a_2  second (\n    .x(y)\n  );\nendmodule\n"
+    assert share_modules(one + one.replace("a_0", "a_2") + top) == one + top.replace("a_2", "a_0")
+
+
 def test_timing_is_read_with_names_of_the_source(tmp_path):
     def step(delay, cell):
         return {"delay": delay, "to": {"cell": cell}}
@@ -175,19 +259,53 @@ def test_the_table_of_the_docs_is_that_of_the_baselines():
     assert "**100.0**" in baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])
 
 
-def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path):
-    """A memory of a bank's lines, and one of the same size that is none."""
+@pytest.mark.parametrize("apart", ["", "(* keep_hierarchy *) "])
+def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path, apart):
+    """A bank's memory of lines, and one of the same size that has none; of two banks."""
     ports = ".clk(clk), .w_en(we), .w_addr(to), .w_data(in), .r_en(1'b1), .r_addr(from)"
     ram = "hotline_ram #(.WIDTH(100), .DEPTH(1024), .ADDRESS_BITS(10)) ram"
     sides = "input clk, input we, input [9:0] to, from, input [99:0] in, output [99:0]"
     pass_on = ".clk(clk), .we(we), .to(to), .from(from), .in(in)"
     source = (Path(hotline_rtl.__file__).with_name("hotline_ram.v")).read_text() + (
         f"module memory({sides} out); {ram}({ports}, .r_data(out)); endmodule\n"
-        f"module bank({sides} out); memory ram_0({pass_on}, .out(out)); endmodule\n"
-        f"module top({sides} a, b); bank bank_0({pass_on}, .out(a)); memory other({pass_on}, .out(b)); endmodule\n"
+        f"module sketch({sides} out); memory ram_0({pass_on}, .out(out)); endmodule\n"
+        f"{apart}module bank_0({sides} a, b); memory ram_0({pass_on}, .out(a)); sketch sketch({pass_on}, .out(b)); endmodule\n"
+        f"module top({sides} a, b, c, d); bank_0 bank_0({pass_on}, .a(a), .b(b)); bank_0 bank_1({pass_on}, .a(c), .b(d)); "
+        "endmodule\n"
     )
     (tmp_path / "top.v").write_text(source)
     script = f"read_verilog -sv top.v; {yosys_script(PARTS['xcup'], 'top')}"
     run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
     used = Netlist.read(tmp_path / "netlist.json", "top", "xcup").used()
-    assert (used["UltraRAMs"], used["block RAMs"], used["flip-flops"]) == (2, 3, 0)
+    assert (used["UltraRAMs"], used["block RAMs"], used["flip-flops"]) == (4, 6, 0)
+
+
+def test_memories_of_more_than_2_kibit_lie_in_block_ram_where_luts_would_do(tmp_path):
+    """32 and 64 words, just below the limit and just above."""
+    shapes = ((64, 32), (65, 32), (32, 64), (33, 64))
+    ports, body = ["input clk"], []
+    for n, (width, depth) in enumerate(shapes):
+        bits = (depth - 1).bit_length()
+        ports += [
+            f"input we_{n}, input [{bits - 1}:0] to_{n}, from_{n}, input [{width - 1}:0] in_{n}, output [{width - 1}:0] out_{n}"
+        ]
+        body.append(
+            f"hotline_ram #(.WIDTH({width}), .DEPTH({depth}), .ADDRESS_BITS({bits})) ram_{n} (.clk(clk), .w_en(we_{n}), "
+            f".w_addr(to_{n}), .w_data(in_{n}), .r_en(1'b1), .r_addr(from_{n}), .r_data(out_{n}));"
+        )
+    ram = Path(hotline_rtl.__file__).with_name("hotline_ram.v").read_text()
+    (tmp_path / "top.v").write_text(f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n")
+    script = f"read_verilog -sv top.v; {yosys_script(PARTS['xcup'], 'top')}"
+    run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
+    kinds = {name.split(".")[0]: kind for kind, name in Netlist.read(tmp_path / "netlist.json", "top", "xcup").cells
+             if kind.startswith("RAM")}  # fmt: skip
+    assert [kinds[f"ram_{n}"].startswith("RAMB") for n in range(4)] == [False, True, False, True]
+
+
+def test_what_is_large_is_known_by_depth_and_width():
+    """Of every memory of the preset that is not deep anyway."""
+    pairs = [(int(d), int(w)) for d, w in re.findall(r"SIZE>=(\d+) r:WIDTH>(\d+)", LARGE)]
+    shapes = [(w, d) for w, d in memories(accelerator_verilog(preset("ecp5"))) if d < DEEP]
+    assert shapes
+    for width, depth in shapes:
+        assert any(depth >= d and width > w for d, w in pairs) == (width * depth > BLOCK_RAM_BITS)
