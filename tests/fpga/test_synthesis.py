@@ -228,7 +228,8 @@ def test_synth_refuses_what_it_cannot_do():
 def found(**changes) -> dict:
     report = {
         "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "tools": {"yosys": "Y"},
-        "used": {"LUTs": [1000, 10000]}, "fmax_mhz": {"best": 110.0, "median": 100.0, "worst": 90.0},
+        "used": {"LUTs": [1000, 10000]},
+        "fmax_mhz": {"best": 110.0, "median": 100.0, "worst": 90.0, "by_seed": [90.0, 110.0, 100.0, 105.0, 95.0]},
     }  # fmt: skip
     return report | changes
 
@@ -243,8 +244,13 @@ def test_a_synthesis_is_compared_with_its_baseline(tmp_path):
     assert baseline.worse(found(used={"LUTs": [1051, 10000]}, fmax_mhz=slower), before) == [
         "LUTs: 1,051, 5.1% more than 1,000", "median clock: 94.9 MHz, 5.1% less than 100.0 MHz",
     ]  # fmt: skip
-    with pytest.raises(ValueError, match="the baseline has seeds 5, this synthesis 1"):
-        baseline.worse(found(seeds=1), before)
+    assert baseline.worse(found(seeds=1, fmax_mhz=slower | {"median": 85.5}), before) == []  # of 90 MHz
+    assert baseline.worse(found(seeds=2, fmax_mhz=slower | {"median": 94.0}), before) == [
+        "median clock: 94.0 MHz, 6.0% less than 100.0 MHz"
+    ]
+    for seeds in (0, 6):
+        with pytest.raises(ValueError, match=f"the baseline has 5 seeds, this synthesis {seeds}"):
+            baseline.worse(found(seeds=seeds), before)
     for text, message in (("[]", "not a baseline"), ("x", "not JSON")):
         file.write_text(text)
         with pytest.raises(ValueError, match=f"baseline.json: {message}"):
