@@ -94,7 +94,8 @@ def _cells(modules: dict, module: str, known: dict[str, list[tuple[str, str]]]) 
         cells.append((kind, of_source))
     while takers:
         name, taken = takers.pop()
-        for place in {nameless[bit]: None for bit in taken if bit in nameless}:
+        for bit in taken:
+            place = nameless.get(bit, -1)
             if place in inputs:
                 cells[place] = (cells[place][0], name)
                 takers.append((name, inputs.pop(place)))

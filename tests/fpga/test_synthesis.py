@@ -72,13 +72,10 @@ def memories(verilog: str) -> set[tuple[int, int]]:
     return {(int(width), int(depth)) for depth, width in found}
 
 
-def test_every_memory_of_the_ecp5_preset_above_2_kibit_lies_in_block_ram(tmp_path):
-    """One of each shape that it has, mapped to the part: none in LUTs or flip-flops."""
-    verilog = accelerator_verilog(preset("ecp5"))
-    large = sorted((w, d) for w, d in memories(verilog) if w * d > BLOCK_RAM_BITS)
-    assert large
+def memories_verilog(shapes: list[tuple[int, int]]) -> str:
+    """Module ``top`` with a memory ``ram_N`` of each (width, depth), all their ports its own."""
     ports, body = ["input clk"], []
-    for n, (width, depth) in enumerate(large):
+    for n, (width, depth) in enumerate(shapes):
         bits = (depth - 1).bit_length()
         ports += [f"input [{2 * bits + width + 1}:0] i{n}", f"output [{width - 1}:0] o{n}"]
         body.append(
@@ -87,8 +84,15 @@ def test_every_memory_of_the_ecp5_preset_above_2_kibit_lies_in_block_ram(tmp_pat
             f".w_data(i{n}[{2 + 2 * bits} +: {width}]), .r_data(o{n}));"
         )
     ram = (Path(hotline_rtl.__file__).parent / "hotline_ram.v").read_text()
-    text = f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n"
-    (tmp_path / "top.v").write_text(text)
+    return f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n"
+
+
+def test_every_memory_of_the_ecp5_preset_above_2_kibit_lies_in_block_ram(tmp_path):
+    """One of each shape that it has, mapped to the part: none in LUTs or flip-flops."""
+    verilog = accelerator_verilog(preset("ecp5"))
+    large = sorted((w, d) for w, d in memories(verilog) if w * d > BLOCK_RAM_BITS)
+    assert large
+    (tmp_path / "top.v").write_text(memories_verilog(large))
     script = f"read_verilog -sv top.v; {yosys_script(PARTS['ecp5-85k'], 'top')}"
     run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
     netlist = Netlist.read(tmp_path / "netlist.json", "top", "ecp5")
@@ -267,7 +271,7 @@ def test_the_table_of_the_docs_is_that_of_the_baselines():
 
 @pytest.mark.parametrize("apart", ["", "(* keep_hierarchy *) "])
 def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path, apart):
-    """A bank's memory of lines, and one of the same size that has none; of two banks."""
+    """A bank's memory of lines, and one of the same size that holds none; of two banks."""
     ports = ".clk(clk), .w_en(we), .w_addr(to), .w_data(in), .r_en(1'b1), .r_addr(from)"
     ram = "hotline_ram #(.WIDTH(100), .DEPTH(1024), .ADDRESS_BITS(10)) ram"
     sides = "input clk, input we, input [9:0] to, from, input [99:0] in, output [99:0]"
@@ -288,19 +292,8 @@ def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path, apart):
 
 def test_memories_of_more_than_2_kibit_lie_in_block_ram_where_luts_would_do(tmp_path):
     """32 and 64 words, just below the limit and just above."""
-    shapes = ((64, 32), (65, 32), (32, 64), (33, 64))
-    ports, body = ["input clk"], []
-    for n, (width, depth) in enumerate(shapes):
-        bits = (depth - 1).bit_length()
-        ports += [
-            f"input we_{n}, input [{bits - 1}:0] to_{n}, from_{n}, input [{width - 1}:0] in_{n}, output [{width - 1}:0] out_{n}"
-        ]
-        body.append(
-            f"hotline_ram #(.WIDTH({width}), .DEPTH({depth}), .ADDRESS_BITS({bits})) ram_{n} (.clk(clk), .w_en(we_{n}), "
-            f".w_addr(to_{n}), .w_data(in_{n}), .r_en(1'b1), .r_addr(from_{n}), .r_data(out_{n}));"
-        )
-    ram = Path(hotline_rtl.__file__).with_name("hotline_ram.v").read_text()
-    (tmp_path / "top.v").write_text(f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n")
+    shapes = [(64, 32), (65, 32), (32, 64), (33, 64)]
+    (tmp_path / "top.v").write_text(memories_verilog(shapes))
     script = f"read_verilog -sv top.v; {yosys_script(PARTS['xcup'], 'top')}"
     run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
     kinds = {name.split(".")[0]: kind for kind, name in Netlist.read(tmp_path / "netlist.json", "top", "xcup").cells
