@@ -36,20 +36,25 @@ def _short(version: str) -> str:
     return named[1] if named else version.split(" (")[0]
 
 
-def worse(found: dict, baseline: dict) -> list[str]:
-    """What is worse than in ``baseline`` by more than TOLERANCE, a line each. The clock is compared over the seeds that were
-    routed, which may be the first of the baseline's.
-
-    Raises ValueError when the two are not of the same configuration and part, or not placed and routed alike.
-    """
-    for name in ("digest", "target", "speed"):
-        if found.get(name) != baseline.get(name):
-            raise ValueError(f"the baseline has {name} {baseline.get(name)!r}, this synthesis {found.get(name)!r}")
-    seeds, most = found.get("seeds", 0), baseline.get("seeds", 0)
+def check_comparable(baseline: dict, digest: str, target: str, speed: int, seeds: int) -> None:
+    """Raises ValueError when a synthesis of ``seeds`` seeds cannot be compared with ``baseline``: it is of another configuration
+    or part, or one of both is not routed, or the baseline has fewer seeds."""
+    most = baseline.get("seeds", 0)
     if seeds > most or bool(seeds) != bool(most):
         raise ValueError(
             f"the baseline has {most} seeds, this synthesis {seeds}: only as many, or fewer, can be compared"
         )
+    here = {"digest": digest, "target": target} | ({"speed": speed} if seeds else {})
+    for name, value in here.items():
+        if value != baseline.get(name):
+            raise ValueError(f"the baseline has {name} {baseline.get(name)!r}, this synthesis {value!r}")
+
+
+def worse(found: dict, baseline: dict) -> list[str]:
+    """What is worse than in ``baseline`` by more than TOLERANCE, a line each. The clock is compared over the seeds that were
+    routed, which may be the first of the baseline's. Raises ValueError when the two cannot be compared."""
+    seeds = found.get("seeds", 0)
+    check_comparable(baseline, found["digest"], found["target"], found.get("speed", 0), seeds)
     lines = []
     luts, before = found["used"]["LUTs"][0], baseline["used"]["LUTs"][0]
     if luts > before * (1 + TOLERANCE):

@@ -1,20 +1,24 @@
 """Verilog emission: one self-contained file for a configuration, the same bytes every time."""
 
 import gc
-import os
 import re
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
-from amaranth.hdl import Fragment
+from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from . import VERSION
 from .accelerator import Accelerator
 from .config import AcceleratorConfig
+from .rtlil_to_verilog import rtlil_to_verilog
 
 RAM_FILE = Path(__file__).with_name("hotline_ram.v")
 
@@ -63,27 +67,53 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def component_verilog(component: wiring.Component, name: str) -> str:
-    """Verilog of any block, its ports flattened to names joined by single underscores."""
-    os.environ["AMARANTH_USE_YOSYS"] = "builtin"
-    from amaranth.back import verilog
-
+def component_rtlil(component: wiring.Component, name: str) -> str:
+    """Amaranth's netlist of a block, its ports flattened to names joined by single underscores."""
     ports = {}
     for path, _, value in component.signature.flatten(component):
         port = "_".join(str(part) for part in path)
         ports[port] = (value.as_value() if hasattr(value, "as_value") else value, None)
     with _no_collection():
-        text = verilog.convert(
-            Fragment.get(component, None), name=name, ports=ports, emit_src=False, strip_internal_attrs=True
-        )
-    return f"{plain_names(text)}\n{RAM_FILE.read_text()}"
+        return rtlil.convert(component, name=name, ports=ports, emit_src=False)
+
+
+def _file(netlist: str) -> str:
+    """The Verilog of a netlist and of the memories in it."""
+    return f"{plain_names(rtlil_to_verilog(netlist))}\n{RAM_FILE.read_text()}"
+
+
+def component_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog of any block, its ports flattened to names joined by single underscores."""
+    return _file(component_rtlil(component, name))
+
+
+def _begin_short_life() -> None:
+    """Begins a process whose memory goes back to the system as it ends, so nothing in it is ever collected, and which
+    ends without a word when its user interrupts."""
+    gc.disable()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _accelerator_rtlil(config: AcceleratorConfig) -> str:
+    return component_rtlil(Accelerator(config), "hotline")
 
 
 @lru_cache(maxsize=8)
 def accelerator_verilog(config: AcceleratorConfig) -> str:
-    """Verilog of the accelerator, top module ``hotline``, after a header with version and sizes."""
+    """Verilog of the accelerator, top module ``hotline``, after a header with version and sizes.
+
+    The netlist is made in a process of its own: that of ``alveo`` leaves 17 million objects that refer to each other, and to
+    collect them takes as long as Yosys does. Raises what its making raises, and ChildProcessError when that process is killed.
+    """
+    with ProcessPoolExecutor(1, get_context("fork"), _begin_short_life) as process:
+        try:
+            netlist = process.submit(_accelerator_rtlil, config).result()
+        except BrokenProcessPool:
+            raise ChildProcessError(
+                "what makes the netlist was killed, perhaps for want of memory: the alveo preset takes 2.2 GB"
+            ) from None
     header = [f"// Hotline accelerator {VERSION}, BSD-2-Clause. Configuration {config.digest()}:"]
     header += [f"//   {name} = {value}" for name, value in asdict(config).items()]
     header += [""]
     header += [f"/* verilator lint_off {name} */  // {why}" for name, why in WAIVERS.items()]
-    return "\n".join(header) + "\n\n" + component_verilog(Accelerator(config), "hotline")
+    return "\n".join(header) + "\n\n" + _file(netlist)

@@ -269,9 +269,12 @@ def synth(
     from hotline_fpga.tools import find_tool
 
     chip, config = part(target), configuration(preset, settings)
+    seeds = seeds if chip.routed else 0
     before = baseline.read(check) if check else None
+    if before:
+        baseline.check_comparable(before, config.digest(), target, speed, seeds)
     find_tool("yosys")
-    if chip.routed and seeds:
+    if seeds:
         flow.placer()
     directory.mkdir(parents=True, exist_ok=True)
     with Progress(
@@ -280,7 +283,7 @@ def synth(
         task = bar.add_task("yosys", total=None)
         path = flow.synthesise(config, chip, directory, lambda text: bar.update(task, description=f"yosys: {text}"))
         bar.remove_task(task)
-        tasks = {seed: bar.add_task(f"seed {seed}", total=None) for seed in range(1, seeds + 1) if chip.routed}
+        tasks = {seed: bar.add_task(f"seed {seed}", total=None) for seed in range(1, seeds + 1)}
         timings = flow.place_and_route(
             chip, speed, len(tasks), directory, jobs,
             lambda seed, text: bar.update(tasks[seed], description=f"seed {seed}: {text or 'done'}"),

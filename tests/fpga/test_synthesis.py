@@ -229,6 +229,15 @@ def test_synth_refuses_what_it_cannot_do():
     assert done.returncode == 2 and "unknown target 'ice40'" in done.stderr
 
 
+def test_a_baseline_that_does_not_fit_is_refused_before_the_synthesis(tmp_path):
+    file, folder = tmp_path / "baseline.json", tmp_path / "out"
+    file.write_text(json.dumps(baseline.kept(found(), "ecp5", [])))
+    command = [str(Path(sys.executable).with_name("hotline")), "synth", "--check", str(file), "--out", str(folder)]
+    for options, message in (([], "the baseline has digest 'd'"), (["--seeds", "6"], "the baseline has 5 seeds")):
+        done = subprocess.run([*command, *options], capture_output=True, text=True)
+        assert done.returncode == 2 and message in done.stderr and not folder.exists()
+
+
 def found(**changes) -> dict:
     report = {
         "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "tools": {"yosys": "Y"},
@@ -255,6 +264,11 @@ def test_a_synthesis_is_compared_with_its_baseline(tmp_path):
     for seeds in (0, 6):
         with pytest.raises(ValueError, match=f"the baseline has 5 seeds, this synthesis {seeds}"):
             baseline.worse(found(seeds=seeds), before)
+    for other in ({"digest": "e"}, {"target": "ecp5-45k"}, {"speed": 7}):
+        with pytest.raises(
+            ValueError, match="the baseline has {} .*, this synthesis {!r}".format(*next(iter(other.items())))
+        ):
+            baseline.worse(found(**other), before)
     for text, message in (("[]", "not a baseline"), ("x", "not JSON")):
         file.write_text(text)
         with pytest.raises(ValueError, match=f"baseline.json: {message}"):

@@ -1,5 +1,6 @@
 """The emitted Verilog: the same bytes every time, clean, and accepted by the tools people use."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,15 @@ def test_the_same_configuration_gives_the_same_bytes():
     other = subprocess.run([sys.executable, "-c", EMIT], capture_output=True, text=True, check=True).stdout
     assert other == accelerator_verilog(preset("tiny"))
     assert other != accelerator_verilog(preset("tiny").with_settings(["permutation_seed=2"]))
+
+
+def test_a_netlist_that_cannot_be_made_is_said(monkeypatch):
+    monkeypatch.setattr("hotline_rtl.verilog.component_rtlil", lambda *_: os._exit(9))
+    with pytest.raises(ChildProcessError, match="what makes the netlist was killed"):
+        accelerator_verilog.__wrapped__(preset("tiny"))
+    monkeypatch.setattr("hotline_rtl.verilog.component_rtlil", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        accelerator_verilog.__wrapped__(preset("tiny"))
 
 
 def test_header_names_version_and_every_size():
