@@ -3,12 +3,10 @@
 import re
 from collections import Counter
 
-#: A module of emitted Verilog, its name in group 1.
-MODULE = re.compile(r"^module (\S+)\s.*?^endmodule\n", re.DOTALL | re.MULTILINE)
+from hotline_rtl.rtlil_to_verilog import IN_VERILOG
+
 #: The module that an instance is of, as the emitter writes it on a line of its own.
 INSTANCE_OF = re.compile(r"^  (\w+)(?=\s+\w+\s+\($)", re.MULTILINE)
-#: Names that Yosys numbers through all modules.
-NUMBERED = re.compile(r"\bauto_\w+?_\d+\b")
 
 
 def share_modules(verilog: str) -> str:
@@ -24,9 +22,9 @@ def share_modules(verilog: str) -> str:
 
 def keep_apart(verilog: str, times: int) -> str:
     """``verilog`` whose modules that another has at least ``times`` instances of are marked ``keep_hierarchy``."""
-    instances = (Counter(INSTANCE_OF.findall(module[0])) for module in MODULE.finditer(verilog))
+    instances = (Counter(INSTANCE_OF.findall(module[0])) for module in IN_VERILOG.finditer(verilog))
     often = {name for counts in instances for name, count in counts.items() if count >= times}
-    return MODULE.sub(
+    return IN_VERILOG.sub(
         lambda module: f"(* keep_hierarchy *)\n{module[0]}" if module[1] in often else module[0], verilog
     )
 
@@ -35,9 +33,9 @@ def _alike(verilog: str) -> dict[str, str]:
     """Modules that are like one before them, and that one."""
     first: dict[tuple[str, str], str] = {}
     alike = {}
-    for module in MODULE.finditer(verilog):
+    for module in IN_VERILOG.finditer(verilog):
         name, body = module[1], module[0][module.end(1) - module.start() :]
-        other = first.setdefault((re.sub(r"\d+", "", name), NUMBERED.sub("", body)), name)
+        other = first.setdefault((re.sub(r"\d+", "", name), body), name)
         if other != name:
             alike[name] = other
     return alike
@@ -45,5 +43,5 @@ def _alike(verilog: str) -> dict[str, str]:
 
 def _without(alike: dict[str, str], verilog: str) -> str:
     """``verilog`` without the modules of ``alike``, those that they are like in their place."""
-    verilog = MODULE.sub(lambda module: "" if module[1] in alike else module[0], verilog)
+    verilog = IN_VERILOG.sub(lambda module: "" if module[1] in alike else module[0], verilog)
     return INSTANCE_OF.sub(lambda instance: f"  {alike.get(instance[1], instance[1])}", verilog)

@@ -21,8 +21,8 @@ IN_VERILOG = re.compile(r"^module \\?([^\s(]+)(?:.*\n)*?^endmodule\n", re.M)
 def rtlil_to_verilog(netlist: str) -> str:
     """Verilog of ``netlist``, its modules in the order of their names.
 
-    Of modules that differ in nothing but their name Yosys writes one, and the others are copies of that (``alveo`` has 269
-    such of 3,318, which takes half the time). Raises RuntimeError with what Yosys says when it fails.
+    Of modules that differ in nothing but their name Yosys writes one, and the others are copies of that: 269 of the 3,318 that
+    ``alveo`` has, in less than half the time. Raises RuntimeError with what Yosys says when it fails.
     """
     modules = {match[1]: match[0] for match in IN_RTLIL.finditer(netlist)}
     first: dict[str, str] = {}

@@ -264,11 +264,9 @@ def test_a_synthesis_is_compared_with_its_baseline(tmp_path):
     for seeds in (0, 6):
         with pytest.raises(ValueError, match=f"the baseline has 5 seeds, this synthesis {seeds}"):
             baseline.worse(found(seeds=seeds), before)
-    for other in ({"digest": "e"}, {"target": "ecp5-45k"}, {"speed": 7}):
-        with pytest.raises(
-            ValueError, match="the baseline has {} .*, this synthesis {!r}".format(*next(iter(other.items())))
-        ):
-            baseline.worse(found(**other), before)
+    for name, value in (("digest", "e"), ("target", "ecp5-45k"), ("speed", 7)):
+        with pytest.raises(ValueError, match=f"the baseline has {name} .*, this synthesis {value!r}"):
+            baseline.worse(found(**{name: value}), before)
     for text, message in (("[]", "not a baseline"), ("x", "not JSON")):
         file.write_text(text)
         with pytest.raises(ValueError, match=f"baseline.json: {message}"):
