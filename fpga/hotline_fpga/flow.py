@@ -49,7 +49,7 @@ LARGE = f"r:SIZE<{DEEP} t:$mem_v2 %i r:SIZE>=1 r:WIDTH>{BLOCK_RAM_BITS} %i " + "
 ) + "%i"  # fmt: skip
 #: Yosys' name for the memories of a tracker's lines, if they are large enough for UltraRAM: of a bank that is a module by
 #: itself, or of all banks.
-TRACKER_LINES = "*bank_?/c:ram_?.*storage c:*bank_?.ram_?.*storage %u r:SIZE>=512 %i"
+TRACKER_LINES = "*bank*/c:ram_?.*storage c:*bank_?.ram_?.*storage %u r:SIZE>=512 %i"
 #: Where area alone is asked for: a module with as many instances in another is mapped once. (Each that is mapped by itself
 #: takes Yosys some seconds more, and each memory the longer the more there is around it.)
 OFTEN = 8

@@ -21,6 +21,7 @@ from .layouts import beat_layout
 from .merger import Merger
 from .packer import Packer
 from .rehearsal import Rehearsal
+from .repeated import Repeated
 from .tracker import BankOp, TrackerBank, hot_line_layout, line_layout, sweep_bits
 from .words import count_ones, delayed, is_one_of, no_reset, one_hot_mux
 
@@ -162,12 +163,13 @@ class Classifier(wiring.Component):
             self.filtered.eq(crossbar.filtered),
         ]
 
+        tracker_banks = Repeated("tracker_bank", lambda: TrackerBank(config), platform)
         banks = []
         port_bank = self.port_set[: config.bank_bits]
         sweeps = is_one_of(self.port_op, BankOp.CLEAR, BankOp.HALVE)
         brings = self.port_valid & is_one_of(self.port_op, BankOp.WRITE, BankOp.SWAP)
         for b in range(config.banks):
-            m.submodules[f"bank_{b}"] = bank = TrackerBank(config)
+            bank = tracker_banks.add(m, f"bank_{b}")
             banks.append(bank)
             lane_side = crossbar.banks[b]
             request = lane_side.o.p

@@ -23,6 +23,7 @@ from .fifo import StreamFifo
 from .layouts import SHIFT_BITS
 from .ram import Ram
 from .register_slice import RegisterSlice
+from .repeated import Repeated
 from .words import count_ones, delayed, first_set, no_reset, one_hot_mux, pick
 
 
@@ -156,7 +157,12 @@ class Crossbar(wiring.Component):
         m.d.sync += self.filtered.eq(Mux(fire, count_ones(known), 0))
 
         # Each bank serves its lanes in turn.
-        result_queues: list[list] = [[] for _ in range(lanes)]  # [lane][bank]
+        request = data.StructLayout({
+            name: field.shape for name, field in self.banks[0].o.p.shape() if name != "lane"
+        })  # fmt: skip
+        request_queues = Repeated("request_queue", lambda: StreamFifo(request, depth), platform)
+        result_queues = Repeated("result_queue", lambda: StreamFifo(result, depth), platform)
+        results: list[list] = [[] for _ in range(lanes)]  # [lane][bank]
         for b in range(banks):
             bank = self.banks[b]
             m.submodules[f"turns_{b}"] = turns = StreamFifo(lanes, depth)
@@ -184,9 +190,7 @@ class Crossbar(wiring.Component):
                 m.d.sync += left.eq(more)
             requests = []
             for lane in range(lanes):
-                m.submodules[f"request_{b}_{lane}"] = queue = StreamFifo(data.StructLayout({
-                    name: field.shape for name, field in bank.o.p.shape() if name != "lane"
-                }), depth)  # fmt: skip
+                queue = request_queues.add(m, f"request_{b}_{lane}")
                 m.d.comb += [
                     queue.i.valid.eq(put_wants[lane]),
                     queue.i.p.rest.eq(put_keys[lane][bank_bits:]),
@@ -195,13 +199,13 @@ class Crossbar(wiring.Component):
                 if config.rehearses:
                     m.d.comb += [queue.i.p.train.eq(put_train), queue.i.p.shift.eq(put_shift)]
                 requests.append(queue.o.p)
-                m.submodules[f"result_{b}_{lane}"] = queue = StreamFifo(result, depth)
+                queue = result_queues.add(m, f"result_{b}_{lane}")
                 m.d.comb += [
                     queue.i.valid.eq(bank.r_valid & (bank.r_lane == lane)),
                     queue.i.p.hit.eq(bank.r_hit),
                     queue.i.p.slot.eq(bank.r_slot),
                 ]
-                result_queues[lane].append(queue.o)
+                results[lane].append(queue.o)
             for name, _ in requests[0].shape():
                 m.d.comb += getattr(out.i.p, name).eq(one_hot_mux(lane_now, [getattr(r, name) for r in requests]))
             m.d.comb += out.i.p.lane.eq(one_hot_mux(lane_now, [Const(n, len(out.i.p.lane)) for n in range(lanes)]))
@@ -214,7 +218,7 @@ class Crossbar(wiring.Component):
         have = Signal(lanes)
         found = [Signal(result, name=f"found_{lane}") for lane in range(lanes)]
         no_reset(self.results.p)
-        for lane, queues in enumerate(result_queues):
+        for lane, queues in enumerate(results):
             m.submodules[f"where_{lane}"] = where = StreamFifo(max(1, bank_bits), depth)
             m.submodules[f"found_{lane}"] = taken_out = RegisterSlice(result)
             here, free = Signal(name=f"here_{lane}"), taken_out.i.ready

@@ -1,4 +1,4 @@
-"""RTLIL, as Amaranth writes it, to Verilog: by Yosys, which gets modules that are alike only once."""
+"""RTLIL, as Amaranth writes it, to Verilog, by Yosys."""
 
 import re
 import subprocess
@@ -14,28 +14,13 @@ write_verilog -norename
 """
 
 #: A module's text and, in that, its name.
-IN_RTLIL = re.compile(r"(?:^attribute .*\n)*^module \\(\S+)\n(?:.*\n)*?^end\n", re.M)
 IN_VERILOG = re.compile(r"^module \\?([^\s(]+)(?:.*\n)*?^endmodule\n", re.M)
 
 
 def rtlil_to_verilog(netlist: str) -> str:
-    """Verilog of ``netlist``, its modules in the order of their names.
-
-    Of modules that differ in nothing but their name Yosys writes one, and the others are copies of that: 269 of the 3,318 that
-    ``alveo`` has, in less than half the time. Raises RuntimeError with what Yosys says when it fails.
-    """
-    modules = {match[1]: match[0] for match in IN_RTLIL.finditer(netlist)}
-    first: dict[str, str] = {}
-    model = {name: first.setdefault(_renamed(text, name, ""), name) for name, text in modules.items()}
-    text = _yosys("".join(modules[name] for name in first.values()))
-    written = {match[1]: _renumbered(match[0]) for match in IN_VERILOG.finditer(text)}
-    copies = (_renamed(written[model[name]], model[name], name) for name in sorted(modules))
-    return text[: text.index("module ")] + "\n".join(copies)
-
-
-def _renamed(module: str, old: str, new: str) -> str:
-    """A module under another name, with which the names of the modules inside it begin."""
-    return re.sub(rf"\\{re.escape(old)}(?=[.\s])", lambda _: f"\\{new}", module)
+    """Verilog of ``netlist``, its modules in the order of their names; those that are alike have the same text but for their
+    own name and those of the modules inside. Raises RuntimeError with what Yosys says when it fails."""
+    return IN_VERILOG.sub(lambda module: _renumbered(module[0]), _yosys(netlist))
 
 
 def _renumbered(module: str) -> str:

@@ -18,9 +18,14 @@ from amaranth.lib import wiring
 from . import VERSION
 from .accelerator import Accelerator
 from .config import AcceleratorConfig
+from .repeated import OneModuleEach, ports
 from .rtlil_to_verilog import rtlil_to_verilog
 
 RAM_FILE = Path(__file__).with_name("hotline_ram.v")
+#: The top module's name.
+TOP = "hotline"
+#: From so many queues of each kind in the crossbar on its queues, and the tracker's banks, are instances of one module each.
+MANY_QUEUES = 128
 
 #: Verilator warnings that generated Verilog gives by its nature, and why each is harmless here.
 WAIVERS = {
@@ -67,14 +72,19 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def component_rtlil(component: wiring.Component, name: str) -> str:
-    """Amaranth's netlist of a block, its ports flattened to names joined by single underscores."""
-    ports = {}
-    for path, _, value in component.signature.flatten(component):
-        port = "_".join(str(part) for part in path)
-        ports[port] = (value.as_value() if hasattr(value, "as_value") else value, None)
+def component_rtlil(component: wiring.Component, name: str, platform: OneModuleEach | None = None) -> str:
+    """Amaranth's netlist of a block, its ports flattened to names joined by single underscores; and of each block that
+    ``platform`` made an instance of."""
     with _no_collection():
-        return rtlil.convert(component, name=name, ports=ports, emit_src=False)
+        texts = [_convert(component, name, platform)]
+        for module, block in platform.blocks.items() if platform else ():
+            texts.append(_convert(block, module, None))
+    return "".join(texts)
+
+
+def _convert(block: wiring.Component, name: str, platform: OneModuleEach | None) -> str:
+    members = {port: (value, None) for port, value in ports(block).items()}
+    return rtlil.convert(block, name=name, platform=platform, ports=members, emit_src=False)
 
 
 def _file(netlist: str) -> str:
@@ -95,22 +105,23 @@ def _begin_short_life() -> None:
 
 
 def _accelerator_rtlil(config: AcceleratorConfig) -> str:
-    return component_rtlil(Accelerator(config), "hotline")
+    many = config.lanes * config.banks >= MANY_QUEUES
+    return component_rtlil(Accelerator(config), TOP, OneModuleEach(TOP) if many else None)
 
 
 @lru_cache(maxsize=8)
 def accelerator_verilog(config: AcceleratorConfig) -> str:
     """Verilog of the accelerator, top module ``hotline``, after a header with version and sizes.
 
-    The netlist is made in a process of its own: that of ``alveo`` leaves 17 million objects that refer to each other, and to
-    collect them takes as long as Yosys does. Raises what its making raises, and ChildProcessError when that process is killed.
+    The netlist is made in a process of its own: that of ``alveo`` leaves millions of objects that refer to each other, and to
+    collect them takes seconds. Raises what its making raises, and ChildProcessError when that process is killed.
     """
     with ProcessPoolExecutor(1, get_context("fork"), _begin_short_life) as process:
         try:
             netlist = process.submit(_accelerator_rtlil, config).result()
         except BrokenProcessPool:
             raise ChildProcessError(
-                "what makes the netlist was killed, perhaps for want of memory: the alveo preset takes 2.2 GB"
+                "what makes the netlist was killed, perhaps for want of memory: the alveo preset takes 1.1 GB"
             ) from None
     header = [f"// Hotline accelerator {VERSION}, BSD-2-Clause. Configuration {config.digest()}:"]
     header += [f"//   {name} = {value}" for name, value in asdict(config).items()]

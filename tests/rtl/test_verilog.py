@@ -1,6 +1,7 @@
 """The emitted Verilog: the same bytes every time, clean, and accepted by the tools people use."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,17 @@ def test_a_netlist_that_cannot_be_made_is_said(monkeypatch):
     monkeypatch.setattr("hotline_rtl.verilog.component_rtlil", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         accelerator_verilog.__wrapped__(preset("tiny"))
+
+
+@pytest.mark.parametrize(
+    "settings, many", [([], False), (["lanes=8", "tracker_sets=1024"], True)], ids=["tiny", "8-lanes"]
+)
+def test_tracker_banks_are_instances_of_one_module_where_the_crossbar_has_many_queues(settings, many):
+    config = preset("tiny").with_settings(settings)
+    text = accelerator_verilog(config)
+    banks = re.findall(r"^  (\w+)\s+bank_\d+ \($", text, re.M)
+    assert len(banks) == config.banks and (set(banks) == {"hotline_tracker_bank"}) == many
+    assert text.count("\nmodule hotline_request_queue (") == many
 
 
 def test_header_names_version_and_every_size():

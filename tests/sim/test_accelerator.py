@@ -68,6 +68,17 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
                 assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
+def test_instances_of_repeated_blocks_are_what_the_blocks_are(monkeypatch):
+    """As a design of many lanes has them; to the cycle."""
+    whole = accelerator_verilog(tiny())
+    monkeypatch.setattr("hotline_rtl.verilog.MANY_QUEUES", 1)
+    instances = accelerator_verilog.__wrapped__(tiny())
+    assert "module hotline_tracker_bank" in instances and "module hotline_tracker_bank" not in whole
+    sessions = [run_cosim(small_job(tiny()), HOSTILE, verilog=verilog) for verilog in (whole, instances)]
+    assert not any(session.results.difference for session in sessions)
+    assert sessions[0].results.cycles == sessions[1].results.cycles
+
+
 LEARNING = [
     ((1, 4), ("policy=sample_aware",)),
     pytest.param((1, 8), ("policy=sample_aware",), marks=pytest.mark.slow),
