@@ -1,4 +1,4 @@
-"""One Verilog module for all that are alike: what is synthesised once need not be synthesised for each of 32 banks."""
+"""One Verilog module for all that are alike: what is synthesised once need not be synthesised for each of many columns."""
 
 import re
 from collections import Counter

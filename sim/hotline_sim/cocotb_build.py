@@ -10,20 +10,22 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
+from collections.abc import Iterable
 from pathlib import Path
 
 from .toolchain import ToolError, cached_build, find_verilator, python_tag
 
 
-def _runner():
+def _runner(compiled: Iterable[str] = ()):
+    """cocotb's Verilator runner without ``--public-flat-rw``. Object files that are ``compiled`` stay as they are: Verilator's
+    makefile has its runtime compiled again whenever it is written itself."""
     from cocotb_tools.runner import Verilator
 
     class PortsOnlyVerilator(Verilator):
-        """cocotb's Verilator runner without ``--public-flat-rw``."""
-
         def _build_command(self):
-            commands = super()._build_command()
-            return [[a for a in c if a != "--public-flat-rw"] for c in commands]
+            verilate, make = super()._build_command()
+            keep = [f"--old-file={file}" for file in compiled]
+            return [[argument for argument in verilate if argument != "--public-flat-rw"], [*make, *keep]]
 
     return PortsOnlyVerilator()
 
@@ -92,11 +94,11 @@ def _child(arguments: list[str], env: dict[str, str], cwd: Path, timeout: float,
     return done.stdout
 
 
-def _build(runner, folder: Path, top: str, waves: str, options: list[str]) -> None:
+def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
     """Verilates and compiles. Verilator's runtime, half of the work and always the same, is compiled by the first build."""
 
-    def compile_all() -> None:
-        runner.build(
+    def compile_all(compiled: Iterable[str]) -> None:
+        _runner(compiled).build(
             sources=[folder / f"{top}.vlt", folder / f"{top}.v"], hdl_toplevel=top, build_dir=target,
             build_args=options, waves=waves == "1", always=True,
         )  # fmt: skip
@@ -105,24 +107,24 @@ def _build(runner, folder: Path, top: str, waves: str, options: list[str]) -> No
     target.mkdir(exist_ok=True)
     with cached_build("verilated", waves, *options, find_verilator().description, python_tag()) as (shared, built):
         if not built:
-            compile_all()
+            compile_all([])
         here, there = (shared, target) if built else (target, shared)
-        for file in here.glob("verilated*.[do]"):
-            shutil.copyfile(file, there / file.name)  # newer than its sources, so make leaves it as it is
+        compiled = [file.name for file in here.glob("verilated*.o")]
+        for name in compiled:
+            shutil.copyfile(here / name, there / name)
     if built:
-        compile_all()
+        compile_all(compiled)
 
 
 def _main(arguments: list[str]) -> None:
     """The child process: ``build FOLDER TOP WAVES OPTIONS`` or ``test FOLDER TOP WAVES MODULE RESULTS TEST``."""
     verb, folder, top, waves, *rest = arguments
-    runner = _runner()
     if verb == "build":
-        _build(runner, Path(folder), top, waves, rest)
+        _build(Path(folder), top, waves, rest)
     else:
         module, results, test = rest
         seed = os.environ.get("HOTLINE_SEED")
-        runner.test(
+        _runner().test(
             hdl_toplevel=top, hdl_toplevel_lang="verilog", test_module=module, build_dir=f"{folder}/build", test_dir=os.getcwd(),
             results_xml=results, testcase=test or None, waves=waves == "1", seed=int(seed) if seed else None,
             plusargs=["+verilator+rand+reset+2"],

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from hotline_rtl.verilog import accelerator_verilog
+from hotline_rtl.register_slice import RegisterSlice
+from hotline_rtl.verilog import accelerator_verilog, component_verilog
+from hotline_sim.cocotb_build import run_cocotb
 from hotline_sim.cocotb_engine import run_in_cocotb
 
 from .conftest import HOSTILE, IDEAL, run_cosim, small_job, tiny
@@ -49,3 +51,12 @@ def test_broken_rtl_is_found_in_cocotb(monkeypatch):
     bad = accelerator_verilog.__wrapped__(tiny())
     results = run_in_cocotb(small_job(tiny(), SPEC, resident=None), timings=(IDEAL, IDEAL), verilog=bad)
     assert results.difference
+
+
+def test_verilators_runtime_is_compiled_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOTLINE_BUILD", str(tmp_path / "build"))
+    (tmp_path / "nothing.py").write_text("import cocotb\n\n\n@cocotb.test()\nasync def ends(dut):\n    pass\n")
+    for width in (1, 2):
+        run_cocotb(component_verilog(RegisterSlice(width), "top"), "top", "nothing", search_path=[tmp_path])
+    compiled = [len(list(tmp_path.rglob(f"cocotb/*/build/{name}.d"))) for name in ("verilator", "verilated")]
+    assert compiled == [2, 1]
