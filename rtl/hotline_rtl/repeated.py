@@ -42,7 +42,8 @@ class Repeated:
             self._module = f"{platform.top}.{kind}"
             if self._module in platform.blocks:
                 raise ValueError(f"repeated blocks need a kind of their own, not {kind!r} a second time")
-            self._signature = platform.blocks.setdefault(self._module, make()).signature
+            block = platform.blocks[self._module] = make()
+            self._signature = block.signature
 
     def add(self, m: Module, name: str):
         """Adds one, as submodule ``name`` of ``m``. Returns it or, of an instance, what has its members."""

@@ -4,33 +4,11 @@ import re
 
 import pytest
 from amaranth.back import verilog
-from amaranth.hdl import Module
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
-from hotline_rtl.fifo import StreamFifo
 from hotline_rtl.rtlil_to_verilog import rtlil_to_verilog
 from hotline_rtl.verilog import component_rtlil
 
-DEPTHS = (16, 8, 16, 8, 16, 8, 16, 8, 16, 8, 16)
-
-
-class Fifos(wiring.Component):
-    """Eleven FIFOs in a row, of two depths."""
-
-    def __init__(self):
-        self.fifos = [StreamFifo(8, depth) for depth in DEPTHS]
-        super().__init__({"i": In(self.fifos[0].i.signature.flip()), "o": Out(self.fifos[0].o.signature)})
-
-    def elaborate(self, platform):
-        m = Module()
-        for number, fifo in enumerate(self.fifos):
-            m.submodules[f"fifo_{number}"] = fifo
-        for before, after in zip(self.fifos, self.fifos[1:], strict=False):
-            wiring.connect(m, before.o, after.i)
-        wiring.connect(m, wiring.flipped(self.i), self.fifos[0].i)
-        wiring.connect(m, self.fifos[-1].o, wiring.flipped(self.o))
-        return m
+from .fifo_row import FIFOS, FifoRow
 
 
 def without_numbers(text):
@@ -39,19 +17,19 @@ def without_numbers(text):
 
 def test_it_is_what_amaranth_has_yosys_write(monkeypatch):
     monkeypatch.setenv("AMARANTH_USE_YOSYS", "builtin")
-    netlist = component_rtlil(Fifos(), "fifos")
+    netlist = component_rtlil(FifoRow(), "fifos")
     whole = verilog._convert_rtlil_text(netlist, strip_internal_attrs=True)
-    assert whole.count("\nmodule ") > 2 * len(DEPTHS)
+    assert whole.count("\nmodule ") > 2 * FIFOS
     assert without_numbers(rtlil_to_verilog(netlist)) == without_numbers(whole)
 
 
 def test_modules_that_are_alike_come_back_alike():
-    text = rtlil_to_verilog(component_rtlil(Fifos(), "fifos"))
+    text = rtlil_to_verilog(component_rtlil(FifoRow(), "fifos"))
     modules = re.findall(r"^module \\(\S+)(.*?)^endmodule", text, re.M | re.S)
     bodies = {name: body.replace(name, "") for name, body in modules}
     assert all(bodies[f"fifos.fifo_{number}"] == bodies[f"fifos.fifo_{2 - number % 2}"] for number in range(1, 10))
     assert bodies["fifos.fifo_1"] != bodies["fifos.fifo_2"]
-    assert all(f"  \\fifos.fifo_{number}  fifo_{number} (" in text for number in range(11))
+    assert all(f"  \\fifos.fifo_{number}  fifo_{number} (" in text for number in range(FIFOS))
 
 
 def test_what_yosys_cannot_read_is_said():
