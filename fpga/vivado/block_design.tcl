@@ -1,6 +1,8 @@
 # A block design for an Alveo card: the accelerator behind the XDMA block in its bridge mode.
 #
-#   vivado -mode batch -source block_design.tcl -tclargs ip_repo project_folder [part]
+#   vivado -mode batch -source block_design.tcl -tclargs ip_repo project_folder [part [name]]
+#
+# `name` is that of the packaged IP; hotline by default.
 #
 #   BAR 0 of the card  --> xdma M_AXI_B --> SmartConnect --> registers (s_axil)
 #   m_axi_host, m_axi_dev --> SmartConnect --> xdma S_AXI_B --> addresses of the PCIe bus:
@@ -11,12 +13,15 @@
 # Not run by this project, which has no Vivado and no card: its tests run this script against stubs of Vivado's commands,
 # and check every interface and pin of the accelerator that it connects. Pins of the card are in the board's own XDC.
 
-if {[llength $argv] < 2 || [llength $argv] > 3} {
-    error "usage: block_design.tcl IP_REPOSITORY PROJECT_FOLDER ?PART?"
+if {[llength $argv] < 2 || [llength $argv] > 4} {
+    error "usage: block_design.tcl IP_REPOSITORY PROJECT_FOLDER ?PART ?NAME??"
 }
-lassign $argv repository folder part
+lassign $argv repository folder part name
 if {$part eq ""} {
     set part xcu250-figd2104-2L-e
+}
+if {$name eq ""} {
+    set name hotline
 }
 
 create_project -force -part $part hotline_card $folder
@@ -42,7 +47,7 @@ proc join_pins {from args} {
     }
 }
 
-block hotline:accelerator:hotline:0.5 hotline
+block hotline:accelerator:$name:0.5 hotline
 block xilinx.com:ip:xdma:4.1 xdma {
     CONFIG.functional_mode AXI_Bridge
     CONFIG.mode_selection Advanced

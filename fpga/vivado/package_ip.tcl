@@ -1,33 +1,37 @@
 # Packages the accelerator for Vivado's IP catalogue, its interfaces, clock, reset, interrupt and registers recognised.
 #
 #   hotline verilog --preset alveo --output hotline.v
-#   vivado -mode batch -source package_ip.tcl -tclargs hotline.v ip_repo [part]
+#   vivado -mode batch -source package_ip.tcl -tclargs hotline.v ip_repo [part [name]]
 #
+# `name` is that of the top module, as `hotline verilog --name` was given it; hotline by default.
 # Not run by this project, which has no Vivado: its tests run this script against stubs of Vivado's commands, and check
 # every port that it names against the emitted Verilog.
 
-if {[llength $argv] < 2 || [llength $argv] > 3} {
-    error "usage: package_ip.tcl VERILOG OUTPUT_FOLDER ?PART?"
+if {[llength $argv] < 2 || [llength $argv] > 4} {
+    error "usage: package_ip.tcl VERILOG OUTPUT_FOLDER ?PART ?NAME??"
 }
-lassign $argv verilog folder part
+lassign $argv verilog folder part name
 if {$part eq ""} {
     set part xcu250-figd2104-2L-e
 }
+if {$name eq ""} {
+    set name hotline
+}
 if {![file exists $verilog]} {
-    error "$verilog is not there; make it with `hotline verilog --output $verilog`"
+    error "$verilog is not there; make it with `hotline verilog --name $name --output $verilog`"
 }
 set here [file dirname [file normalize [info script]]]
 
-create_project -force -in_memory -part $part hotline_ip
+create_project -force -in_memory -part $part ${name}_ip
 add_files -norecurse $verilog
 add_files -fileset constrs_1 -norecurse [file join $here hotline.xdc]
 set_property USED_IN {synthesis out_of_context} [get_files hotline.xdc]
-set_property top hotline [current_fileset]
+set_property top $name [current_fileset]
 update_compile_order -fileset sources_1
 
 ipx::package_project -root_dir $folder -vendor hotline -library accelerator -taxonomy /UserIP -import_files -force
 set core [ipx::current_core]
-set_property name hotline $core
+set_property name $name $core
 set_property version 0.5 $core
 set_property display_name "Hotline accelerator" $core
 set_property description "Hot-entry tracker, mini-batch fragmenter and embedding gather" $core

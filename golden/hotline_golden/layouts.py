@@ -4,7 +4,7 @@ The RTL twin is ``hotline_rtl.layouts``; docs/layouts.md is the page for people.
 """
 
 from dataclasses import dataclass, fields
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 import numpy as np
 
@@ -17,6 +17,8 @@ BUFFER_ALIGNMENT = 64
 ENTRY_WORDS = 16
 #: Most samples, or working rows, of one command.
 MAX_COUNT = 1 << 20
+#: Number of the first word of each address in a command; ``index`` of a completion names an address by it.
+ADDRESS_WORDS = {"source": 4, "popular": 6, "non_popular": 8, "working_keys": 10, "working_rows": 12}
 #: Words of an entry of a delta list: slot, (table, row) before, (table, row) after.
 DELTA_WORDS = 5
 
@@ -51,6 +53,31 @@ class Status(IntEnum):
     TIMEOUT = 11
     NO_SUCH_SPLIT = 12
     SCATTER_MISSING = 13
+    ADDRESS_OUT_OF_RANGE = 14
+
+
+class RingError(IntFlag):
+    """Why the rings stand still: bits of register ``ring_error``."""
+
+    COMPLETION_WRITE = 1
+    COMMAND_BASE = 2
+    COMPLETION_BASE = 4
+    DOORBELL = 8
+    COMPLETION_HEAD = 16
+
+
+class ModelError(IntFlag):
+    """What was refused of a model: bits of register ``model_error``."""
+
+    TABLE_NUMBER = 1
+    TABLE_BASE = 2
+    TABLE_ROWS = 4
+    TABLE_STRIDE = 8
+    TABLE_END = 16
+    FIRST_SLOT = 32
+    ACCESS_NUMBER = 64
+    SIZES = 128
+    BUSY = 256
 
 
 class Kind(IntEnum):
@@ -105,7 +132,8 @@ class Completion:
     """One entry of the completion ring: 16 words. Counts are 0 unless ``status`` is OK.
 
     ``index`` is the sample, slot or working row that an error concerns, ``access`` its access,
-    ``address`` the address of an AXI error or of a misaligned buffer. ``cycles`` runs from the
+    ``address`` the address of an AXI error, or of a buffer that is misaligned or beyond the address space; of such a
+    buffer ``index`` is its entry in ADDRESS_WORDS. ``cycles`` runs from the
     command's decoding to this completion: the one field that timing may change.
     ``sequence`` counts completions from 1.
     """

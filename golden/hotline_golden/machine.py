@@ -12,7 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Completion, Kind, Opcode, Status
+from .layouts import (
+    ADDRESS_WORDS,
+    BUFFER_ALIGNMENT,
+    DELTA_WORDS,
+    MAX_COUNT,
+    Command,
+    Completion,
+    Kind,
+    Opcode,
+    Status,
+)
 from .memory import MemoryImage
 from .model import Model
 from .split import SplitResult, first_row_outside, learn, split
@@ -52,14 +62,14 @@ class Refusal(Exception):
 class Machine:
     """Golden twin of ``hotline_rtl.accelerator``.
 
-    ``working_rows`` is the configuration's largest working set, ``max_record_words`` its longest
-    micro-batch record, ``max_row_bytes`` its longest row. ``last_split`` is the result of the
-    newest SPLIT, for reports and bounds, ``last_delta`` that of the newest SWAP. ``swap_limit`` and
-    ``swap_worth``: the registers of these names.
+    ``working_rows`` is the configuration's largest working set, ``max_record_words`` its longest micro-batch record,
+    ``max_row_bytes`` its longest row, ``address_bits`` the width of an address. ``last_split`` is the result of the
+    newest SPLIT, for reports and bounds, ``last_delta`` that of the newest SWAP. ``swap_limit`` and ``swap_worth``: the
+    registers of these names.
     """
 
     def __init__(self, tracker: Tracker, model: Model, host: MemoryImage, device: MemoryImage, *,
-                 working_rows: int, max_record_words: int, max_row_bytes: int):  # fmt: skip
+                 working_rows: int, max_record_words: int, max_row_bytes: int, address_bits: int):  # fmt: skip
         self.tracker = tracker
         self.model = model
         self.host = host
@@ -67,6 +77,7 @@ class Machine:
         self.working_rows = working_rows
         self.max_record_words = max_record_words
         self.max_row_bytes = max_row_bytes
+        self.address_bits = address_bits
         self.sequence = 0
         self.last_split: SplitResult | None = None
         self.last_delta = np.zeros((0, DELTA_WORDS), np.uint32)
@@ -105,8 +116,7 @@ class Machine:
         kinds = [Kind.POPULAR, Kind.NON_POPULAR] if command.opcode == Opcode.SPLIT else [Kind.WHOLE]
         done: list[Completion] = []
         try:
-            if command.opcode not in handlers:
-                raise Refusal(Status.UNKNOWN_OPCODE)
+            self.check(command)
             for counts in handlers[Opcode(command.opcode)](command):
                 done.append(self._completion(command, kinds[len(done)], **counts))
         except Refusal as r:
@@ -122,21 +132,55 @@ class Machine:
         return Completion(tag=command.tag, status=int(status), kind=int(kind), opcode=command.opcode,
                           sequence=self.sequence, **counts)  # fmt: skip
 
-    @staticmethod
-    def _check_aligned(*addresses: int) -> None:
-        for address in addresses:
-            if address % BUFFER_ALIGNMENT:
-                raise Refusal(Status.MISALIGNED_ADDRESS, address=address)
+    def check(self, command: Command) -> None:
+        """Raises Refusal for what can be seen to be wrong with a command before it begins.
 
-    def _check_model(self) -> None:
-        m = self.model
-        if not m.accesses or m.record_words > self.max_record_words or m.row_bytes > self.max_row_bytes:
-            raise Refusal(Status.NO_MODEL)
+        Each buffer must begin at a multiple of 64 bytes and lie within the address space, as long as it can become.
+        """
+        if command.opcode not in Opcode._value2member_map_:
+            raise Refusal(Status.UNKNOWN_OPCODE)
+        opcode = Opcode(command.opcode)
+        if opcode is Opcode.SWAP and not self.tracker.shadow:
+            raise Refusal(Status.UNSUPPORTED)
+        sizes = self._buffer_bytes(command)
+        for name in sizes:
+            if (address := getattr(command, name)) % BUFFER_ALIGNMENT:
+                raise Refusal(Status.MISALIGNED_ADDRESS, index=ADDRESS_WORDS[name], address=address)
+        if opcode in (Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER):
+            model = self.model
+            if (
+                not model.accesses
+                or model.record_words > self.max_record_words
+                or model.row_bytes > self.max_row_bytes
+            ):
+                raise Refusal(Status.NO_MODEL)
+            if not 1 <= command.samples <= MAX_COUNT:
+                raise Refusal(Status.BAD_COUNT)
+        space = 1 << self.address_bits
+        for name, size in sizes.items():
+            if (address := getattr(command, name)) >= space or address + size > space:
+                raise Refusal(Status.ADDRESS_OUT_OF_RANGE, index=ADDRESS_WORDS[name], address=address)
 
-    @staticmethod
-    def _check_count(command: Command) -> None:
-        if not 1 <= command.samples <= MAX_COUNT:
-            raise Refusal(Status.BAD_COUNT)
+    def _buffer_bytes(self, command: Command) -> dict[str, int]:
+        """The buffers that a command uses, in the order of its words, and the most bytes of each that it can touch."""
+        model, slots = self.model, self.tracker.slots
+        samples = 4 * model.sample_words * command.samples
+        match command.opcode:
+            case Opcode.LEARN:
+                return {"source": samples}
+            case Opcode.DUMP | Opcode.LOAD:
+                return {"source": 8 * slots}
+            case Opcode.SWAP:
+                return {"source": 4 * DELTA_WORDS * min(command.working_limit, slots)}
+            case Opcode.SPLIT:
+                records = 4 * model.record_words * command.samples
+                rows = min(self.working_rows, command.working_limit)
+                return {"source": samples, "popular": records, "non_popular": records,
+                        "working_keys": 8 * rows, "working_rows": model.row_bytes * rows}  # fmt: skip
+            case Opcode.SCATTER | Opcode.GATHER:
+                return {"working_keys": 8 * command.samples, "working_rows": model.row_bytes * command.samples}
+            case _:
+                return {}
 
     def _named(self, command: Command, among: int = OPEN_SPLITS) -> OpenSplit | None:
         """The newest open SPLIT that ``command`` names, if it names one at all."""
@@ -152,16 +196,11 @@ class Machine:
         if command.opcode != Opcode.SCATTER or not command.flags & 1 or command.after != split_.after:
             return False
         try:
-            self._check_listed(command)
+            self.check(command)
             self._check_scatter(command)
         except Refusal:
             return False
         return True
-
-    def _check_listed(self, command: Command) -> None:
-        self._check_aligned(command.working_keys, command.working_rows)
-        self._check_model()
-        self._check_count(command)
 
     def _check_scatter(self, command: Command) -> OpenSplit | None:
         named = self._named(command)
@@ -178,9 +217,6 @@ class Machine:
         yield {}
 
     def _learn(self, command: Command):
-        self._check_aligned(command.source)
-        self._check_model()
-        self._check_count(command)
         rows = self._samples(command)[:, self.model.payload_words :]
         where = first_row_outside(self.model, rows)
         if where is not None:
@@ -194,12 +230,10 @@ class Machine:
         yield {"accesses": accesses, "hot_accesses": hot}
 
     def _dump(self, command: Command):
-        self._check_aligned(command.source)
         self.host.words(command.source, 2 * self.tracker.slots)[:] = self.tracker.dump().reshape(-1)
         yield {}
 
     def _load(self, command: Command):
-        self._check_aligned(command.source)
         try:
             self.tracker.load(self.host.words(command.source, 2 * self.tracker.slots))
         except HotListError as e:
@@ -207,9 +241,6 @@ class Machine:
         yield {}
 
     def _swap(self, command: Command):
-        if not self.tracker.shadow:
-            raise Refusal(Status.UNSUPPORTED)
-        self._check_aligned(command.source)
         limit = min(self.swap_limit, command.working_limit)
         delta, left = self.tracker.swap(limit, self.swap_worth, bool(command.flags & 1))
         self.last_delta = delta
@@ -218,10 +249,6 @@ class Machine:
         yield {"working_rows": len(delta), "accesses": left}
 
     def _split(self, command: Command):
-        self._check_aligned(command.source, command.popular, command.non_popular,
-                            command.working_keys, command.working_rows)  # fmt: skip
-        self._check_model()
-        self._check_count(command)
         named = self._named(command, OPEN_SPLITS - 1)
         samples = self._samples(command)
         where = first_row_outside(self.model, samples[:, self.model.payload_words :])
@@ -282,7 +309,6 @@ class Machine:
             yield host, self.device.words(command.working_rows + k * self.model.row_bytes, row_words)
 
     def _scatter(self, command: Command):
-        self._check_listed(command)
         if named := self._check_scatter(command):
             self.open[self.open.index(named)] = None
         for host, working in self._listed_rows(command):
@@ -290,7 +316,6 @@ class Machine:
         yield {"working_rows": command.samples}
 
     def _gather(self, command: Command):
-        self._check_listed(command)
         for host, working in self._listed_rows(command):
             working[:] = host
         yield {"working_rows": command.samples}

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .layouts import ModelError
+
 
 @dataclass(frozen=True)
 class Table:
@@ -14,6 +16,31 @@ class Table:
     stride: int
     resident: bool = False
     first_slot: int = 0
+
+
+#: Bytes from row to row are fewer than this.
+STRIDE_LIMIT = 1 << 20
+#: Slots are fewer than this: bit 31 of a reference marks a working row.
+SLOT_LIMIT = 1 << 31
+
+
+def table_errors(table: Table, *, row_bytes: int, row_bits: int, address_bits: int) -> ModelError:
+    """What is wrong with a descriptor: the accelerator refuses it, and sets these bits of ``model_error``."""
+    space = 1 << address_bits
+    errors = ModelError(0)
+    if table.base % 4 or table.base >= space:
+        errors |= ModelError.TABLE_BASE
+    if not 1 <= table.rows <= 1 << row_bits:
+        errors |= ModelError.TABLE_ROWS
+    if table.stride % 4 or not row_bytes <= table.stride < STRIDE_LIMIT:
+        errors |= ModelError.TABLE_STRIDE
+    if errors:
+        return errors
+    if table.base + table.rows * table.stride > space:
+        errors |= ModelError.TABLE_END
+    if table.resident and table.first_slot + table.rows > SLOT_LIMIT:
+        errors |= ModelError.FIRST_SLOT
+    return errors
 
 
 @dataclass(frozen=True)

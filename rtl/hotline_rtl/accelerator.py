@@ -15,6 +15,8 @@ from .classifier import Classifier, connect_port
 from .cold_resolver import ColdResolver
 from .command_processor import CommandProcessor
 from .config import AcceleratorConfig
+from .control.model_store import ERRORS as MODEL_ERRORS
+from .control.model_store import ModelStore
 from .counters import Counters
 from .fork import fork
 from .fragmenter import Fragmenter
@@ -36,6 +38,8 @@ from .working_set import WorkingSet
 from .write_master import WriteMaster
 
 IDENTIFICATION = 0x484F544C
+#: Fields of register ``ring_error``, from bit 0 on.
+RING_ERRORS = ("completion_write", "command_base", "completion_base", "doorbell", "completion_head")
 #: Cycles with nothing under way after which a soft reset ends.
 RESET_CYCLES = 16
 
@@ -161,9 +165,12 @@ class Accelerator(wiring.Component):
         connect_port(m, config, hot_list, classifier)
 
         # The model, from the registers to whoever needs it.
+        m.submodules.store = store = ModelStore(config)
+        self._connect_model(m, registers, store)
+        model = store.model
         for block in (decoder, gather, scatter):
-            self._connect_model(m, registers, block.model)
-        model = decoder.model
+            for name in model.signature.members:
+                m.d.comb += getattr(block.model, name).eq(getattr(model, name))
 
         limit = registers.gather_limit_value
         m.d.port += host_read.limit.eq(
@@ -501,12 +508,31 @@ class Accelerator(wiring.Component):
             with m.If(opcode[Opcode.SWAP]):
                 m.d.comb += [processor.working_rows.eq(hot_list.changed), processor.accesses.eq(hot_list.left)]
 
+        # What has stopped the rings, or is wrong with the model: each bit that is set raises the interrupt once.
+        ring_errors = Cat(
+            completions.write_error,
+            commands.base_error,
+            commands.completion_base_error | completions.base_error,
+            commands.doorbell_error,
+            completions.head_error,
+        )
+        for n, name in enumerate(RING_ERRORS):
+            m.d.comb += getattr(registers, f"ring_error_{name}").eq(ring_errors[n])
+        errors = Signal(len(RING_ERRORS) + len(MODEL_ERRORS))
+        m.d.comb += errors.eq(Cat(ring_errors, store.errors))
+
         # Registers: rings, status, interrupt, identification.
         swept = Signal()
         with m.If(~hot_list.busy & working_set.ready):
             m.d.sync += swept.eq(1)
         m.d.comb += [
-            processor.model_valid.eq(model.valid),
+            *(
+                getattr(processor, f"{of}{name}").eq(getattr(model, name))
+                for of, name in (("model_", "valid"), ("", "sample_words"), ("", "row_bytes"))
+            ),
+            commands.hold.eq(store.busy),
+            commands.stop.eq(ring_errors.any()),
+            commands.completions_outside.eq(completions.outside),
             commands.enable.eq(registers.control_enable & swept & armed),
             processor.ready.eq(swept & ~hot_list.busy & working_set.ready),
             commands.base.eq(Cat(registers.command_base_lo_value, registers.command_base_hi_value)),
@@ -518,11 +544,16 @@ class Accelerator(wiring.Component):
             completions.head.eq(registers.completion_head_value),
             registers.completion_tail_value.eq(completions.tail),
             registers.irq_status_completion_set.eq(completions.written),
+            registers.irq_status_error_set.eq(delayed(m, (errors & ~delayed(m, errors)).any())),
+            registers.lock.eq(delayed(m, processor.working | commands.active)),
             registers.status_busy.eq(delayed(m, processor.busy | commands.waiting)),
             registers.status_ready.eq(swept & ~resetting),
             registers.status_resetting.eq(resetting | reset),
-            registers.status_ring_error.eq(completions.error),
-            self.irq.eq(registers.irq_status_completion & registers.control_irq_enable),
+            registers.status_ring_error.eq(ring_errors.any()),
+            self.irq.eq(
+                (registers.irq_status_completion & registers.control_irq_enable)
+                | (registers.irq_status_error & registers.control_error_irq_enable)
+            ),
         ]
         for name, value in {
             "id_value": IDENTIFICATION,
@@ -532,7 +563,7 @@ class Accelerator(wiring.Component):
             "tracker_sets_value": config.tracker_sets, "working_rows_value": config.working_rows,
             "limits_record_words": config.max_record_words, "limits_row_bytes": config.max_row_bytes,
             "key_fields_table_bits": config.table_bits, "key_fields_row_bits": config.row_bits,
-            "key_fields_policy_bits": config.state_bits,
+            "key_fields_policy_bits": config.state_bits, "key_fields_address_bits": config.address_bits,
             "tracker_policy_policy": list(POLICIES).index(config.policy),
             "tracker_policy_arrays": config.tracker_arrays,
             "tracker_policy_sketch_cells": config.sketch_cells if config.has_sketch else 0,
@@ -582,41 +613,30 @@ class Accelerator(wiring.Component):
             ]
         return m
 
-    def _connect_model(self, m: Module, registers: RegisterBlock, model) -> None:
-        config = self.config
-        is_table = registers.table_commit_table < config.tables
-        # A committed access writes in the cycle after, when its fields are in the register. The sizes follow their registers
-        # a cycle later, and whether they are valid another.
-        sizes = {name: Signal(32, name=name, reset_less=True) for name in ("payload_words", "accesses", "row_bytes")}
-        sample_words = Signal(33, reset_less=True)
-        m.d.sync += [size.eq(getattr(registers, f"{name}_value")) for name, size in sizes.items()]
-        m.d.sync += [
-            sample_words.eq(registers.payload_words_value + registers.accesses_value),
-            model.valid.eq(
-                (sizes["accesses"] != 0)
-                & (sizes["accesses"] < config.max_record_words)
-                & (sizes["payload_words"] < config.max_record_words)
-                & (sample_words < config.max_record_words)
-                & (sizes["row_bytes"] >= 16)
-                & (sizes["row_bytes"] <= config.max_row_bytes)
-                & (sizes["row_bytes"][:2] == 0)
-            ),
-        ]
-        table = Signal.like(model.table, reset_less=True)
-        m.d.sync += table.eq(
-            Mux(registers.access_commit_written, registers.access_commit_table, registers.table_commit_table)
-        )
+    def _connect_model(self, m: Module, registers: RegisterBlock, store: ModelStore) -> None:
+        """From the registers to the store of the model."""
         m.d.comb += [
-            model.reset.eq(delayed(m, registers.model_reset_written)),
-            model.table_write.eq(delayed(m, registers.table_commit_written & is_table)),
-            model.table.eq(table),
-            model.descriptor.base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
-            model.descriptor.rows.eq(registers.table_rows_value),
-            model.descriptor.stride.eq(registers.table_stride_value),
-            model.descriptor.resident.eq(registers.table_flags_resident),
-            model.descriptor.first_slot.eq(registers.table_first_slot_value),
-            model.access_write.eq(delayed(m, registers.access_commit_written)),
-            model.access.eq(registers.access_commit_access),
-            model.sample_words.eq(sample_words),
-            *(getattr(model, name).eq(size) for name, size in sizes.items()),
+            *(
+                getattr(store, name).eq(getattr(registers, f"{name}_value"))
+                for name in ("payload_words", "accesses", "row_bytes")
+            ),
+            store.sizes_written.eq(
+                registers.payload_words_written | registers.accesses_written | registers.row_bytes_written
+            ),
+            store.table_base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
+            store.table_rows.eq(registers.table_rows_value),
+            store.table_stride.eq(registers.table_stride_value),
+            store.table_first_slot.eq(registers.table_first_slot_value),
+            store.table_resident.eq(registers.table_flags_resident),
+            store.table_commit.eq(registers.table_commit_written),
+            store.table_number.eq(registers.table_commit_table),
+            store.access_commit.eq(registers.access_commit_written),
+            store.access.eq(registers.access_commit_access),
+            store.access_table.eq(registers.access_commit_table),
+            store.reset.eq(registers.model_reset_written),
+            store.refused.eq(registers.refused),
+            registers.hold.eq(store.busy),
+            registers.model_error_place.eq(store.place),
+            *(getattr(registers, f"model_error_{name}").eq(store.errors[n]) for n, name in enumerate(MODEL_ERRORS)),
+            registers.status_model_error.eq(store.errors.any()),
         ]

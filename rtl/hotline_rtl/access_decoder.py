@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .config import AcceleratorConfig
+from .interfaces.model import KnownTables, ModelSignature
 from .layouts import COUNT_BITS, NO_ACCESS, beat_layout
-from .model_store import KnownTables, ModelSignature
 from .ram import Ram
 from .record_reader import record_beat_layout
 from .register_slice import RegisterSlice

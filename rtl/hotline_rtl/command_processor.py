@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
-from .config import BUFFER_ALIGNMENT, AcceleratorConfig
-from .layouts import COUNT_BITS, Kind, Opcode, Status, command_layout, completion_layout
+from .config import AcceleratorConfig
+from .control.command_check import CommandCheck
+from .layouts import Kind, Opcode, Status, command_layout, completion_layout
 from .open_splits import OpenSplits
 from .rings import fetched_layout
 from .words import delayed, equal, is_one_of, no_reset
@@ -35,7 +35,10 @@ class CommandProcessor(wiring.Component):
     ready : In(1)
         Whatever a command clears has been cleared.
     busy : Out(1)
-    model_valid : In(1)
+    working : Out(1)
+        As ``busy``, but for a command whose last completion is with the completion ring.
+    model_valid : In(1), sample_words, row_bytes : In
+        Of the model.
     scatter_timeout : In(32)
         Cycles that a SPLIT waits in back for the next command to come; 0: for ever.
     next : Out(command_layout), fetch : Out(stream), asked : Out(1)
@@ -73,7 +76,8 @@ class CommandProcessor(wiring.Component):
         address = In(config.address_bits)
         super().__init__({
             "i": In(stream.Signature(fetched_layout(config))), "o": Out(stream.Signature(completion_layout())),
-            "ready": In(1), "busy": Out(1), "model_valid": In(1), "scatter_timeout": In(32),
+            "ready": In(1), "busy": Out(1), "working": Out(1), "scatter_timeout": In(32), "model_valid": In(1),
+            "sample_words": In(range(config.max_record_words + 1)), "row_bytes": In(range(config.max_row_bytes + 1)),
             "next": Out(command_layout()), "fetch": Out(stream.Signature(0)), "asked": Out(1), "decoding": In(1),
             "front": Out(command_layout()), "active": Out(1), "run": Out(1), "front_done": In(1), "hand_over": Out(1),
             "front_status": In(8), "front_index": In(32), "front_access": In(32), "front_address": address,
@@ -107,22 +111,31 @@ class CommandProcessor(wiring.Component):
         # SPLIT has left the front, and it is known whether the one in back gets what it waits for.
         next_valid, checked, named = Signal(), Signal(), Signal()
         fetched = Signal()  # its records have been asked for
-        check, check_address = (delayed(m, value) for value in self._check(m, self.next))
+        m.submodules.check = check = CommandCheck(self.config)
         fetch_failed = Signal()
-        refusal, refused_address = Signal(8), Signal(64)
-        no_reset(check, check_address, refusal, refused_address)
-        m.d.comb += self.i.ready.eq(~next_valid)
+        refusal, refused_index, refused_address = Signal(8), Signal.like(check.index), Signal(64)
+        no_reset(refusal, refused_index, refused_address)
+        m.d.comb += [
+            self.i.ready.eq(~next_valid),
+            check.command.eq(self.next),
+            check.start.eq(self.i.valid & self.i.ready),
+            *(getattr(check, name).eq(getattr(now, name)) for name in ("model_valid", "sample_words", "row_bytes")),
+        ]
         with m.If(~next_valid):
             m.d.sync += self.next.eq(self.i.p.command)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
                 next_valid.eq(1), checked.eq(0), named.eq(0), fetched.eq(0),
-                fetch_failed.eq(self.i.p.status != 0), refusal.eq(self.i.p.status), refused_address.eq(self.i.p.address),
+                fetch_failed.eq(self.i.p.status != 0), refusal.eq(self.i.p.status), refused_index.eq(0),
+                refused_address.eq(self.i.p.address),
             ]  # fmt: skip
-        with m.If(next_valid & ~checked & steady):
+        checks = next_valid & ~checked & steady & check.done
+        with m.If(checks):
             m.d.sync += checked.eq(1)
             with m.If(~fetch_failed):
-                m.d.sync += [refusal.eq(check), refused_address.eq(check_address)]
+                m.d.sync += [
+                    refusal.eq(check.status), refused_index.eq(check.index), refused_address.eq(check.address),
+                ]  # fmt: skip
         well_formed = delayed(m, refusal == 0)
         next_scatter = delayed(m, one_of(self.next, Opcode.SCATTER) & (refusal == 0))
         next_batch = delayed(m, one_of(self.next, Opcode.LEARN, Opcode.SPLIT))
@@ -153,13 +166,13 @@ class CommandProcessor(wiring.Component):
         ready_now = named | (checked & ~self.next.flags[0] & ~waits)
 
         # To front, or to the side.
-        front_refusal, front_refused_address = Signal(8), Signal(64)
+        front_refusal, front_refused_index, front_refused_address = Signal(8), Signal.like(refused_index), Signal(64)
         front_alone, back_alone = Signal(), Signal()
         starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
         settle = Signal(8)  # until `run` has had its effect
         # Cycles: of all time, and in the one before each command began.
         now_cycles, front_began = Signal(64), Signal(64)
-        no_reset(front_refusal, front_refused_address, now_cycles, front_began)
+        no_reset(front_refusal, front_refused_index, front_refused_address, now_cycles, front_began)
         side_settle = Signal(3)
         none_alone = ~(front_busy & front_alone) & ~(back_busy & back_alone)
         # The working set of the SPLIT in back is still being looked into.
@@ -203,7 +216,8 @@ class CommandProcessor(wiring.Component):
             m.d.sync += [
                 next_valid.eq(0), front_busy.eq(1), settle.eq(0),
                 front_alone.eq(~next_batch),
-                front_refusal.eq(refusal), front_refused_address.eq(refused_address),
+                front_refusal.eq(refusal), front_refused_index.eq(refused_index),
+                front_refused_address.eq(refused_address),
             ]  # fmt: skip
         side_began, side_cycles = Signal(64, reset_less=True), Signal(64, reset_less=True)
         m.d.sync += [
@@ -225,14 +239,7 @@ class CommandProcessor(wiring.Component):
 
         ends = self.o.valid & self.o.ready  # a completion is given: soon something is no longer busy
         m.d.comb += happens.eq(
-            (self.i.valid & self.i.ready)
-            | self.hand_over
-            | abandon
-            | look_up
-            | begin
-            | begin_side
-            | ends
-            | (next_valid & ~checked & steady)
+            (self.i.valid & self.i.ready) | self.hand_over | abandon | look_up | begin | begin_side | ends | checks
         )
 
         # From front to back.
@@ -258,7 +265,7 @@ class CommandProcessor(wiring.Component):
                 back_began.eq(front_began),
                 self.back_names.eq(well & self.front.flags[0]), passing.eq(0), self.scattered.eq(0), self.missed.eq(0),
                 status.eq(Mux(refused, front_refusal, now.front_status)),
-                index.eq(Mux(refused, 0, now.front_index)),
+                index.eq(Mux(refused, front_refused_index, now.front_index)),
                 access.eq(Mux(refused, 0, now.front_access)),
                 address.eq(Mux(refused, front_refused_address, now.front_address)),
             ]  # fmt: skip
@@ -331,6 +338,13 @@ class CommandProcessor(wiring.Component):
         completion = Mux(
             side_ready, pack(m, completion_layout(), of_side, "side"), pack(m, completion_layout(), of_back, "back")
         )
+        drains = Signal()
+        m.d.comb += self.working.eq(
+            next_valid
+            | front_busy
+            | (back_busy & ~(drains & ~serving_side))
+            | (self.side_busy & ~(drains & serving_side))
+        )
         with m.FSM():
             with m.State("WAIT"):
                 m.d.sync += [self.o.p.eq(completion), serving_side.eq(side_ready)]
@@ -347,6 +361,7 @@ class CommandProcessor(wiring.Component):
                             m.next = "WAIT"
             with m.State("DRAIN"):
                 # The completion is in memory before the next one's data counts as complete.
+                m.d.comb += drains.eq(1)
                 with m.If(self.o.ready):
                     with m.If(serving_side):
                         m.d.sync += self.side_busy.eq(0)
@@ -356,39 +371,6 @@ class CommandProcessor(wiring.Component):
         with m.If(self.hand_over):
             m.d.sync += [back_refused.eq(refused), carried_out.eq(~refused & front_split)]
         return m
-
-    def _check(self, m: Module, command) -> tuple[Signal, Signal]:
-        """What can be seen to be wrong with a command before it begins: status and address."""
-        is_split = one_of(command, Opcode.SPLIT)
-        of_rows = one_of(command, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER)
-        needs_model = delayed(m, one_of(command, Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER))
-        buffers = [
-            (one_of(command, Opcode.LEARN, Opcode.DUMP, Opcode.LOAD, Opcode.SPLIT, Opcode.SWAP), command.source),
-            (is_split, command.popular),
-            (is_split, command.non_popular),
-            (of_rows, command.working_keys),
-            (of_rows, command.working_rows),
-        ]
-        alignment_bits = ceil_log2(BUFFER_ALIGNMENT)
-        # Each of these in a register; what they mean together, a cycle later.
-        unknown = delayed(m, ~one_of(command, *Opcode))
-        unsupported = delayed(m, one_of(command, Opcode.SWAP) & (not self.config.shadow))
-        misaligned = [delayed(m, used & address[:alignment_bits].any()) for used, address in buffers]
-        bad_count = delayed(m, (command.samples == 0) | (command.samples > 1 << COUNT_BITS))
-        check = Signal(8)
-        check_address = Signal(64)
-        with m.If(unknown):
-            m.d.comb += check.eq(Status.UNKNOWN_OPCODE)
-        with m.Elif(unsupported):
-            m.d.comb += check.eq(Status.UNSUPPORTED)
-        for is_misaligned, (_, address) in zip(misaligned, buffers, strict=True):
-            with m.Elif(is_misaligned):
-                m.d.comb += [check.eq(Status.MISALIGNED_ADDRESS), check_address.eq(address)]
-        with m.Elif(needs_model & ~self.model_valid):
-            m.d.comb += check.eq(Status.NO_MODEL)
-        with m.Elif(needs_model & bad_count):
-            m.d.comb += check.eq(Status.BAD_COUNT)
-        return check, check_address
 
 
 def one_of(command, *opcodes: Opcode):

@@ -11,9 +11,9 @@ from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
 from .fork import fork
+from .interfaces.model import ModelSignature
 from .key_list import listed_key_layout
 from .layouts import COUNT_BITS, group_layout
-from .model_store import ModelSignature
 from .read_master import ReadClientSignature
 from .register_slice import RegisterSlice
 from .row_address import FACTOR_BITS, RowAddress

@@ -14,6 +14,10 @@ EMPTY_SLOT = 0xFFFF_FFFF
 WORKING_ROW_BIT = 31
 ENTRY_WORDS = 16
 ENTRY_BYTES = 64
+#: Number of the first word of each address in a command.
+ADDRESS_WORDS = {"source": 4, "popular": 6, "non_popular": 8, "working_keys": 10, "working_rows": 12}
+#: Words of an entry of a delta list.
+DELTA_WORDS = 5
 #: Bits of the largest number of samples or working rows in one command, and of a linear transfer.
 COUNT_BITS = 20
 WORDS_BITS = 30
@@ -49,6 +53,7 @@ class Status(enum.IntEnum):
     TIMEOUT = 11
     NO_SUCH_SPLIT = 12
     SCATTER_MISSING = 13
+    ADDRESS_OUT_OF_RANGE = 14
 
 
 class Kind(enum.IntEnum):

@@ -31,11 +31,19 @@ class Register:
     name: str
     address: int
     fields: tuple[Field, ...]
+    #: A register of the model: writes are ignored while a command is under way.
+    model: bool = False
 
     @property
     def strobe(self) -> bool:
         """Hardware is told when software writes it."""
         return any(f.strobe for f in self.fields)
+
+    @property
+    def strobe_bytes(self) -> int:
+        """Mask of the bytes that fields with a strobe lie in: hardware is told when one of them is written."""
+        bits = sum(((1 << f.width) - 1) << f.low for f in self.fields if f.strobe)
+        return sum(1 << n for n in range(4) if bits >> 8 * n & 0xFF)
 
 
 def _field(node: FieldNode) -> Field:
@@ -62,5 +70,5 @@ def registers() -> dict[str, Register]:
         if isinstance(node, RegNode):
             name = "_".join(node.get_path_segments()[1:])
             fields = tuple(_field(f) for f in node.fields())
-            found[name] = Register(name, node.absolute_address, fields)
+            found[name] = Register(name, node.absolute_address, fields, bool(node.get_property("model")))
     return found

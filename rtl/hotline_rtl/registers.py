@@ -3,6 +3,9 @@
 One write or read at a time; a write takes effect two cycles after its address and data have both
 come. Latency: a write is answered two cycles after its address and data, a read seven after its
 address.
+
+Reads and writes of whole blocks of 16 bytes are legal: where a block holds a register, its other words
+read 0 and ignore writes. Any other address answers SLVERR (AXI4 specification, A3.4.5).
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetSignal, Signal
@@ -11,9 +14,11 @@ from amaranth.lib.wiring import In, Out
 
 from .axi import RESP_SLVERR, Axi4LiteSignature
 from .register_map import registers
-from .words import delayed, no_reset, pick
+from .words import delayed, is_one_of, no_reset, pick
 
 ADDRESS_BITS = 12
+#: Words of a block that answers as a whole.
+BLOCK_WORDS = 4
 #: A read chooses its register in so many cycles, by so many bits of its number each, from the lowest on.
 CHOICES = (3, 2, ADDRESS_BITS - 2 - 3 - 2)
 #: Cycles before, in which the number comes to all that choose.
@@ -29,11 +34,17 @@ class RegisterBlock(wiring.Component):
     REGISTER_FIELD_set : In(1)
         For a write-1-to-clear field: sets it, and wins over clearing.
     REGISTER_written : Out(1)
-        For a register with a strobe: software has just written it.
+        For a register with a strobe: software has just written a byte of the field that has it.
+    hold : In(1)
+        No write is taken.
+    lock : In(1), refused : Out(1)
+        Writes to registers of the model are ignored; one just was.
     """
 
     def __init__(self):
-        members = {"axil": In(Axi4LiteSignature(ADDRESS_BITS))}
+        members = {
+            "axil": In(Axi4LiteSignature(ADDRESS_BITS)), "hold": In(1), "lock": In(1), "refused": Out(1),
+        }  # fmt: skip
         for register in registers().values():
             for field in register.fields:
                 name = f"{register.name}_{field.name}"
@@ -50,20 +61,23 @@ class RegisterBlock(wiring.Component):
         no_reset(axil.rdata, axil.rresp, axil.bresp)
         taken, read = Signal(), Signal()
         write, address, wdata, mask = Signal(), Signal(ADDRESS_BITS, reset_less=True), Signal(32), Signal(32)
-        no_reset(wdata, mask)
+        strobe = Signal(4)
+        no_reset(wdata, mask, strobe)
         choosing = Signal(len(CHOICES) + COPIES - 1)
         # Registers are everywhere: each copy of the number has its own to choose from.
         read_numbers = [Signal(ADDRESS_BITS - 2, reset_less=True, name=f"read_number_{n}") for n in range(COPIES)]
         m.d.comb += [
             # Reset lasts a cycle longer inside than outside.
-            taken.eq(axil.awvalid & axil.wvalid & ~write & (~axil.bvalid | axil.bready) & ~ResetSignal()),
+            taken.eq(
+                axil.awvalid & axil.wvalid & ~write & (~axil.bvalid | axil.bready) & ~self.hold & ~ResetSignal()
+            ),
             axil.awready.eq(taken),
             axil.wready.eq(taken),
             read.eq(axil.arvalid & ~choosing.any() & (~axil.rvalid | axil.rready) & ~ResetSignal()),
             axil.arready.eq(read),
         ]
         m.d.sync += [
-            write.eq(taken), address.eq(axil.awaddr), wdata.eq(axil.wdata),
+            write.eq(taken), address.eq(axil.awaddr), wdata.eq(axil.wdata), strobe.eq(axil.wstrb),
             mask.eq(Cat(bit.replicate(8) for bit in axil.wstrb)),
         ]  # fmt: skip
         with m.If(axil.bready):
@@ -71,10 +85,18 @@ class RegisterBlock(wiring.Component):
         with m.If(axil.rready):
             m.d.sync += axil.rvalid.eq(0)
 
-        write_known = Signal()
-        words: dict = {}  # by number; a bit above says that there is one
+        write_known, of_model = Signal(), Signal()
+        blocks = {register.address // (4 * BLOCK_WORDS) for register in registers().values()}
+        m.d.comb += write_known.eq(is_one_of(address // (4 * BLOCK_WORDS), *blocks))
+        # By number; a bit above says that there is one.
+        words: dict = {block * BLOCK_WORDS + n: Const(1 << 32, 33) for block in blocks for n in range(BLOCK_WORDS)}
         for register in registers().values():
-            selected = address[2:] == register.address >> 2
+            selected = Signal(name=f"selects_{register.name}")
+            m.d.comb += selected.eq(write & (address[2:] == register.address >> 2))
+            if register.model:
+                with m.If(selected):
+                    m.d.comb += of_model.eq(1)
+                selected = selected & ~self.lock
             word = []
             position = 0
             for field in sorted(register.fields, key=lambda f: f.low):
@@ -85,17 +107,17 @@ class RegisterBlock(wiring.Component):
                     continue
                 bits = slice(field.low, field.low + field.width)
                 if field.write_one_clears:
-                    clear = Mux(write & selected, wdata[bits] & mask[bits], 0)
+                    clear = Mux(selected, wdata[bits] & mask[bits], 0)
                     m.d.sync += value.eq((value & ~clear) | getattr(self, f"{register.name}_{field.name}_set"))
                 else:
-                    with m.If(write & selected):
+                    with m.If(selected):
                         m.d.sync += value.eq((wdata[bits] & mask[bits]) | (value & ~mask[bits]))
             if register.strobe:
-                m.d.sync += getattr(self, f"{register.name}_written").eq(write & selected)
-            with m.If(selected):
-                m.d.comb += write_known.eq(1)
+                written = selected & (strobe & register.strobe_bytes).any()
+                m.d.sync += getattr(self, f"{register.name}_written").eq(written)
             words[register.address >> 2] = Cat(*word, Const(0, 32 - position), Const(1, 1))
 
+        m.d.sync += self.refused.eq(of_model & self.lock & strobe.any())
         with m.If(write):
             m.d.sync += [axil.bvalid.eq(1), axil.bresp.eq(Mux(write_known, 0, RESP_SLVERR))]
         m.d.sync += choosing.eq(Cat(read, choosing))

@@ -1,7 +1,8 @@
 """The command and completion rings: fetches commands, writes completions.
 
-A command that cannot be read ends with a status, like any other; a completion that cannot be written is lost, which
-``error`` tells. Both rings go on.
+A command that cannot be read ends with a status, like any other. What the host cannot be told by a completion stops both
+rings until a soft reset, and sets a bit of register ``ring_error``: a completion that could not be written; a ring that
+does not lie within the address space; a count that the host set where it cannot be.
 
 Commands are fetched one at a time; a completion counts as written once memory has acknowledged it.
 """
@@ -28,10 +29,18 @@ class CommandRing(wiring.Component):
     -------
     enable, base, log2_entries, tail : In
         From the registers.
+    hold, stop : In(1)
+        No command may begin for now; the rings stand still.
+    completions_outside : In(1)
+        The completion ring does not lie within the address space.
     head : Out(32)
         Commands taken.
     waiting : Out(1)
         There were others a cycle ago.
+    active : Out(1)
+        One is being fetched.
+    base_error, completion_base_error, doorbell_error : Out(1)
+        Bits of register ``ring_error``; they stay until reset.
     o : Out(stream of fetched_layout)
     read : Out(ReadClientSignature)
     """
@@ -39,9 +48,10 @@ class CommandRing(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "enable": In(1), "base": In(config.address_bits), "log2_entries": In(4), "tail": In(32),
-            "head": Out(32), "waiting": Out(1), "o": Out(stream.Signature(fetched_layout(config))),
-            "read": Out(ReadClientSignature(config)),
+            "enable": In(1), "base": In(64), "log2_entries": In(4), "tail": In(32), "hold": In(1), "stop": In(1),
+            "completions_outside": In(1), "head": Out(32), "waiting": Out(1), "active": Out(1),
+            "base_error": Out(1), "completion_base_error": Out(1), "doorbell_error": Out(1),
+            "o": Out(stream.Signature(fetched_layout(config))), "read": Out(ReadClientSignature(config)),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -57,14 +67,33 @@ class CommandRing(wiring.Component):
             self.o.p.address.eq(Mux(failed, request.p.address, 0)),
             request.p.address.eq(entry_address(m, self.base, self.head, self.log2_entries)),
             request.p.words.eq(ENTRY_WORDS),
+            self.active.eq(1),
         ]
-        m.d.sync += self.waiting.eq(self.head != self.tail)
+        # Commands behind the next one. More than the ring has entries, less that one: the doorbell is wrong.
+        behind, ahead = Signal(32, reset_less=True), Signal()
+        outside = ring_outside(m, self.base, self.log2_entries, self.config.address_bits)
+        m.d.sync += [
+            self.waiting.eq(self.head != self.tail),
+            behind.eq(self.tail - self.head - 1),
+            ahead.eq(behind >> self.log2_entries != 0),
+        ]
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.enable & self.waiting):
+                m.d.comb += self.active.eq(0)
+                with m.If(self.enable & self.waiting & ~self.hold & ~self.stop):
                     m.next = "PLACE"
             with m.State("PLACE"):
+                m.next = "CHECK"
+                with m.If(self.hold):
+                    m.next = "IDLE"
+            with m.State("CHECK"):
                 m.next = "ASK"
+                with m.If(outside | ahead | self.completions_outside):
+                    m.d.sync += [
+                        self.base_error.eq(outside), self.doorbell_error.eq(ahead),
+                        self.completion_base_error.eq(self.completions_outside),
+                    ]  # fmt: skip
+                    m.next = "STOPPED"
             with m.State("ASK"):
                 m.d.comb += request.valid.eq(1)
                 m.d.sync += [beat.eq(0), failed.eq(0), lost.eq(0)]
@@ -87,6 +116,8 @@ class CommandRing(wiring.Component):
                     m.next = "COUNT"
             with m.State("COUNT"):  # until `waiting` knows of it
                 m.next = "IDLE"
+            with m.State("STOPPED"):
+                m.d.comb += self.active.eq(0)
         return m
 
 
@@ -101,16 +132,19 @@ class CompletionRing(wiring.Component):
         ``sequence`` is filled in here.
     written : Out(1)
         In the cycle in which ``tail`` counts up.
-    error : Out(1)
-        A completion could not be written; it counts all the same. Stays until reset.
+    outside : Out(1)
+        The ring does not lie within the address space.
+    write_error, base_error, head_error : Out(1)
+        Bits of register ``ring_error``; they stay until reset. The completion is not counted, and no other one is taken.
     write : Out(WriteClientSignature)
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "base": In(config.address_bits), "log2_entries": In(4), "head": In(32), "tail": Out(32),
-            "i": In(stream.Signature(completion_layout())), "written": Out(1), "error": Out(1),
+            "base": In(64), "log2_entries": In(4), "head": In(32), "tail": Out(32),
+            "i": In(stream.Signature(completion_layout())), "written": Out(1), "outside": Out(1),
+            "write_error": Out(1), "base_error": Out(1), "head_error": Out(1),
             "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
@@ -121,22 +155,36 @@ class CompletionRing(wiring.Component):
         entry = Signal(completion_layout(), reset_less=True)
         beat, gives = Signal(range(beats + 1)), Signal()
         idle = delayed(m, self.write.idle)
-        used, full = Signal(32), Signal()
-        m.d.sync += [used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0)]
+        used, full, astray = Signal(32), Signal(), Signal()
+        entries = Const(1, 1) << self.log2_entries
+        m.d.sync += [
+            used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0), astray.eq(used > entries),
+        ]  # fmt: skip
         request, out = self.write.request, self.write.data
         m.d.comb += [
+            self.outside.eq(ring_outside(m, self.base, self.log2_entries, self.config.address_bits)),
             request.p.address.eq(entry_address(m, self.base, self.tail, self.log2_entries)),
             request.p.words.eq(ENTRY_WORDS),
             out.p.data.eq(entry.as_value()[:bits]),
             out.p.strobe.eq(~0),
             out.valid.eq(gives),
         ]
+        with m.If(self.write.error):
+            m.d.sync += self.write_error.eq(1)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(~full)
                 m.d.sync += [entry.eq(self.i.p), entry.sequence.eq(self.tail + 1), beat.eq(0)]
-                with m.If(self.i.valid & ~full):
-                    m.next = "ASK"
+                with m.If(self.i.valid & astray):
+                    m.d.sync += self.head_error.eq(1)
+                    m.next = "STOPPED"
+                with m.Elif(self.i.valid & ~full):
+                    m.next = "CHECK"
+            with m.State("CHECK"):
+                m.next = "ASK"
+                with m.If(self.outside):
+                    m.d.sync += self.base_error.eq(1)
+                    m.next = "STOPPED"
             with m.State("ASK"):
                 m.d.comb += request.valid.eq(1)
                 with m.If(request.ready):
@@ -147,17 +195,21 @@ class CompletionRing(wiring.Component):
                     m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1), gives.eq(beat != beats - 1)]
                     with m.If(beat == beats - 1):
                         m.next = "WAIT"
-            with m.State("WAIT"):  # `idle` is a cycle late, and has been low since the first beat
+            with m.State(
+                "WAIT"
+            ):  # `idle` and `write_error` are a cycle late; `idle` has been low since the first beat
                 with m.If(idle):
-                    m.d.comb += self.written.eq(1)
-                    m.d.sync += self.tail.eq(self.tail + 1)
-                    m.next = "COUNT"
+                    m.next = "STOPPED"
+                    with m.If(~self.write_error):
+                        m.d.comb += self.written.eq(1)
+                        m.d.sync += self.tail.eq(self.tail + 1)
+                        m.next = "COUNT"
             with m.State("COUNT"):  # until `full` knows of it
                 m.next = "COUNTED"
             with m.State("COUNTED"):
                 m.next = "IDLE"
-        with m.If(self.write.error):
-            m.d.sync += self.error.eq(1)
+            with m.State("STOPPED"):
+                pass
         return m
 
 
@@ -169,3 +221,13 @@ def entry_address(m: Module, base: Value, count: Value, log2_entries: Value) -> 
         address.eq(base + (place << ceil_log2(ENTRY_BYTES))),
     ]
     return address
+
+
+def ring_outside(m: Module, base: Value, log2_entries: Value, address_bits: int) -> Signal:
+    """Whether a ring is misaligned or does not end within the address space, a cycle after ``base``."""
+    end, outside = Signal(len(base) + 1), Signal()
+    m.d.comb += end.eq(base + (Const(1, 1) << log2_entries << ceil_log2(ENTRY_BYTES)))
+    m.d.sync += outside.eq(
+        base[: ceil_log2(ENTRY_BYTES)].any() | (base >= 1 << address_bits) | (end > 1 << address_bits)
+    )
+    return outside

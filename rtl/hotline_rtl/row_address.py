@@ -8,8 +8,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
+from .interfaces.model import STRIDE_BITS, KnownTables, ModelSignature
 from .layouts import key_layout
-from .model_store import STRIDE_BITS, KnownTables, ModelSignature
 from .ram import Ram
 from .stall_free import StallFree
 from .words import delayed, no_reset

@@ -8,9 +8,9 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import AcceleratorConfig
+from .interfaces.model import ModelSignature
 from .key_list import listed_key_layout
 from .layouts import COUNT_BITS
-from .model_store import ModelSignature
 from .read_master import ReadClientSignature
 from .register_slice import RegisterSlice
 from .row_address import RowAddress

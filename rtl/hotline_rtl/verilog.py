@@ -22,7 +22,9 @@ from .repeated import OneModuleEach, ports
 from .rtlil_to_verilog import rtlil_to_verilog
 
 RAM_FILE = Path(__file__).with_name("hotline_ram.v")
-#: The top module's name.
+#: The memory module's name in that file, and in what instantiates it.
+RAM = "hotline_ram"
+#: The top module's name, unless another one is asked for.
 TOP = "hotline"
 #: From so many queues of each kind in the crossbar on its queues, and the tracker's banks, are instances of one module each.
 MANY_QUEUES = 128
@@ -87,14 +89,24 @@ def _convert(block: wiring.Component, name: str, platform: OneModuleEach | None)
     return rtlil.convert(block, name=name, platform=platform, ports=members, emit_src=False)
 
 
-def _file(netlist: str) -> str:
-    """The Verilog of a netlist and of the memories in it."""
-    return f"{plain_names(rtlil_to_verilog(netlist))}\n{RAM_FILE.read_text()}"
+def _file(netlist: str, name: str = TOP) -> str:
+    """The Verilog of a netlist and of the memories in it, which are modules ``NAME_ram``."""
+    text = f"{plain_names(rtlil_to_verilog(netlist))}\n{RAM_FILE.read_text()}"
+    return text if name == TOP else re.sub(rf"\b{RAM}\b", f"{name}_ram", text)
 
 
 def component_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of any block, its ports flattened to names joined by single underscores."""
     return _file(component_rtlil(component, name))
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a ``name`` that no Verilog module can have."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,199}", name):
+        raise ValueError(f"--name {name[:40]!r}: use letters, digits and underscores, and begin with no digit")
+    # Yosys knows the reserved words: it escapes them.
+    if f"module {name}(" not in rtlil_to_verilog(f"module \\{name}\nend\n"):
+        raise ValueError(f"--name {name!r}: that is a reserved word of Verilog")
 
 
 def _begin_short_life() -> None:
@@ -104,21 +116,25 @@ def _begin_short_life() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _accelerator_rtlil(config: AcceleratorConfig) -> str:
+def _accelerator_rtlil(config: AcceleratorConfig, name: str) -> str:
     many = config.lanes * config.banks >= MANY_QUEUES
-    return component_rtlil(Accelerator(config), TOP, OneModuleEach(TOP) if many else None)
+    return component_rtlil(Accelerator(config), name, OneModuleEach(name) if many else None)
 
 
 @lru_cache(maxsize=8)
-def accelerator_verilog(config: AcceleratorConfig) -> str:
-    """Verilog of the accelerator, top module ``hotline``, after a header with version and sizes.
+def accelerator_verilog(config: AcceleratorConfig, name: str = TOP) -> str:
+    """Verilog of the accelerator, top module ``name``, after a header with version and sizes. The names of all other modules
+    begin with ``name`` and an underscore, so that two configurations fit into one design.
 
     The netlist is made in a process of its own: that of ``alveo`` leaves millions of objects that refer to each other, and to
-    collect them takes seconds. Raises what its making raises, and ChildProcessError when that process is killed.
+    collect them takes seconds. Raises what its making raises, ValueError for a name that no module can have, and
+    ChildProcessError when that process is killed.
     """
+    if name != TOP:
+        check_name(name)
     with ProcessPoolExecutor(1, get_context("fork"), _begin_short_life) as process:
         try:
-            netlist = process.submit(_accelerator_rtlil, config).result()
+            netlist = process.submit(_accelerator_rtlil, config, name).result()
         except BrokenProcessPool:
             raise ChildProcessError(
                 "what makes the netlist was killed, perhaps for want of memory: the alveo preset takes 1.1 GB"
@@ -127,4 +143,4 @@ def accelerator_verilog(config: AcceleratorConfig) -> str:
     header += [f"//   {name} = {value}" for name, value in asdict(config).items()]
     header += [""]
     header += [f"/* verilator lint_off {name} */  // {why}" for name, why in WAIVERS.items()]
-    return "\n".join(header) + "\n\n" + _file(netlist)
+    return "\n".join(header) + "\n\n" + _file(netlist, name)

@@ -58,15 +58,23 @@ def verilog(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            help="Name of the top module, with which the names of all other modules begin. Two configurations in one design "
+            "need two names.",
+        ),
+    ] = "hotline",
 ) -> None:
-    """Write the Verilog of a configuration: one self-contained file, top module `hotline`."""
+    """Write the Verilog of a configuration: one self-contained file, top module `hotline` or what --name says."""
     from hotline_rtl.verilog import accelerator_verilog
 
     config = configuration(preset, settings)
     if not output.parent.is_dir():
         raise ValueError(f"{output}: there is no folder {output.parent}")
     with err.status("Emitting Verilog..."):
-        text = accelerator_verilog(config)
+        text = accelerator_verilog(config, name)
     temporary = output.with_name(output.name + ".partial")
     try:
         temporary.write_text(text)

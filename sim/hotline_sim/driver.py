@@ -14,11 +14,13 @@ from hotline_golden.layouts import (
     Command,
     Completion,
     Kind,
+    ModelError,
     Opcode,
+    RingError,
     Status,
 )
 from hotline_golden.memory import Buffer, MemoryImage
-from hotline_golden.model import Model
+from hotline_golden.model import SLOT_LIMIT, STRIDE_LIMIT, Model
 from hotline_golden.split import check_rows
 from hotline_rtl import VERSION_NUMBER
 from hotline_rtl.config import AcceleratorConfig
@@ -26,8 +28,22 @@ from hotline_rtl.policies import POLICIES
 from hotline_rtl.register_map import registers
 
 IDENTIFICATION = 0x484F544C
-#: Bit of the status register.
-RESETTING = 1 << 3
+#: Bits of the status register.
+RESETTING, MODEL_ERROR = 1 << 3, 1 << 4
+#: All interrupts: completion and error.
+INTERRUPTS = 0b11
+#: Of the control register: commands are fetched, and both interrupts are on.
+RUN = 0b111
+#: Counts of the rings wrap at this.
+COUNT_WRAP = 1 << 32
+#: What each bit of register ``ring_error`` means to a person.
+RING_ADVICE = {
+    RingError.COMPLETION_WRITE: "memory refused, or did not answer, the write of a completion",
+    RingError.COMMAND_BASE: "the command ring does not begin at a multiple of 64, or not end within the address width",
+    RingError.COMPLETION_BASE: "the completion ring does not begin at a multiple of 64, or not end within the address width",
+    RingError.DOORBELL: "command_tail was further ahead of command_head than the ring has entries",
+    RingError.COMPLETION_HEAD: "completion_head was not within a ring's length behind completion_tail",
+}
 RING_LOG2 = 4
 RING_ENTRIES = 1 << RING_LOG2
 RING_BYTES = RING_ENTRIES * ENTRY_WORDS * 4
@@ -65,10 +81,13 @@ class CommandError(RuntimeError):
             Status.WRITE_ERROR: f"memory answered a write with an error at {c.address:#x}",
             Status.TIMEOUT: f"memory did not answer at {c.address:#x} within the cycles of register `timeout`",
             Status.BAD_HOT_LIST: f"slot {c.index} holds a key that is not this set's, or holds it twice",
-            Status.NO_MODEL: "load a model that fits this configuration's limits first",
+            Status.NO_MODEL: "load a model that fits this configuration's limits first; register `model_error` says what of "
+            "the last one was refused",
             Status.UNSUPPORTED: "this configuration has no shadow: set shadow=1",
             Status.NO_SUCH_SPLIT: "its `after` is the tag of no SPLIT, among the last few, that went well and has not been "
             "scattered; name one of these, or clear bit 0 of `flags`",
+            Status.ADDRESS_OUT_OF_RANGE: f"the buffer at {c.address:#x} (word {c.index} of the command) does not lie within "
+            "the address width",
             Status.SCATTER_MISSING: "the next command was not the SCATTER of the SPLIT that it named (or none came within "
             "register `scatter_timeout`): submit that SCATTER directly after it",
         }[status]
@@ -104,8 +123,8 @@ class Driver:
             self.write(f"{name}_ring", RING_LOG2)
         self.write("command_tail", self.submitted)
         self.write("completion_head", self.completed)
-        self.write("irq_status", 1)
-        self.write("control", 0b11)
+        self.write("irq_status", INTERRUPTS)
+        self.write("control", RUN)
 
     def reset(self, patience: int = 1 << 25) -> None:
         """A soft reset: commands under way are forgotten, whatever they were doing, and the tracker is empty.
@@ -146,7 +165,7 @@ class Driver:
             "tracker_sets": c.tracker_sets,
             "working_rows": c.working_rows,
             "limits": c.max_record_words | c.max_row_bytes << 16,
-            "key_fields": c.table_bits | c.row_bits << 8 | c.state_bits << 16,
+            "key_fields": c.table_bits | c.row_bits << 8 | c.state_bits << 16 | c.address_bits << 24,
             "tracker_policy": list(POLICIES).index(c.policy)
             | c.tracker_arrays << 8
             | c.has_sketch * (c.sketch_cells << 16 | c.sketch_bits << 24),
@@ -156,7 +175,11 @@ class Driver:
                 raise DriverError(f"the accelerator has another configuration: {register} {found:#x}, not {value:#x}")
 
     def load_model(self, model: Model) -> None:
-        """Loads tables and accesses. Raises ValueError for what this configuration cannot serve."""
+        """Loads tables and accesses, while no command is under way.
+
+        Raises ValueError for what this configuration cannot serve, and DriverError when the accelerator refuses it all the
+        same.
+        """
         check_model(self.config, model)
         self.write("model_reset", 1)
         self.write("payload_words", model.payload_words)
@@ -172,6 +195,12 @@ class Driver:
             self.write("table_commit", number)
         for access, number in enumerate(model.table_of):
             self.write("access_commit", access | number << 16)
+        if self.read("status") & MODEL_ERROR:
+            errors = self.read("model_error")
+            raise DriverError(
+                f"the accelerator refused the model: {ModelError(errors & 0xFFFF)!r}, table or access {errors >> 16}; "
+                "load a model only while no command is under way"
+            )
         self.model = model
 
     def check(self, command: Command) -> None:
@@ -186,63 +215,104 @@ class Driver:
                 raise ValueError(f"{opcode.name}: 1 to {MAX_COUNT} samples or rows, not {command.samples}")
         if opcode is Opcode.SWAP and not self.config.shadow:
             raise ValueError("SWAP: this configuration has no shadow; set shadow=1")
-        spans: list[tuple[MemoryImage, str, int, int]] = []
+        # Image, field of the command, address, words; whether the accelerator writes there.
+        spans: list[tuple[MemoryImage, str, int, int, bool]] = []
         if model and opcode in (Opcode.LEARN, Opcode.SPLIT):
-            spans.append((host, "source", command.source, command.samples * model.sample_words))
+            spans.append((host, "source", command.source, command.samples * model.sample_words, False))
         if opcode in (Opcode.DUMP, Opcode.LOAD):
-            spans.append((host, "source", command.source, 2 * self.config.tracker_entries))
+            spans.append((host, "source", command.source, 2 * self.config.tracker_entries, opcode is Opcode.DUMP))
         if opcode is Opcode.SWAP:
             most = min(command.working_limit, self.config.tracker_entries)
-            spans.append((host, "source", command.source, DELTA_WORDS * most))
+            spans.append((host, "source", command.source, DELTA_WORDS * most, True))
         if model and opcode is Opcode.SPLIT:
             records = command.samples * model.record_words
-            spans.append((device, "popular", command.popular, records))
-            spans.append((device, "non_popular", command.non_popular, records))
+            spans.append((device, "popular", command.popular, records, True))
+            spans.append((device, "non_popular", command.non_popular, records, True))
         if model and opcode in (Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER):
             rows = command.working_limit if opcode is Opcode.SPLIT else command.samples
             if opcode is Opcode.SPLIT and not 1 <= rows <= self.config.working_rows:
                 raise ValueError(f"SPLIT: working_limit must be 1 to {self.config.working_rows}, not {rows}")
-            spans.append((device, "working_keys", command.working_keys, 2 * rows))
-            spans.append((device, "working_rows", command.working_rows, rows * model.row_bytes // 4))
-        for image, name, address, words in spans:
+            spans.append((device, "working_keys", command.working_keys, 2 * rows, opcode is Opcode.SPLIT))
+            writes = opcode is not Opcode.SCATTER
+            spans.append((device, "working_rows", command.working_rows, rows * model.row_bytes // 4, writes))
+        for image, name, address, words, _ in spans:
             if address % BUFFER_ALIGNMENT:
                 raise ValueError(f"{opcode.name}: {name} at {address:#x} must be a multiple of {BUFFER_ALIGNMENT}")
+            if address + 4 * words > 1 << self.config.address_bits:
+                raise ValueError(
+                    f"{opcode.name}: {name}, {4 * words} bytes at {address:#x}, does not lie within "
+                    f"address_bits={self.config.address_bits}"
+                )
             if not any(b.address <= address and address + 4 * words <= b.end for b in image.buffers.values()):
                 raise ValueError(f"{opcode.name}: {name}, {4 * words} bytes at {address:#x}, is in no buffer")
+        self._check_overlaps(opcode, spans)
         if model and opcode in (Opcode.LEARN, Opcode.SPLIT):
             samples = host.words(command.source, command.samples * model.sample_words)
             check_rows(model, samples.reshape(-1, model.sample_words)[:, model.payload_words :])
 
+    def _check_overlaps(self, opcode: Opcode, spans: list[tuple[MemoryImage, str, int, int, bool]]) -> None:
+        """Raises ValueError when a buffer that the accelerator writes overlaps another one of the command, a ring or a
+        table."""
+        kept = [("the command ring", self.command_ring), ("the completion ring", self.completion_ring)]
+        fixed = [(name, ring.address, ring.end) for name, ring in kept]
+        for number, table in enumerate(self.model.tables if self.model else ()):
+            fixed.append((f"table {number}", table.base, table.base + table.rows * table.stride))
+        for n, (image, name, address, words, written) in enumerate(spans):
+            end = address + 4 * words
+            others = [(other, at, at + 4 * size) for where, other, at, size, also in spans[n + 1 :]
+                      if where is image and (written or also)]  # fmt: skip
+            if written and image is self.transport.host:
+                others += fixed
+            for other, begins, ends in others:
+                if address < ends and begins < end:
+                    raise ValueError(
+                        f"{opcode.name}: {name}, {address:#x} to {end:#x}, overlaps {other}, {begins:#x} to {ends:#x}"
+                    )
+
     def submit(self, command: Command) -> None:
         """Puts a command into the ring and rings the doorbell, without checks."""
-        if self.submitted - self.read("command_head") >= RING_ENTRIES:
+        if (self.submitted - self.read("command_head")) % COUNT_WRAP >= RING_ENTRIES:
+            self._check_rings()
             raise DriverError(f"the command ring is full: {RING_ENTRIES} commands wait")
         address = self.command_ring.address + self.submitted % RING_ENTRIES * ENTRY_WORDS * 4
         self.transport.host.words(address, ENTRY_WORDS)[:] = command.words()
-        self.submitted += 1
+        self.submitted = (self.submitted + 1) % COUNT_WRAP
         self.longest = max(self.longest, 500 * command.samples * (self.model.record_words if self.model else 1))
         if command.opcode == Opcode.SWAP:
             self.longest = max(self.longest, 100 * self.config.tracker_entries)
         self.write("command_tail", self.submitted)
 
+    def _check_rings(self) -> None:
+        """Raises DriverError when the rings have stopped."""
+        if errors := self.read("ring_error"):
+            reasons = "; ".join(RING_ADVICE[error] for error in RingError if errors & error)
+            raise DriverError(f"the rings have stopped (register ring_error {errors:#x}): {reasons}. Use reset()")
+
     def next_completion(self) -> Completion:
         """Waits for the next completion and frees its place in the ring.
 
-        Raises DriverError when none comes within ``patience`` cycles.
+        Raises DriverError when none comes within ``patience`` cycles, when the rings have stopped, and when what is in the
+        ring is not the completion that must come next.
         """
         address = self.completion_ring.address + self.completed % RING_ENTRIES * ENTRY_WORDS * 4
         words = self.transport.host.words(address, ENTRY_WORDS)
         patience = max(self.patience, self.longest)
         while self.read("completion_tail") == self.completed:
+            self._check_rings()
             if not self.transport.wait_interrupt(patience):
                 status = self.read("status")
                 raise DriverError(
                     f"no completion within {patience} cycles (status register {status:#x}, "
                     f"{self.read('command_head')} commands taken, {self.completed} completed)"
                 )
-            self.write("irq_status", 1)
+            self.write("irq_status", INTERRUPTS)
         completion = Completion.from_words(words.copy())
-        self.completed += 1
+        self.completed = (self.completed + 1) % COUNT_WRAP
+        if completion.sequence != self.completed:
+            raise DriverError(
+                f"entry {(self.completed - 1) % RING_ENTRIES} of the completion ring holds number {completion.sequence}, not "
+                f"{self.completed}: its write has not arrived in host memory, or something else wrote there"
+            )
         self.write("completion_head", self.completed)
         return completion
 
@@ -294,12 +364,20 @@ def check_model(config: AcceleratorConfig, model: Model) -> None:
             raise ValueError(
                 f"table {number} has {table.rows} rows; this configuration has row_bits={config.row_bits}"
             )
-        if table.base % 4 or table.stride % 4 or not model.row_bytes <= table.stride < 1 << 20:
+        if table.base % 4 or table.stride % 4 or not model.row_bytes <= table.stride < STRIDE_LIMIT:
             raise ValueError(
                 f"table {number}: base {table.base:#x} and stride {table.stride} must be multiples of 4, "
                 f"and the stride at least a row ({model.row_bytes} bytes) and below 1 MiB"
             )
         if table.base + table.rows * table.stride > 1 << config.address_bits:
             raise ValueError(f"table {number} ends beyond address_bits={config.address_bits}")
-        if table.resident and table.first_slot + table.rows >= 1 << 31:
+        if table.resident and table.first_slot + table.rows > SLOT_LIMIT:
             raise ValueError(f"table {number}: slots from {table.first_slot} on do not fit 31 bits")
+    taken = [(0, config.tracker_entries, "the tracker")]
+    for number, table in enumerate(model.tables):
+        if table.resident:
+            taken.append((table.first_slot, table.first_slot + table.rows, f"table {number}"))
+    taken.sort()
+    for (_, end, before), (begin, _, name) in zip(taken, taken[1:], strict=False):
+        if begin < end:
+            raise ValueError(f"{name}: slots from {begin} on are also those of {before}, up to {end - 1}")

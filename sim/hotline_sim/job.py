@@ -164,7 +164,7 @@ class Job:
         return Machine(
             golden_tracker(self.config), self.model, copy_image(self.host), copy_image(self.device),
             working_rows=self.config.working_rows, max_record_words=self.config.max_record_words,
-            max_row_bytes=self.config.max_row_bytes,
+            max_row_bytes=self.config.max_row_bytes, address_bits=self.config.address_bits,
         )  # fmt: skip
 
     def table(self, image: MemoryImage, number: int) -> np.ndarray:

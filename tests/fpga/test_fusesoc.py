@@ -22,6 +22,8 @@ def fusesoc(folder: Path, *arguments: str, cores: Path = CORES) -> subprocess.Co
     env["PATH"] = os.pathsep.join(
         [str(Path(verilator.executable).parent), str(BIN), env.get("PATH", os.environ["PATH"])]
     )
+    # Nothing of it lands in the user's cache, configuration or library.
+    env |= {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
     command = [str(BIN / "fusesoc"), "--cores-root", str(cores), *arguments]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=900)
 
@@ -66,10 +68,39 @@ def test_vivado_gets_a_project(tmp_path):
     assert "hotline.v" in project and "hotline.xdc" in project and "xcu250" in project
 
 
-def test_a_setting_that_cannot_be_ends_with_a_reason(tmp_path):
-    request = tmp_path / "request.yml"
-    request.write_text(yaml.safe_dump({"vlnv": "a:b:c:1", "parameters": {"settings": ["lanes=3"]}}))
+def test_verilog_is_that_of_the_sources_as_they_are(tmp_path):
+    """The core says what is generated; when only the generator's answer changes, as with other RTL, the old is not served."""
+    project = "build/*/alveo/src/**/hotline.v"
+    for n in (1, 2):
+        cores = changed_cores(tmp_path / f"cores{n}", "preset: alveo", "preset: tiny")
+        generator = cores / "fusesoc" / "generator.py"
+        generator.write_text(generator.read_text().replace(
+            "text = accelerator_verilog(config, name)", f"text = '// the RTL of today, {n}\\n'"))  # fmt: skip
+        os.utime(generator, (1, 1))
+        done = fusesoc(tmp_path, "run", "--setup", "--target", "alveo", "hotline", cores=cores)
+        assert done.returncode == 0, done.stderr
+        (verilog,) = tmp_path.glob(project)
+        assert verilog.read_text() == f"// the RTL of today, {n}\n"
+    assert not list((tmp_path / "cache").rglob("*.v"))
+
+
+def run_generator(folder: Path, **parameters) -> subprocess.CompletedProcess:
+    request = folder / "request.yml"
+    request.write_text(yaml.safe_dump({"vlnv": "a:b:c:1", "parameters": parameters}))
     command = [sys.executable, str(CORES / "fusesoc" / "generator.py"), str(request)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_another_name_is_that_of_files_macros_and_modules(tmp_path):
+    done = run_generator(tmp_path, name="acme")
+    assert done.returncode == 0, done.stderr
+    assert "module acme(" in (tmp_path / "acme.v").read_text()
+    assert "`define ACME_BUS_BITS 64" in (tmp_path / "acme_sizes.svh").read_text()
+    assert "acme.v" in (tmp_path / "c.core").read_text()
+    assert run_generator(tmp_path, name="2x").stderr.startswith("hotline_verilog: --name '2x': use letters")
+
+
+def test_a_setting_that_cannot_be_ends_with_a_reason(tmp_path):
+    done = run_generator(tmp_path, settings=["lanes=3"])
     assert done.returncode == 1 and done.stderr.startswith("hotline_verilog: lanes must be 1, 2, 4, 8 or 16")
     assert not (tmp_path / "hotline.v").exists()

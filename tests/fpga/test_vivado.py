@@ -44,6 +44,17 @@ def test_the_packaged_ip_maps_every_port(tmp_path, port_names):
 
 
 @needs_tcl
+def test_another_name_of_the_top_module_is_passed_on(tmp_path):
+    verilog = tmp_path / "acme.v"
+    verilog.touch()
+    done = vivado("package_ip.tcl", verilog, tmp_path / "ip", "xcu50-fsvh2104-2-e", "acme")
+    assert done.returncode == 0, done.stderr
+    assert "set_property top acme" in done.stdout and re.search(r"^set_property name acme ", done.stdout, re.M)
+    done = vivado("block_design.tcl", tmp_path, tmp_path / "project", "xcu50-fsvh2104-2-e", "acme")
+    assert done.returncode == 0 and "-vlnv hotline:accelerator:acme:0.5 hotline" in done.stdout
+
+
+@needs_tcl
 def test_the_block_design_connects_every_interface_once(tmp_path, port_names):
     done = vivado("block_design.tcl", tmp_path, tmp_path / "project")
     assert done.returncode == 0, done.stderr
@@ -64,7 +75,9 @@ def test_wrong_arguments_end_with_the_usage(script):
 @needs_tcl
 def test_verilog_that_is_not_there_is_told_with_the_remedy(tmp_path):
     done = vivado("package_ip.tcl", "nowhere.v", tmp_path)
-    assert done.returncode == 1 and "nowhere.v is not there; make it with `hotline verilog" in done.stderr
+    assert (
+        done.returncode == 1 and "nowhere.v is not there; make it with `hotline verilog --name hotline" in done.stderr
+    )
 
 
 def test_constraints_name_ports_that_exist(port_names):

@@ -1,13 +1,15 @@
 """The sequential machine: effects of commands, and every status it can give."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import Command, Completion, Kind, Opcode, Status
-from hotline_golden.machine import Machine
+from hotline_golden.layouts import ADDRESS_WORDS, Command, Completion, Kind, ModelError, Opcode, Status
+from hotline_golden.machine import Machine, Refusal
 from hotline_golden.memory import MemoryPlan
-from hotline_golden.model import Model, Table
+from hotline_golden.model import Model, Table, table_errors
 from hotline_golden.tracker import Tracker
 
 SAMPLES = 12
@@ -30,7 +32,7 @@ def machine():
     host.words(host.buffers["samples"].address, SAMPLES * 4)[:] = samples.reshape(-1)
     tracker = Tracker(KeySpace(5, 16, 1), 16, 4)
     return Machine(tracker, model, host, device_plan.image(), working_rows=64, max_record_words=16,
-                   max_row_bytes=64)  # fmt: skip
+                   max_row_bytes=64, address_bits=32)  # fmt: skip
 
 
 def split_command(m, **changes):
@@ -108,6 +110,73 @@ def test_every_status(machine):
     assert statuses(bad) == [Status.ROW_OUTSIDE_TABLE] * 2 and (bad[0].index, bad[0].access) == (3, 1)
     m.max_record_words = 4
     assert statuses(m.execute(split_command(m))) == [Status.NO_MODEL] * 2
+
+
+END = 1 << 32
+
+
+@pytest.mark.parametrize(
+    "change, name",
+    [
+        ({"source": 1 << 44}, "source"),
+        ({"popular": END}, "popular"),
+        ({"non_popular": END - 64 * 3}, "non_popular"),  # 12 records of 20 bytes are 240
+        ({"working_keys": END - 64 * 7}, "working_keys"),  # 64 keys are 512
+        ({"working_rows": (1 << 64) - 64}, "working_rows"),
+    ],
+)
+def test_a_buffer_that_does_not_lie_within_the_address_space_is_refused_by_name(machine, change, name):
+    before = machine.device.data.copy()
+    done = machine.execute(split_command(machine, **change))
+    assert [(c.status, c.index, c.address) for c in done] == [
+        (Status.ADDRESS_OUT_OF_RANGE, ADDRESS_WORDS[name], change[name])
+    ] * 2
+    assert np.array_equal(machine.device.data, before)
+
+
+def test_a_buffer_that_ends_with_the_address_space_is_taken(machine):
+    machine.check(split_command(machine, non_popular=END - 256, working_keys=END - 512, working_rows=END - 1024))
+    machine.check(Command(Opcode.DUMP, source=END - 8 * machine.tracker.slots))
+    with pytest.raises(Refusal) as refusal:
+        machine.check(Command(Opcode.DUMP, source=END - 8 * machine.tracker.slots + 64))
+    assert refusal.value.status == Status.ADDRESS_OUT_OF_RANGE
+
+
+def test_misaligned_buffers_come_before_counts_and_these_before_ranges(machine):
+    bad = split_command(machine, samples=0, popular=END, working_keys=68)
+    assert machine.execute(bad)[0].status == Status.MISALIGNED_ADDRESS
+    assert machine.execute(replace(bad, working_keys=64))[0].status == Status.BAD_COUNT
+    assert machine.execute(replace(bad, working_keys=64, samples=1))[0].status == Status.ADDRESS_OUT_OF_RANGE
+
+
+@pytest.mark.parametrize(
+    "change, errors",
+    [
+        ({}, ModelError(0)),
+        ({"base": 0x1002}, ModelError.TABLE_BASE),
+        ({"base": 1 << 44}, ModelError.TABLE_BASE),
+        ({"rows": 0}, ModelError.TABLE_ROWS),
+        ({"rows": 1 << 26}, ModelError(0)),
+        ({"rows": (1 << 26) + 1}, ModelError.TABLE_ROWS),
+        ({"rows": (1 << 32) - 1}, ModelError.TABLE_ROWS),
+        ({"stride": 0}, ModelError.TABLE_STRIDE),
+        ({"stride": 60}, ModelError.TABLE_STRIDE),
+        ({"stride": 66}, ModelError.TABLE_STRIDE),
+        ({"stride": 1 << 20}, ModelError.TABLE_STRIDE),
+        ({"base": (1 << 40) - 6400}, ModelError(0)),
+        ({"base": (1 << 40) - 6396}, ModelError.TABLE_END),
+        ({"first_slot": (1 << 31) - 100}, ModelError(0)),
+        ({"first_slot": (1 << 31) - 99}, ModelError.FIRST_SLOT),
+        ({"first_slot": 1 << 31, "resident": False}, ModelError(0)),
+        (
+            {"base": 1, "rows": 0, "stride": 0},
+            ModelError.TABLE_BASE | ModelError.TABLE_ROWS | ModelError.TABLE_STRIDE,
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_named(change, errors):
+    table = Table(**({"base": 0x1000, "rows": 100, "stride": 64, "resident": True, "first_slot": 256} | change))
+    assert table_errors(table, row_bytes=64, row_bits=26, address_bits=40) == errors
 
 
 def test_a_bad_row_ends_learning_where_it_stands(machine):

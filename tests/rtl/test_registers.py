@@ -18,6 +18,14 @@ def test_identification_comes_first_and_addresses_do_not_clash():
     assert max(addresses) < 4096
 
 
+def test_registers_of_the_model_are_those_that_describe_it():
+    names = {name for name, register in registers().items() if register.model}
+    assert names == {
+        "payload_words", "accesses", "row_bytes", "model_reset", "table_base_lo", "table_base_hi", "table_rows",
+        "table_stride", "table_first_slot", "table_flags", "table_commit", "access_commit",
+    }  # fmt: skip
+
+
 def test_fields_do_not_overlap():
     for register in registers().values():
         used = 0

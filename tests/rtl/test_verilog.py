@@ -77,6 +77,36 @@ def test_verilator_finds_nothing_to_warn_about(name, settings, tmp_path):
     assert all(why for why in WAIVERS.values())
 
 
+def test_two_configurations_fit_into_one_design(tmp_path):
+    """With a name each: no module of one has the name of a module of the other, and Verilator takes both together."""
+    texts = {
+        "acme": accelerator_verilog(preset("tiny"), "acme"),
+        "other": accelerator_verilog(preset("tiny").with_settings(["lanes=1", "banks_per_lane=1"]), "other"),
+        "many": accelerator_verilog(preset("tiny").with_settings(["lanes=8", "tracker_sets=1024"]), "many"),
+    }
+    modules = {name: set(re.findall(r"^module (\w+)", text, re.M)) for name, text in texts.items()}
+    for name, found in modules.items():
+        assert name in found and f"{name}_ram" in found and len(found) > 50
+        assert all(module == name or module.startswith(f"{name}_") for module in found)
+        instantiated = set(re.findall(r"^  (\w+) (?:#\(|\w+ \()", texts[name], re.M)) - {"always", "assign"}
+        assert {module for module in instantiated if "hotline" in module} == set()
+    for name in ("acme", "other"):
+        (tmp_path / f"{name}.v").write_text(texts[name])
+    (tmp_path / "both.v").write_text("module both; acme a (); other b (); endmodule\n")
+    verilator = find_verilator()
+    command = [verilator.executable, "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "both",
+               "both.v", "acme.v", "other.v"]  # fmt: skip
+    done = subprocess.run(command, cwd=tmp_path, env=verilator.env(), capture_output=True, text=True)
+    assert done.returncode == 0 and "MODDUP" not in done.stderr, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("name, reason", [("2x", "begin with no digit"), ("a-b", "letters"), ("", "letters"),
+                                          ("module", "a reserved word"), ("wire", "a reserved word")])  # fmt: skip
+def test_a_name_that_no_module_can_have_is_refused(name, reason):
+    with pytest.raises(ValueError, match=reason):
+        accelerator_verilog(preset("tiny"), name)
+
+
 def test_yosys_accepts_it_without_latches_loops_or_loose_nets(tmp_path):
     (tmp_path / "hotline.v").write_text(accelerator_verilog(preset("tiny")))
     script = (

@@ -47,7 +47,16 @@ AGING = {
     "lanes8-bus256": "tracker_sets=64,tracker_ways=2,lanes=8,banks_per_lane=1,bus_bits=256,sketch_bits=5",
 }
 #: Blocks that no configuration changes.
-FIXED = {"fifo", "register_slice", "stall_free", "delay_line", "registers", "counters", "open_splits"}
+FIXED = {
+    "fifo",
+    "register_slice",
+    "stall_free",
+    "delay_line",
+    "registers",
+    "register_strobes",
+    "counters",
+    "open_splits",
+}
 #: Blocks that take the middle configuration by default, too, not only in the slow tests: where lanes meet.
 MIDDLE = {"tracker", "packer", "merger", "fragmenter", "word_queue"}
 #: Configurations for the slow tests alone: each of their parts is in another one.

@@ -246,17 +246,6 @@ def test_a_command_that_cannot_be_read_ends_like_any_other(session):
     still_works(session)
 
 
-def test_a_completion_that_cannot_be_written_is_told_by_the_status_register(session):
-    driver, memory = session.driver, session.transport.host_memory
-    entry = driver.completion_ring.address + driver.completed % 16 * 64
-    memory.inject([Fault(entry, 64, on_read=False)])
-    driver.execute(session.job.learn(0), checked=False)
-    memory.inject([])
-    assert driver.read("status") & 4
-    driver.reset()
-    assert not driver.read("status") & 4
-
-
 def test_a_table_without_a_descriptor(session):
     driver, job = session.driver, session.job
     driver.write("model_reset", 1)

@@ -116,7 +116,7 @@ def drive_model(dut, model: Model, prefix: str = "model_"):
             put(name, value)
         await RisingEdge(dut.clk)
         put("reset", 0)
-        from hotline_rtl.model_store import descriptor_layout
+        from hotline_rtl.interfaces.model import descriptor_layout
 
         for number, table in enumerate(model.tables):
             descriptor = {"base": table.base, "rows": table.rows, "stride": table.stride,

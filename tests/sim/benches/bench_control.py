@@ -10,7 +10,8 @@ from hotline_golden.machine import OPEN_SPLITS
 from hotline_rtl.layouts import completion_layout
 from hotline_rtl.register_map import registers
 from hotline_rtl.rings import fetched_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+from hotline_sim.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until
+from hotline_sim.memory_model import Fault
 
 
 @cocotb.test()
@@ -20,6 +21,7 @@ async def registers_answer_as_the_map_says(dut):
     for channel in (axil.write_if.aw_channel, axil.write_if.w_channel, axil.write_if.b_channel,
                     axil.read_if.ar_channel, axil.read_if.r_channel):  # fmt: skip
         channel.set_pause_generator(iter(lambda: stall.random() < 0.3, None))
+    dut.hold.value = dut.lock.value = 0
     expected = {}
     for register in registers().values():
         expected[register.name] = 0
@@ -44,9 +46,17 @@ async def registers_answer_as_the_map_says(dut):
         got = await axil.read(register.address, 4)
         assert int(got.resp) == 0
         assert int.from_bytes(got.data, "little") == expected[register.name], register.name
-    outside = max(r.address for r in registers().values()) + 4
-    assert int((await axil.read(outside, 4)).resp) == 2
-    assert int((await axil.write(outside, bytes(4))).resp) == 2
+    # A block of 16 bytes with a register in it answers as a whole; no other one answers.
+    addresses = {r.address for r in registers().values()}
+    blocks = {address & ~15 for address in addresses}
+    for address in range(0, 1 << 12, 4):
+        if address not in addresses and (address & ~15 in blocks or address % 64 == 0):
+            known = address & ~15 in blocks
+            assert int((await axil.write(address, b"\xff" * 4)).resp) == (0 if known else 2)
+            got = await axil.read(address, 4)
+            assert int(got.resp) == (0 if known else 2) and got.data == bytes(4)
+    for register in registers().values():
+        assert int.from_bytes((await axil.read(register.address, 4)).data, "little") == expected[register.name]
     # Write 1 to clear; the hardware's set wins.
     dut.irq_status_completion_set.value = 1
     await RisingEdge(dut.clk)
@@ -57,6 +67,85 @@ async def registers_answer_as_the_map_says(dut):
     assert (await axil.read(address, 4)).data[0] == 1
     await axil.write(address, (1).to_bytes(4, "little"))
     assert (await axil.read(address, 4)).data[0] == 0
+
+
+@cocotb.test()
+async def a_write_changes_the_bytes_that_it_enables_and_nothing_else(dut):
+    """Every register, every strobe: what is stored, and whether hardware is told."""
+    for register in registers().values():
+        for field in register.fields:
+            name = f"{register.name}_{field.name}"
+            if field.write_one_clears:
+                getattr(dut, f"{name}_set").value = 0
+            elif not field.software_writes:
+                getattr(dut, name).value = 0
+    for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot", "rready"):
+        getattr(dut, f"axil_{name}").value = 0
+    dut.axil_bready.value = 1
+    dut.hold.value = dut.lock.value = 0
+    told = {r.name: 0 for r in registers().values() if r.strobe}
+    told["refused"] = 0
+
+    async def watch():
+        while True:
+            await RisingEdge(dut.clk)
+            for name in told:
+                told[name] += int(getattr(dut, name if name == "refused" else f"{name}_written").value)
+
+    background(watch())
+    await start(dut)
+
+    async def write(address: int, value: int, strobe: int) -> None:
+        dut.axil_awaddr.value, dut.axil_wdata.value, dut.axil_wstrb.value = address, value, strobe
+        dut.axil_awvalid.value = dut.axil_wvalid.value = 1
+        await RisingEdge(dut.clk)
+        while dut.axil_awready.value == 0:
+            await RisingEdge(dut.clk)
+        dut.axil_awvalid.value = dut.axil_wvalid.value = 0
+        for _ in range(3):
+            await RisingEdge(dut.clk)
+
+    def value_of(register) -> int:
+        return sum(
+            int(getattr(dut, f"{register.name}_{f.name}").value) << f.low
+            for f in register.fields if f.software_writes and not f.write_one_clears
+        )  # fmt: skip
+
+    r = rng()
+    for register in registers().values():
+        writable = sum(
+            ((1 << f.width) - 1) << f.low for f in register.fields if f.software_writes and not f.write_one_clears
+        )
+        effect = {f.low // 8 for f in register.fields if f.strobe} | {
+            (f.low + f.width - 1) // 8 for f in register.fields if f.strobe
+        }
+        for strobe in range(16):
+            for lock in (0, 1):
+                before, value = value_of(register), r.getrandbits(32)
+                dut.lock.value = lock
+                told.update(dict.fromkeys(told, 0))
+                await write(register.address, value, strobe)
+                mask = sum(0xFF << 8 * n for n in range(4) if strobe >> n & 1) & writable
+                ignored = lock and register.model
+                assert value_of(register) == (before if ignored else before & ~mask | value & mask), (
+                    register.name,
+                    strobe,
+                )
+                expected = any(strobe >> n & 1 for n in range(min(effect, default=0), max(effect, default=-1) + 1))
+                for name, count in told.items():
+                    if name == "refused":
+                        assert count == bool(ignored and strobe), (register.name, strobe)
+                    else:
+                        assert count == (name == register.name and expected and not ignored), (register.name, strobe)
+    # While held, nothing is taken.
+    dut.lock.value, dut.hold.value = 0, 1
+    dut.axil_awaddr.value, dut.axil_wdata.value, dut.axil_wstrb.value = registers()["control"].address, 1, 15
+    dut.axil_awvalid.value = dut.axil_wvalid.value = 1
+    for _ in range(20):
+        await RisingEdge(dut.clk)
+        assert dut.axil_awready.value == 0
+    dut.hold.value = 0
+    await until(dut, lambda: dut.axil_awready.value == 1, "the write")
 
 
 @cocotb.test()
@@ -107,7 +196,7 @@ async def commands_come_in_ring_order(dut):
     for timing in TIMINGS[:3]:
         memory = Memory(dut, "bus", {"ring": 8 * 64}, timing)
         sink = StreamSink(dut, "o", fetched_layout(CONFIG), "half", 3)
-        for name in ("enable", "tail"):
+        for name in ("enable", "tail", "hold", "stop", "completions_outside"):
             getattr(dut, name).value = 0
         dut.base.value, dut.log2_entries.value = memory.address("ring"), 3
         await start(dut)
@@ -124,6 +213,99 @@ async def commands_come_in_ring_order(dut):
         got = [Command.from_words(_words(g.command)) for g in sink.got]
         assert got == sent and not any(g.status for g in sink.got)
         assert int(dut.head.value) == 20
+        memory.check()
+
+
+async def _command_ring(dut, **values: int):
+    """A ring of 8 entries with ``values`` for its inputs, enabled."""
+    memory = Memory(dut, "bus", {"ring": 8 * 64}, TIMINGS[0])
+    sink = StreamSink(dut, "o", fetched_layout(CONFIG), "always", 3)
+    for name in ("enable", "tail", "hold", "stop", "completions_outside"):
+        getattr(dut, name).value = 0
+    dut.base.value, dut.log2_entries.value = memory.address("ring"), 3
+    await start(dut)
+    for name, value in {"enable": 1, **values}.items():
+        getattr(dut, name).value = value
+    for _ in range(60):
+        await RisingEdge(dut.clk)
+    memory.check()
+    return memory, sink
+
+
+@cocotb.test()
+async def what_a_host_may_not_say_stops_the_command_ring(dut):
+    errors = ("base_error", "completion_base_error", "doorbell_error")
+    space = 1 << CONFIG.address_bits
+    for values, expected in [
+        ({"tail": 8}, None),
+        ({"tail": 9}, "doorbell_error"),
+        ({"tail": 40}, "doorbell_error"),
+        ({"tail": (1 << 32) - 1}, "doorbell_error"),
+        ({"tail": 1, "base": space}, "base_error"),
+        ({"tail": 1, "base": 1 << 63}, "base_error"),
+        ({"tail": 1, "base": space - 7 * 64}, "base_error"),
+        ({"tail": 1, "base": 0x10020}, "base_error"),
+        ({"tail": 1, "completions_outside": 1}, "completion_base_error"),
+    ]:
+        memory, sink = await _command_ring(dut, **values)
+        if expected is None:
+            await until(dut, lambda s=sink: len(s.got) == 8, "commands")
+        else:
+            assert not sink.got and memory.model.statistics()["read_beats"] == 0 and dut.active.value == 0
+        assert {name: int(getattr(dut, name).value) for name in errors} == {
+            name: int(name == expected) for name in errors
+        }
+
+
+@cocotb.test()
+async def a_ring_that_ends_with_the_address_space_is_fetched(dut):
+    """Only the address is looked at: nothing is there."""
+    dut_space = 1 << CONFIG.address_bits
+    await _command_ring(dut, hold=1, tail=1, base=dut_space - 8 * 64)
+    assert dut.active.value == 0
+    dut.hold.value = 0
+    await until(dut, lambda: dut.bus_arvalid.value == 1, "a read")
+    assert int(dut.bus_araddr.value) == dut_space - 8 * 64 and dut.base_error.value == 0
+
+
+async def _completion_ring(dut, **values: int):
+    """A ring of 4 entries; one completion is offered once its inputs have ``values``."""
+    memory = Memory(dut, "bus", {"ring": 4 * 64}, TIMINGS[0])
+    memory.model.allow({"ring"})
+    source = StreamSource(dut, "i", completion_layout(), "always", 3)
+    dut.head.value = 0
+    dut.base.value, dut.log2_entries.value = memory.address("ring"), 2
+    await start(dut)
+    for name, value in values.items():
+        getattr(dut, name).value = value
+    for _ in range(4):
+        await RisingEdge(dut.clk)
+    return memory, source
+
+
+@cocotb.test()
+async def what_stops_the_completion_ring_is_not_counted(dut):
+    errors = ("write_error", "base_error", "head_error")
+    space = 1 << CONFIG.address_bits
+    for values, expected in [
+        ({"base": space}, "base_error"),
+        ({"base": space - 3 * 64}, "base_error"),
+        ({"base": 0x10010}, "base_error"),
+        ({"head": 1}, "head_error"),
+        ({"head": (1 << 32) - 5}, "head_error"),
+        ({}, "write_error"),
+    ]:
+        memory, source = await _completion_ring(dut, **values)
+        if expected == "write_error":
+            memory.model.inject([Fault(memory.address("ring"), 64, on_read=False)])
+        source.put([{"tag": 7}, {"tag": 8}])
+        for _ in range(100):
+            await RisingEdge(dut.clk)
+            assert dut.written.value == 0
+        assert int(dut.tail.value) == 0
+        assert {name: int(getattr(dut, name).value) for name in errors} == {
+            name: int(name == expected) for name in errors
+        }
         memory.check()
 
 

@@ -10,6 +10,8 @@ from hotline_rtl.burst_cutter import BurstCutter
 from hotline_rtl.classifier import Classifier, connect_port
 from hotline_rtl.cold_resolver import ColdResolver
 from hotline_rtl.config import AcceleratorConfig
+from hotline_rtl.control.command_check import CommandCheck
+from hotline_rtl.control.model_store import ModelStore
 from hotline_rtl.counters import Counters
 from hotline_rtl.delay_line import DelayLine
 from hotline_rtl.fifo import StreamFifo
@@ -258,13 +260,24 @@ BLOCKS = {
     "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
     "counters": (lambda c: Counters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
     "open_splits": (lambda c: OpenSplits(), "bench_control", "the_newest_splits_can_be_named"),
+    "register_strobes": (
+        lambda c: RegisterBlock(), "bench_control", "a_write_changes_the_bytes_that_it_enables_and_nothing_else",
+    ),
+    "model_store": (
+        ModelStore, "bench_model_store",
+        "a_table_is_passed_on_whole_or_refused_by_name,accesses_sizes_and_writes_at_the_wrong_time",
+    ),
+    "command_check": (CommandCheck, "bench_command_check", "commands_are_refused_as_golden_refuses_them"),
     "command_ring": (
         lambda c: WithMasters(c, CommandRing(c), {"read": "bus"}, {}),
-        "bench_control", "commands_come_in_ring_order",
+        "bench_control",
+        "commands_come_in_ring_order,what_a_host_may_not_say_stops_the_command_ring,"
+        "a_ring_that_ends_with_the_address_space_is_fetched",
     ),
     "completion_ring": (
         lambda c: WithMasters(c, CompletionRing(c), {}, {"write": "bus"}),
-        "bench_control", "completions_wait_for_room_and_count_when_acknowledged",
+        "bench_control",
+        "completions_wait_for_room_and_count_when_acknowledged,what_stops_the_completion_ring_is_not_counted",
     ),
     "stream_reader": (
         lambda c: WithMasters(c, StreamReader(c), {"client": "bus"}, {}),

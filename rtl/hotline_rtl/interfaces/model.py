@@ -7,8 +7,8 @@ from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
-from .config import AcceleratorConfig
-from .words import delayed, pick
+from ..config import AcceleratorConfig
+from ..words import delayed, pick
 
 #: Bits of a row stride in bytes.
 STRIDE_BITS = 20

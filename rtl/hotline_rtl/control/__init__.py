@@ -1,0 +1,1 @@
+"""What accepts commands and models, and refuses what would do harm."""

@@ -1,0 +1,157 @@
+"""Finds what can be seen to be wrong with a command before it begins.
+
+Each buffer that the command may touch must begin at a multiple of 64 bytes and lie within ``address_bits``, as long as it
+can become: a sum of address and length that wraps is found too. The golden twin is the checks that begin each handler of
+``hotline_golden.machine.Machine``; when several things are wrong, both name the same one.
+
+Latency: 13 cycles from ``start`` to ``done``. One command at a time.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..config import BUFFER_ALIGNMENT, AcceleratorConfig
+from ..layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
+from ..words import delayed, is_one_of, no_reset, pick, product
+
+#: Which commands use each buffer, in the order of the command's words.
+USED_BY = {
+    "source": (Opcode.LEARN, Opcode.DUMP, Opcode.LOAD, Opcode.SPLIT, Opcode.SWAP),
+    "popular": (Opcode.SPLIT,),
+    "non_popular": (Opcode.SPLIT,),
+    "working_keys": (Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER),
+    "working_rows": (Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER),
+}
+#: Bytes of an entry of the hot list, and of a working key.
+PAIR_BYTES = 8
+#: Cycles from a buffer's choice until it is known what is wrong with it.
+CHECK_CYCLES = 5
+
+
+class CommandCheck(wiring.Component):
+    """Members
+    -------
+    command : In(command_layout)
+    start : In(1)
+        ``command`` is a new one from the next cycle on, and stable.
+    model_valid : In(1), sample_words, row_bytes : In
+        Of the model: sizes are read when the command uses them.
+    done : Out(1)
+        What follows is of this command, until the next ``start``.
+    status : Out(8), index : Out(4), address : Out(64)
+        Status.OK, or what is wrong; which word of the command holds the address that is, and that address.
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "command": In(command_layout()), "start": In(1), "model_valid": In(1),
+            "sample_words": In(range(config.max_record_words + 1)), "row_bytes": In(range(config.max_row_bytes + 1)),
+            "done": Out(1), "status": Out(8), "index": Out(4), "address": Out(64),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config, command = self.config, self.command
+
+        def is_a(*opcodes: Opcode):
+            return is_one_of(command.opcode, *opcodes)
+
+        # Stage 1: what the command is, and how long its buffers can become: `count` times `unit` bytes.
+        count_bits = max(COUNT_BITS + 1, config.slot_bits + 1)
+        is_list = delayed(m, is_a(Opcode.DUMP, Opcode.LOAD))
+        is_swap, is_split = delayed(m, is_a(Opcode.SWAP)), delayed(m, is_a(Opcode.SPLIT))
+        uses = [delayed(m, is_a(*opcodes)) for opcodes in USED_BY.values()]
+        unknown = delayed(m, ~is_a(*Opcode))
+        needs_model = delayed(m, is_a(Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER))
+        samples = delayed(m, command.samples[:count_bits])
+        limit = command.working_limit
+        changes = delayed(m, Mux(limit < config.tracker_entries, limit, config.tracker_entries)[:count_bits])
+        rows = delayed(m, Mux(limit < config.working_rows, limit, config.working_rows)[:count_bits])
+        bad_count = delayed(m, (command.samples == 0) | (command.samples > 1 << COUNT_BITS))
+        sample_bytes = delayed(m, self.sample_words << 2)
+        record_bytes = delayed(m, (self.sample_words + 1) << 2)
+        listed = Mux(is_split, rows, samples)
+        lengths = {
+            "source": (
+                Mux(is_list, config.tracker_entries, Mux(is_swap, changes, samples)),
+                Mux(is_list, PAIR_BYTES, Mux(is_swap, 4 * DELTA_WORDS, sample_bytes)),
+            ),
+            "popular": (samples, record_bytes),
+            "non_popular": (samples, record_bytes),
+            "working_keys": (listed, Const(PAIR_BYTES)),
+            "working_rows": (listed, self.row_bytes),
+        }
+
+        # Stage 2: a buffer each cycle, in order. A bit moves through `turn`: it says whose turn it is, and when all have been
+        # checked, the first of them kept, and the status chosen.
+        turn = Signal(1 + len(USED_BY) + CHECK_CYCLES + 1)
+        chosen = Signal(range(len(USED_BY)))
+        s2_used, s2_address = Signal(), Signal(64)
+        s2_count, s2_unit = Signal(count_bits), Signal(max(len(record_bytes), len(self.row_bytes), 5))
+        m.d.sync += [turn.eq(Cat(self.start, turn)), chosen.eq(Mux(turn[0], 0, chosen + 1))]
+        m.d.sync += [
+            s2_used.eq(pick(uses, chosen) & turn[1 : 1 + len(USED_BY)].any()),
+            s2_address.eq(pick([getattr(command, name) for name in USED_BY], chosen)),
+            s2_count.eq(pick([count for count, _ in lengths.values()], chosen)),
+            s2_unit.eq(pick([unit for _, unit in lengths.values()], chosen)),
+        ]
+
+        # Stages 3 and 4: its bytes. Stage 5: its end. Stage 6: what is wrong with it.
+        size = product(m, s2_count, s2_unit)
+        s4_used, s4_address = delayed(m, delayed(m, s2_used)), delayed(m, delayed(m, s2_address))
+        s5_used, s5_address, s5_end = delayed(m, s4_used), delayed(m, s4_address), delayed(m, s4_address + size)
+        space = 1 << config.address_bits
+        alignment_bits = ceil_log2(BUFFER_ALIGNMENT)
+        s6_address = delayed(m, s5_address)
+        s6_word = Signal(4)
+        s6_wrong = {
+            Status.MISALIGNED_ADDRESS: delayed(m, s5_used & s5_address[:alignment_bits].any()),
+            Status.ADDRESS_OUT_OF_RANGE: delayed(m, s5_used & ((s5_address >= space) | (s5_end > space))),
+        }
+        first_word = min(ADDRESS_WORDS.values())
+        m.d.sync += s6_word.eq(Mux(turn[CHECK_CYCLES], first_word, s6_word + 2))
+
+        # The first of each kind is kept.
+        kept = {}
+        for status, wrong in s6_wrong.items():
+            found = Signal(name=f"found_{status.name.lower()}")
+            word, address = (
+                Signal(4, name=f"word_{status.name.lower()}"),
+                Signal(64, name=f"of_{status.name.lower()}"),
+            )
+            no_reset(found, word, address)
+            with m.If(self.start):
+                m.d.sync += found.eq(0)
+            with m.Elif(wrong & ~found):
+                m.d.sync += [found.eq(1), word.eq(s6_word), address.eq(s6_address)]
+            kept[status] = found, word, address
+
+        m.d.sync += self.status.eq(Status.OK)
+        m.d.sync += [self.index.eq(0), self.address.eq(0)]
+
+        def refuse(status: Status):
+            m.d.sync += self.status.eq(status)
+            if status in kept:
+                m.d.sync += [self.index.eq(kept[status][1]), self.address.eq(kept[status][2])]
+
+        with m.If(unknown):
+            refuse(Status.UNKNOWN_OPCODE)
+        with m.Elif(is_swap & (not config.shadow)):
+            refuse(Status.UNSUPPORTED)
+        with m.Elif(kept[Status.MISALIGNED_ADDRESS][0]):
+            refuse(Status.MISALIGNED_ADDRESS)
+        with m.Elif(needs_model & ~self.model_valid):
+            refuse(Status.NO_MODEL)
+        with m.Elif(needs_model & bad_count):
+            refuse(Status.BAD_COUNT)
+        with m.Elif(kept[Status.ADDRESS_OUT_OF_RANGE][0]):
+            refuse(Status.ADDRESS_OUT_OF_RANGE)
+        with m.If(self.start):
+            m.d.sync += self.done.eq(0)
+        with m.Elif(turn[-1]):
+            m.d.sync += self.done.eq(1)
+        no_reset(s2_used, s2_address, s2_count, s2_unit, s6_word, self.status, self.index, self.address)
+        return m

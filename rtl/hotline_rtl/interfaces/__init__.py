@@ -1,0 +1,1 @@
+"""Types that blocks in different rooms share."""
