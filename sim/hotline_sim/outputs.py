@@ -9,6 +9,7 @@ import numpy as np
 
 from .job import Job, initial_rows
 from .report import summary
+from .run.json_file import write_json
 from .session import Results, SplitOutput
 from .traces import Trace
 from .traces.trace import TraceError, load_npz
@@ -53,7 +54,7 @@ class OutputWriter:
         """What is known after the last command; then the folder gets its name."""
         np.save(self.partial / "hot_list.npy", hot_list(job))
         self._tables("tables_after.npz", job, before=False)
-        (self.partial / "summary.json").write_text(json.dumps(summary(job, results), indent=2) + "\n")
+        write_json(self.partial / "summary.json", summary(job, results))
         if self.directory.exists():
             self.directory.rmdir()
         self.partial.rename(self.directory)

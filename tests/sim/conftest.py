@@ -43,7 +43,7 @@ def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):
 
 def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
     """Runs the command; fails unless it exits with ``check``."""
-    command = [sys.executable, "-m", "hotline_sim.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "hotline_cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "150"})
     if check is not None:
         assert done.returncode == check, done.stdout + done.stderr

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from hotline_golden.layouts import EMPTY_SLOT
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
+from hotline_sim.run.json_file import write_json
+from hotline_sim.traces import open_trace
 
 from .conftest import hotline
 
@@ -143,7 +147,7 @@ def test_out_must_be_new(run_directory):
         (["run", "--json", "no/such/file.json"], "there is no folder no/such"),
         (["verilog", "-o", "no/such/file.v"], "there is no folder no/such"),
         (["train", "nowhere"], "nowhere: no summary.json"),
-        (["trace", "describe", "npz:none.npz"], "none.npz: not a NumPy .npz archive"),
+        (["trace", "describe", "npz:none.npz"], "none.npz: no such file"),
     ],
 )
 def test_unusable_input_says_why_and_exits_with_2(arguments, message, tmp_path):
@@ -167,7 +171,7 @@ def test_broken_rtl_exits_with_1(tmp_path):
     assert good in tracker.read_text()
     tracker.write_text(tracker.read_text().replace(good, "(entry.tag[8:] == tag[8:])"))
     done = subprocess.run(
-        [sys.executable, "-m", "hotline_sim.cli", "run", "--preset", "tiny", "--set", "working_rows=2048",
+        [sys.executable, "-m", "hotline_cli", "run", "--preset", "tiny", "--set", "working_rows=2048",
          "--set", "tracker_sets=256", "--trace", "synthetic:uniform,samples=400,scale=0.01", "--resident", "none",
          "--learn", "0.5"],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
@@ -248,11 +252,112 @@ def test_training_is_kept_and_resumed(tmp_path):
     )
 
 
-def test_without_pytorch_training_says_how_to_get_it(run_directory):
+def without(module: str, *arguments) -> subprocess.CompletedProcess:
+    """The command on a machine that lacks ``module``."""
     program = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from hotline_sim.cli import main\n"
-        f"sys.argv = ['hotline', 'train', {str(run_directory)!r}]\nmain()\n"
+        f"import sys; sys.modules[{module!r}] = None\n"
+        "from hotline_cli.main import main\n"
+        f"sys.argv = ['hotline', *{[str(a) for a in arguments]!r}]\nmain()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 2 and "pip install" in done.stderr
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "module, extra, arguments",
+    [
+        ("torch", "train", ["train"]),
+        ("sklearn", "train", ["train"]),
+        ("torch", "train", ["bench", "train"]),
+        ("cocotb", "cocotb", ["run", "--engine", "cocotb"]),
+        ("cocotb", "cocotb", ["bench", "split"]),
+        ("cocotb", "cocotb", ["bench", "engines"]),
+        ("numba", "study", ["advise", "synthetic:samples=10"]),
+        ("numba", "study", ["bench", "tracker"]),
+        ("numba", "study", ["bench", "relearn"]),
+        ("matplotlib", "study", ["bench", "gather", "--plot", "x.png"]),
+        ("matplotlib", "study", ["run", "--timeline", "x.png"]),
+    ],
+)
+def test_what_is_missing_is_said_at_once_with_the_extra_that_brings_it(module, extra, arguments, tmp_path):
+    done = without(module, *arguments)
+    assert done.returncode == 2 and f"needs {module}: `pip install 'hotline-accelerator[{extra}]'`" in done.stderr
+    if module == "cocotb" and arguments[0] == "bench":
+        assert "--engines cosim" in done.stderr
+
+
+def test_engines_can_be_measured_without_cocotb(tmp_path):
+    done = without("cocotb", "bench", "engines", "--engines", "cosim", *TINY, "--samples", 60, "--batch-size", 30,
+                   "--json", tmp_path / "engines.json")  # fmt: skip
+    assert done.returncode == 0 and "RTL == golden in the co-simulation" in done.stdout, done.stderr
+    assert list(json.loads((tmp_path / "engines.json").read_text())["samples_per_second"]) == ["cosim"]
+
+
+def test_json_has_null_for_what_is_not_a_number(tmp_path):
+    write_json(tmp_path / "x.json", {"a": float("nan"), "b": [1.5, float("inf")], "c": ({"d": -float("inf")},)})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [1.5, None], "c": [{"d": None}]}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_held_out_samples_of_one_label_have_no_auc(tmp_path):
+    """Its AUC is not a number, which JSON does not have."""
+    trace = open_trace("synthetic:ratings,samples=80")
+    payload = trace.payload.view(np.float32).copy()
+    payload[60:, 0] = 1
+    replace(trace, payload=payload.view(np.uint32)).save(tmp_path / "t.npz")
+    hotline("train", "--trace", f"npz:{tmp_path}/t.npz", "--batch-size", 20, *TINY, "--json", tmp_path / "train.json")
+    assert json.loads((tmp_path / "train.json").read_text())["held_out"]["auc"] is None
+
+
+def test_training_that_is_not_finite_fails_with_the_step(tmp_path):
+    done = hotline("train", *TINY, "--samples", 400, "--batch-size", 20, "--lr", "1e30", "--check",
+                   "--checkpoint", tmp_path / "kept", check=2)  # fmt: skip
+    assert "step" in done.stderr and "not finite" in done.stderr or "the loss is" in done.stderr
+    assert not (tmp_path / "kept").exists()
+
+
+def test_memory_that_cannot_be_had_is_said(tmp_path):
+    np.savez(tmp_path / "t.npz", rows=np.zeros((40, 32), np.int64), table_of=np.arange(32), table_rows=[2**31 - 5] * 32,
+             payload=np.zeros((40, 1), np.float32))  # fmt: skip
+    done = hotline("run", *TINY, "--set", "row_bits=31", "--set", "address_bits=64", "--trace", f"npz:{tmp_path}/t.npz",
+                   check=2)  # fmt: skip
+    assert "there is not enough memory: Unable to allocate" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("error, code, said", [
+    ("RuntimeError('one\\ntwo')", 3, "an unexpected RuntimeError: one. This is a fault of hotline"),
+    ("EOFError('x')", 3, "an unexpected RuntimeError: a file ended too early: x"),
+    ("KeyboardInterrupt()", 130, "hotline: interrupted"),
+    ("MemoryError()", 2, "there is not enough memory"),
+    ("ValueError('no such thing')", 2, "hotline: no such thing"),
+])  # fmt: skip
+def test_no_exception_reaches_the_user(error, code, said, tmp_path):
+    program = (
+        "import sys, hotline_cli.main as m\n"
+        "def fails(*_, **__): raise " + error + "\n"
+        "import hotline_sim.report as r; r.shapes_table = fails\n"
+        "sys.argv = ['hotline', 'trace', 'shapes']\nm.main()\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "500"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
+    files = list(tmp_path.glob("hotline-*.traceback.txt"))
+    assert len(files) == (code == 3)
+    for file in files:
+        assert str(file) in done.stderr and "issue tracker" in done.stderr
+        assert "hotline trace shapes" in file.read_text() and "Traceback" in file.read_text()
+
+
+def test_sigterm_cleans_up_as_an_interrupt_does(tmp_path):
+    command = [sys.executable, "-m", "hotline_cli", "run", *TINY, "--trace", "synthetic:samples=20000", "--batch-size", "64",
+               "--out", str(tmp_path / "out")]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out.partial" / "micro_batches").exists() or not list(
+        (tmp_path / "out.partial" / "micro_batches").iterdir()
+    ):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 143 and "hotline: terminated" in said
+    assert not list(tmp_path.iterdir())

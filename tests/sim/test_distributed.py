@@ -20,7 +20,7 @@ OPTIONS = [
 
 def start(ranks: int, *arguments) -> subprocess.Popen:
     """``hotline train``, alone or with ``ranks``."""
-    module = ["-m", "hotline_sim.gpu.train"]
+    module = ["-m", "hotline_cli", "train"]
     if ranks:
         module = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), *module]
     command = [sys.executable, *module, *OPTIONS, *map(str, arguments)]

@@ -3,9 +3,11 @@
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
@@ -14,11 +16,12 @@ from hotline_sim.gpu import bench, checkpoint  # noqa: E402
 from hotline_sim.gpu.dlrm import DlrmShape  # noqa: E402
 from hotline_sim.gpu.embedding import HotlineEmbedding, Records  # noqa: E402
 from hotline_sim.gpu.evaluation import all_tables, evaluate, largest_difference, parameters, quality  # noqa: E402
-from hotline_sim.gpu.experiment import divide  # noqa: E402
+from hotline_sim.gpu.experiment import Plan, divide  # noqa: E402
+from hotline_sim.gpu.experiment import train as train_by_plan  # noqa: E402
 from hotline_sim.gpu.live_source import LiveSource  # noqa: E402
 from hotline_sim.gpu.plain import train_plain  # noqa: E402
-from hotline_sim.gpu.sources import GoldenSource, RecordedSource, SourceError  # noqa: E402
-from hotline_sim.gpu.trainer import Settings, Trainer  # noqa: E402
+from hotline_sim.gpu.sources import GoldenSource, RecordedSource, SourceError, check_payload  # noqa: E402
+from hotline_sim.gpu.trainer import NotFiniteError, Settings, Trainer  # noqa: E402
 from hotline_sim.gpu.transfers import Arriving, DirectTransfers, Leaving, Transfers  # noqa: E402
 from hotline_sim.job import Relearn, prepare  # noqa: E402
 from hotline_sim.outputs import RunDirectory  # noqa: E402
@@ -349,3 +352,94 @@ def test_what_does_not_fit_is_not_measured():
         set(shown["samples_per_second"]) == {"hotline", "hybrid", "fae"} and shown["samples_per_second"]["hybrid"] > 0
     )
     assert "gpu_only" in shown["not_measured"]
+
+
+def test_what_is_not_finite_is_never_equal():
+    one, nan, inf = torch.tensor([1.0]), torch.tensor([float("nan")]), torch.tensor([float("inf")])
+    assert largest_difference([one], [one]) == 0
+    for x, y in ((nan, nan), (nan, one), (one, nan), (one, inf), (inf, one), (inf, inf)):
+        assert largest_difference([x], [y]) == float("inf")
+
+
+def changed_payload(sample: int, word: int, value: float):
+    trace = open_trace("synthetic:ratings,samples=64")
+    payload = trace.payload.view(np.float32).copy()
+    payload[sample, word] = value
+    return replace(trace, payload=payload.view(np.uint32))
+
+
+@pytest.mark.parametrize(
+    "sample, word, value, message",
+    [
+        (7, 0, 2, "sample 7, payload word 0: label 2.0; training needs a label, 0 or 1"),
+        (63, 0, -1, "sample 63, payload word 0: label -1.0"),
+        (0, 0, float("nan"), "sample 0, payload word 0: label nan"),
+        (9, 1, float("nan"), "sample 9, payload word 1: dense feature nan"),
+        (9, 1, float("-inf"), "sample 9, payload word 1: dense feature -inf"),
+    ],
+)
+def test_a_payload_that_cannot_be_trained_on_is_refused_first(sample, word, value, message):
+    with pytest.raises(SourceError, match=message):
+        check_payload(changed_payload(sample, word, value))
+
+
+def test_a_payload_of_whole_numbers_is_refused(tmp_path):
+    trace = open_trace("synthetic:ratings,samples=64")
+    np.savez(tmp_path / "t.npz", rows=trace.rows, table_of=trace.table_of, table_rows=trace.table_rows,
+             payload=np.zeros((64, 2), np.uint32))  # fmt: skip
+    with pytest.raises(SourceError, match="its payload is uint32; training needs a label"):
+        check_payload(open_trace(f"npz:{tmp_path}/t.npz"))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad"])
+def test_training_without_dense_features_is_exact_too(optimizer):
+    settings = settings_for(optimizer)
+    trace = open_trace("synthetic:ratings,samples=400")
+    trace = replace(trace, payload=trace.payload[:, :1].copy())
+    job = prepare(trace, tiny(), batch_size=16, dim=settings.rows.words, resident=100)
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers())
+    run(trainer, 50)
+    assert difference(trainer, train_plain(trace, settings, 16, 50)) < 1e-10
+    assert difference(trainer, train_plain(trace, settings, 16, 0)) > 1e-3, "something has been learnt"
+
+
+def test_a_training_that_leaves_the_finite_numbers_fails_with_its_step_and_keeps_nothing(tmp_path):
+    settings = Settings(SHAPE, "sgd", 1e30, "float32", seed=3)
+    plan = Plan("golden", settings, checkpoint=tmp_path / "kept", every=1, check=True)
+    trace = open_trace("synthetic:ratings,samples=400")
+    with pytest.raises(NotFiniteError, match=r"step \d+: .* nothing of this training can be used"):
+        train_by_plan(plan, trace, tiny(), 16, Console(quiet=True))
+    kept = checkpoint.torch.load(tmp_path / "kept", weights_only=True) if (tmp_path / "kept").exists() else None
+    assert kept is None or all(value.isfinite().all() for value in [kept["rows"], *kept["model"].values()])
+
+
+def test_a_row_that_is_not_finite_is_in_no_checkpoint(tmp_path):
+    settings = settings_for("sgd")
+    source = GoldenSource(job_for(settings, "synthetic:ratings,samples=200"), settings.rows)
+    trainer = Trainer(settings, source, DirectTransfers())
+    run(trainer, 2)
+    trainer.flush()
+    key = checkpoint.touched_keys(source.trace)[:1]
+    cold = np.array(
+        [k for k in checkpoint.touched_keys(source.trace).tolist() if k not in trainer.hot_list.tolist()][:1]
+    )
+    assert len(key) and len(cold)
+    source.write_rows(cold, np.full((1, settings.rows.width), np.nan))
+    table, row = cold[0].tolist()
+    with pytest.raises(NotFiniteError, match=f"after step 1: row {row} of table {table} is not finite"):
+        checkpoint.save(trainer, tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
+
+
+def test_resuming_with_other_sizes_says_which(tmp_path):
+    settings = settings_for("sgd")
+    spec = "synthetic:ratings,samples=200"
+    trainer = Trainer(settings, GoldenSource(job_for(settings, spec), settings.rows), DirectTransfers())
+    run(trainer, 2)
+    checkpoint.save(trainer, tmp_path / "kept")
+    config = tiny("tracker_sets=128", "tracker_ways=2")
+    job = prepare(open_trace(spec), config, batch_size=16, dim=settings.rows.words, resident=50)
+    source = GoldenSource(job, settings.rows)
+    with pytest.raises(checkpoint.CheckpointError, match="another hot set: tracker_sets 64, not 128; tracker_ways 4, not 2; "
+                       "resident 100, not 50"):  # fmt: skip
+        checkpoint.load(tmp_path / "kept", settings, source, lambda **more: None)

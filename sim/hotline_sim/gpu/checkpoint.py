@@ -15,7 +15,7 @@ from hotline_golden.layouts import NO_ACCESS
 
 from ..traces import Trace
 from .sources import MicroBatchSource, distinct_keys
-from .trainer import Settings, Trainer
+from .trainer import REMEDY, NotFiniteError, Settings, Trainer
 
 FORMAT = 1
 
@@ -36,14 +36,21 @@ def _data(source: MicroBatchSource) -> dict:
 
 
 def save(trainer: Trainer, path: Path, write: bool = True) -> None:
-    """Writes ``path``, whole or not at all. Between steps only; on all ranks, of which one does ``write``."""
+    """Writes ``path``, whole or not at all. Between steps only; on all ranks, of which one does ``write``.
+
+    Raises NotFiniteError, and writes nothing, when a row of the tables is not finite.
+    """
     trainer.flush()
     source = trainer.source
     keys = touched_keys(source.trace)
+    rows = source.read_rows(keys)
+    if not (finite := np.isfinite(rows).all(axis=1)).all():
+        table, row = keys[int(finite.argmin())].tolist()
+        raise NotFiniteError(f"after step {trainer.number - 1}: row {row} of table {table} is not finite; {REMEDY}")
     state = {
         "format": FORMAT, "settings": asdict(trainer.settings), "data": _data(source), "step": trainer.number,
         "model": trainer.model.state_dict(), "dense_optimizer": trainer.dense_optimizer.state_dict(),
-        "hot_list": torch.from_numpy(trainer.hot_list.view(np.int32)), "rows": torch.from_numpy(source.read_rows(keys)),
+        "hot_list": torch.from_numpy(trainer.hot_list.view(np.int32)), "rows": torch.from_numpy(rows), "sizes": source.sizes,
     }  # fmt: skip
     if not write:
         return
@@ -76,8 +83,19 @@ def load(path: Path, settings: Settings, source: MicroBatchSource, make) -> Trai
             raise CheckpointError(
                 f"{path}: was trained with {name} {found.get(name)}, not {expected[name]} (its {what})"
             )
+    _check_sizes(path, state, source)
     source.write_rows(touched_keys(source.trace), state["rows"].numpy())
     trainer = make(hot_list=state["hot_list"].numpy().view(np.uint32), step=state["step"])
     trainer.model.load_state_dict(state["model"])
     trainer.dense_optimizer.load_state_dict(state["dense_optimizer"])
     return trainer
+
+
+def _check_sizes(path: Path, state: dict, source: MicroBatchSource) -> None:
+    """Raises CheckpointError, naming every size that differs, when the hot set is one of another tracker's."""
+    kept, ours = state.get("sizes", {}), source.sizes
+    different = [
+        f"{name} {kept[name]}, not {ours[name]}" for name in ours if name in kept and kept[name] != ours[name]
+    ]
+    if different:
+        raise CheckpointError(f"{path}: was trained with another hot set: {'; '.join(different)}")

@@ -74,20 +74,27 @@ def mlp(sizes: list[int], *, last_linear: bool) -> nn.Sequential:
 
 
 class Dlrm(nn.Module):
-    """Everything but the embedding tables: these lie where the trainer keeps them. ``dense`` features a sample."""
+    """Everything but the embedding tables: these lie where the trainer keeps them.
+
+    ``dense`` features a sample. With none there is no bottom MLP: the sum of the tables' vectors takes its place before the
+    top MLP, and only the tables' vectors interact.
+    """
 
     def __init__(self, tables: int, dense: int, shape: DlrmShape):
         super().__init__()
-        self.bottom = mlp([dense, *shape.bottom, shape.dim], last_linear=False)
-        vectors = tables + 1
+        self.bottom = mlp([dense, *shape.bottom, shape.dim], last_linear=False) if dense else None
+        vectors = tables + 1 if dense else tables
         pairs = vectors * (vectors - 1) // 2
         self.top = mlp([shape.dim + pairs, *shape.top, 1], last_linear=True)
         self.register_buffer("lower", torch.tril_indices(vectors, vectors, offset=-1), persistent=False)
 
     def forward(self, dense: Tensor, pooled: Tensor) -> Tensor:
         """Logits [n] of ``dense`` [n, dense] and ``pooled`` [n, tables, dim]: the sum of each table's rows."""
-        x = self.bottom(dense)
-        vectors = torch.cat([x[:, None, :], pooled], dim=1)
+        if self.bottom is None:
+            x, vectors = pooled.sum(dim=1), pooled
+        else:
+            x = self.bottom(dense)
+            vectors = torch.cat([x[:, None, :], pooled], dim=1)
         products = vectors @ vectors.transpose(1, 2)
         interactions = products[:, self.lower[0], self.lower[1]]
         return self.top(torch.cat([x, interactions], dim=1)).squeeze(1)

@@ -1,5 +1,6 @@
 """How good a trained model is on samples that it has not seen: AUC and log loss. And how far two trainings are apart."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -75,9 +76,12 @@ def all_tables(trainer: Trainer) -> list[Tensor]:
 
 
 def largest_difference(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
-    """The largest difference of two lists of tensors, relative to the larger of value and 1."""
+    """The largest difference of two lists of tensors, relative to the larger of value and 1; infinite when either holds a
+    value that is not finite."""
     worst = 0.0
     for x, y in zip(ours, theirs, strict=True):
+        if not (x.isfinite().all() and y.isfinite().all()):
+            return math.inf
         if x.numel():
             worst = max(worst, ((x - y).abs() / y.abs().clamp(min=1.0)).max().item())
     return worst

@@ -1,5 +1,6 @@
 """What ``hotline train`` does: from a source of micro-batches to a trained model, its quality, and a plot."""
 
+import math
 import os
 import time
 from contextlib import ExitStack
@@ -22,8 +23,8 @@ from . import checkpoint, distributed
 from .evaluation import Quality, all_tables, evaluate, largest_difference, parameters, quality
 from .live_source import LiveSource
 from .plain import train_plain
-from .sources import GoldenSource, MicroBatchSource, RecordedSource
-from .trainer import Settings, Step, Trainer
+from .sources import GoldenSource, MicroBatchSource, RecordedSource, check_payload
+from .trainer import REMEDY, NotFiniteError, Settings, Step, Trainer
 from .transfers import device_name, transfers_for
 
 #: Steps between two looks at the loss: each waits for the device.
@@ -150,6 +151,7 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
         kind: type[Trainer] = Trainer
         if plan.source in ("golden", "live"):
             assert trace is not None and config is not None
+            check_payload(trace)
             part, held_out = divide(trace, batch_size, plan.held_out)
             live = plan.source == "live"
             options = {
@@ -171,6 +173,7 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
                 source = LiveSource(job, transport, settings.rows)
         else:
             run = RunDirectory.open(Path(plan.source))
+            check_payload(run.trace)
             part, held_out = divide(run.trace, run.summary["batch_size"], plan.held_out)
             source = RecordedSource(run, settings.rows, part)
 
@@ -208,7 +211,15 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total, completed=trainer.number, now="")
         started = time.perf_counter()
-        samples = 0
+        samples = checked = 0
+
+        def check() -> None:
+            """Raises NotFiniteError for the first step, of those since the last call, whose loss is not finite."""
+            nonlocal checked
+            for step in result.steps[checked:]:
+                if not math.isfinite(step.loss):
+                    raise NotFiniteError(f"step {step.number}: the loss is {step.loss}; {REMEDY}")
+            checked = len(result.steps)
 
         def after(step: Step) -> None:
             nonlocal samples
@@ -216,6 +227,7 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
             samples += step.samples
             if step.number % SHOWN:
                 return
+            check()
             speed = samples / (time.perf_counter() - started)
             now = f"loss {step.loss:.4f}, {speed:,.0f} samples/s, {step.popular / step.samples:.0%} popular"
             bar.update(task, completed=step.number + 1, now=now)
@@ -225,6 +237,8 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
             if plan.checkpoint and plan.every:
                 stretch = min(stretch, plan.every - trainer.number % plan.every)
             trainer.run(stretch, after)
+            check()
+            trainer.check_finite()
             if plan.checkpoint and trainer.number < total:
                 checkpoint.save(trainer, plan.checkpoint, distributed.first_rank())
         trainer.transfers.synchronise()

@@ -1,6 +1,6 @@
 """Micro-batches of the accelerator itself, behind a transport: its device memory is the memory that is trained on."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Kind, Opcod
 from ..driver import CommandError, Driver, Transport
 from ..job import Job, initial_parts, output_buffers
 from .rows import RowFormat
-from .sources import Delta, MicroBatchSource, NonPopular
+from .sources import Delta, MicroBatchSource, NonPopular, hot_set_sizes
 
 
 class LiveSource(MicroBatchSource):
@@ -45,6 +45,10 @@ class LiveSource(MicroBatchSource):
         table = self.job.model.tables[number]
         words = self.transport.host.words(table.base, table.rows * table.stride // 4)
         return words.reshape(table.rows, -1)[:, : self.rows.words]
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        return hot_set_sizes(asdict(self.job.config), self.job.resident_rows)
 
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
         job, driver = self.job, self.driver

@@ -3,6 +3,7 @@
 Both move together, between host memory, working rows and hot table; so a SCATTER carries the state, too.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ class RowOptimizer(ABC):
     state = 0
 
     def __init__(self, learning_rate: float):
-        if not learning_rate > 0:
-            raise ValueError(f"the learning rate must be positive, not {learning_rate}")
+        if not 0 < learning_rate < math.inf:
+            raise ValueError(f"the learning rate must be positive and finite, not {learning_rate}")
         self.learning_rate = learning_rate
 
     @abstractmethod
@@ -82,4 +83,4 @@ class RowWiseAdagrad(RowOptimizer):
 
 
 #: By the name that the command line takes.
-ROW_OPTIMIZERS = {"sgd": RowSgd, "adagrad": RowWiseAdagrad}
+ROW_OPTIMIZERS: dict[str, type[RowSgd] | type[RowWiseAdagrad]] = {"sgd": RowSgd, "adagrad": RowWiseAdagrad}

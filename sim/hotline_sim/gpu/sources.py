@@ -1,7 +1,7 @@
 """Where micro-batches come from: one interface, whether the accelerator, a recorded run or the golden model makes them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -48,8 +48,33 @@ class Delta:
         return self.new[:, 0] != EMPTY_SLOT
 
 
+def hot_set_sizes(configuration: dict, resident_rows: int | None) -> dict[str, int | None]:
+    """The sizes, of a configuration and of a run, that the hot set's slots depend on."""
+    names = ("tracker_sets", "tracker_ways", "tracker_arrays", "table_bits", "row_bits", "permutation_seed")
+    return {name: configuration[name] for name in names} | {"resident": resident_rows}
+
+
 class SourceError(ValueError):
     """A source cannot do what is asked of it; the message says which can."""
+
+
+def check_payload(trace: Trace) -> None:
+    """Raises SourceError, with sample and word, for a payload that cannot be trained on: float32, the label 0 or 1 first, then
+    dense features, all finite."""
+    needs = "training needs a label, 0 or 1, and then dense features, if any, as float32"
+    if trace.payload_words < 1:
+        raise SourceError(f"{trace.name}: samples have no payload; {needs}")
+    if trace.notes.get("payload") == "uint32":
+        raise SourceError(f"{trace.name}: its payload is uint32; {needs}")
+    payload = trace.payload.view(np.float32)
+    bad = ~np.isfinite(payload)
+    bad[:, 0] = (payload[:, 0] != 0) & (payload[:, 0] != 1)
+    if bad.any():
+        sample, word = divmod(int(bad.argmax()), payload.shape[1])
+        what = "label" if word == 0 else "dense feature"
+        raise SourceError(
+            f"{trace.name}: sample {sample}, payload word {word}: {what} {payload[sample, word]}; {needs}"
+        )
 
 
 class MicroBatchSource(ABC):
@@ -64,11 +89,7 @@ class MicroBatchSource(ABC):
     relearns = False
 
     def __init__(self, trace: Trace, batch_size: int, rows: RowFormat):
-        if trace.payload_words < 2:
-            raise SourceError(
-                f"{trace.name}: {trace.payload_words} payload words a sample; training needs a label and at least one "
-                "dense feature, as float32"
-            )
+        check_payload(trace)
         self.trace, self.batch_size, self.rows = trace, batch_size, rows
 
     @property
@@ -78,6 +99,11 @@ class MicroBatchSource(ABC):
     def samples_of(self, batch: int) -> int:
         """Samples of a mini-batch; only the last may be shorter."""
         return min(self.batch_size, self.trace.samples - batch * self.batch_size)
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, int | None]:
+        """What the hot set's slots depend on: a hot list of other sizes cannot be taken."""
 
     @abstractmethod
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
@@ -196,6 +222,10 @@ class GoldenSource(_TableSource):
         self.tracker = golden_tracker(job.config)
         self.relearns = bool(job.config.shadow)
 
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        return hot_set_sizes(asdict(self.job.config), self.job.resident_rows)
+
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
         if hot_list is not None:
             self.tracker.load(hot_list[: self.tracker.slots].reshape(-1))
@@ -236,6 +266,10 @@ class RecordedSource(_TableSource):
         """``part``: the first mini-batches of the run's trace, if not all are wanted."""
         super().__init__(part or run.trace, run.summary["batch_size"], rows)
         self.run = run
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        return hot_set_sizes(self.run.summary["configuration"], self.run.summary["resident_bound_rows"])
 
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
         if hot_list is not None and not np.array_equal(hot_list, self.run.hot_list):

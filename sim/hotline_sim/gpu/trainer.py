@@ -60,6 +60,13 @@ class Settings:
         return DENSE_OPTIMIZERS[self.optimizer](model.parameters(), lr=self.learning_rate)
 
 
+REMEDY = "nothing of this training can be used: try a smaller --lr"
+
+
+class NotFiniteError(ValueError):
+    """A training has left the finite numbers; the message says at which step."""
+
+
 @dataclass(frozen=True)
 class Step:
     """What a step was. ``mean_loss``: the mini-batch's, before the step, still on the device."""
@@ -109,6 +116,14 @@ class Trainer:
         self.unscattered = False  # the last mini-batch
         self.leaving: Leaving | None = None  # its working rows, if it has any, on their way back
         self.load_hot_rows()
+
+    def check_finite(self) -> None:
+        """Raises NotFiniteError when a parameter or a hot row is not finite. Waits for the device."""
+        held = {f"parameter {name}": value for name, value in self.model.named_parameters()}
+        held |= {"a hot row": self.embedding.hot.data, "the optimizer's state of a hot row": self.embedding.hot_state}
+        for what, value in held.items():
+            if not value.isfinite().all():
+                raise NotFiniteError(f"after step {self.number - 1}: {what} is not finite; {REMEDY}")
 
     def load_hot_rows(self) -> None:
         """Brings the hot table from the tables in host memory."""

@@ -1,14 +1,19 @@
 """Trace SPECs: ``criteo:PATH``, ``npz:PATH``, ``synthetic[:NAME[,key=value ...]]``."""
 
+import math
+import re
 from pathlib import Path
 
 from .criteo import read_criteo
 from .synthetic import generate
+from .text_lines import shortened
 from .trace import Trace, TraceError, load_npz
 
 #: What the keys of a synthetic SPEC are read as.
 SYNTHETIC_KEYS = {"samples": int, "scale": float, "seed": int, "exponent": float, "correlation": float}
-CRITEO_KEYS = {"rule": str, "seed": int, "samples": int}
+CRITEO_KEYS = {"rule": str, "seed": int, "samples": int, "rows": str}
+#: What a whole number looks like: ASCII digits, in groups by underscores if one likes.
+WHOLE_NUMBER = re.compile(r"-?[0-9]+(_[0-9]+)*")
 
 
 def open_trace(spec: str) -> Trace:
@@ -23,7 +28,14 @@ def open_trace(spec: str) -> Trace:
         if kind == "npz":
             return load_npz(Path(rest))
         path, *settings = rest.split(",")
-        return read_criteo(Path(path), **_settings(spec, settings, CRITEO_KEYS))
+        found = _settings(spec, settings, CRITEO_KEYS)
+        if "rows" in found:
+            found["table_rows"] = [_number(spec, text) for text in found.pop("rows").split(":")]
+            if found.get("rule", "hash") != "hash":
+                raise TraceError(
+                    f"trace {spec!r}: rows=... is for rule=hash; other rules make tables as large as needed"
+                )
+        return read_criteo(Path(path), **found)
     raise TraceError(f"trace {spec!r}: use criteo:PATH, npz:PATH or synthetic[:NAME[,key=value...]]")
 
 
@@ -33,8 +45,20 @@ def _settings(spec: str, settings: list[str], keys: dict) -> dict:
         key, equals, value = setting.partition("=")
         if not equals or key not in keys:
             raise TraceError(f"trace {spec!r}: {setting!r} is not key=value with one of {', '.join(keys)}")
+        if keys[key] is int:
+            found[key] = _number(spec, value)
+            continue
         try:
-            found[key] = keys[key](value.replace("_", "") if keys[key] is int else value)
+            found[key] = keys[key](value)
         except ValueError:
             raise TraceError(f"trace {spec!r}: {value!r} is not a {keys[key].__name__}") from None
+        if keys[key] is float and not math.isfinite(found[key]):
+            raise TraceError(f"trace {spec!r}: {key}={value} is not a finite number")
     return found
+
+
+def _number(spec: str, text: str) -> int:
+    """A whole number of at most 20 digits. Raises TraceError for anything else."""
+    if len(text) > 26 or not WHOLE_NUMBER.fullmatch(text):
+        raise TraceError(f"trace {shortened(spec, 80)}: {shortened(text)} is not a whole number")
+    return int(text)

@@ -93,25 +93,65 @@ class Trace:
 
 
 def load_npz(path: Path) -> Trace:
-    """Reads the ``npz`` format. Raises TraceError for a file that is not of it."""
+    """Reads the ``npz`` format. Raises TraceError for a file that is not of it, saying what would be right."""
+    names = ("rows", "table_of", "table_rows", "payload")
+    arrays = _archive(path, names)
+    rows = _whole(path, "rows", arrays["rows"], NO_ACCESS)
+    table_of = _whole(path, "table_of", arrays["table_of"], NO_ACCESS)
+    table_rows = _whole(path, "table_rows", arrays["table_rows"], NO_ACCESS)
+    payload = arrays["payload"]
+    if payload.dtype not in (np.float32, np.uint32):
+        raise TraceError(f"{path}: `payload` must be float32 or uint32, not {payload.dtype}")
+    return Trace(
+        str(path), np.ascontiguousarray(rows.astype(np.uint32)), table_of.astype(np.int64), table_rows.astype(np.int64),
+        np.ascontiguousarray(payload).view(np.uint32), {"payload": str(payload.dtype)},
+    )  # fmt: skip
+
+
+def _archive(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The arrays ``names`` of an archive of NumPy arrays; Python objects are never loaded."""
+    how = "numpy.savez(FILE, rows=..., table_of=..., table_rows=..., payload=...) writes one; see docs/traces.md"
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(6)
+    except OSError as e:
+        raise TraceError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from None
+    if magic == b"\x93NUMPY":
+        raise TraceError(f"{path}: a single NumPy array (.npy), not an archive of arrays (.npz): {how}")
+    if not magic.startswith(b"PK"):
+        raise TraceError(f"{path}: not a NumPy .npz archive: {how}")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [n for n in ("rows", "table_of", "table_rows", "payload") if n not in archive.files]
+            missing = [n for n in names if n not in archive.files]
             if missing:
                 raise TraceError(f"{path}: no array {', '.join(missing)}; see docs/traces.md for the format")
-            arrays = {name: archive[name] for name in ("rows", "table_of", "table_rows", "payload")}
+            arrays = {}
+            for name in names:
+                try:
+                    arrays[name] = archive[name]
+                except ValueError as e:
+                    if "pickle" not in str(e):
+                        raise
+                    raise TraceError(f"{path}: `{name}` holds Python objects; numbers are right") from None
     except TraceError:
         raise
     except Exception as e:
-        raise TraceError(f"{path}: not a NumPy .npz archive: {e}") from e
-    rows, payload = arrays["rows"], arrays["payload"]
-    if rows.dtype != np.uint32:
-        raise TraceError(f"{path}: `rows` must be uint32, not {rows.dtype}")
-    if payload.dtype not in (np.float32, np.uint32):
-        raise TraceError(f"{path}: `payload` must be float32 or uint32, not {payload.dtype}")
-    for name in ("table_of", "table_rows"):
-        if not np.issubdtype(arrays[name].dtype, np.integer):
-            raise TraceError(f"{path}: `{name}` must hold integers, not {arrays[name].dtype}")
-    payload = np.ascontiguousarray(payload).view(np.uint32)
-    return Trace(str(path), np.ascontiguousarray(rows), arrays["table_of"].astype(np.int64),
-                 arrays["table_rows"].astype(np.int64), payload)  # fmt: skip
+        raise TraceError(f"{path}: a damaged .npz archive: {e}") from e
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # a member that is no array comes as its bytes
+            raise TraceError(f"{path}: `{name}` is not an array")
+    return arrays
+
+
+def _whole(path: Path, name: str, array: np.ndarray, most: int) -> np.ndarray:
+    """``array`` if its values are whole numbers from 0 to ``most``, whatever its dtype."""
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TraceError(f"{path}: `{name}` must hold integers, not {array.dtype}")
+    bad = (array < 0) | (array > most)
+    if bad.any():
+        where = ", ".join(str(int(n)) for n in np.argwhere(bad)[0])
+        raise TraceError(
+            f"{path}: `{name}[{where}]` is {int(array[bad][0])}; 0 to {most} is right"
+            + (f", where {NO_ACCESS} pads a shorter list" if name == "rows" else "")
+        )
+    return array

@@ -1,6 +1,5 @@
 """What the commands share: options, consoles, exit codes, and how results are published."""
 
-import json
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
@@ -10,9 +9,14 @@ import typer
 from rich.console import Console
 
 from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
+from hotline_sim.run.json_file import write_json
 
-#: Exit codes: RTL and golden agree; they differ; input or tools that cannot be used.
-AGREE, DIFFER, UNUSABLE = 0, 1, 2
+from .requirements import need
+
+#: Exit codes: RTL and golden agree; they differ; input or tools that cannot be used; a fault of hotline itself.
+AGREE, DIFFER, UNUSABLE, FAULT = 0, 1, 2, 3
+#: Those of a program that SIGINT or SIGTERM has ended.
+INTERRUPTED, TERMINATED = 130, 143
 
 out = Console()
 err = Console(stderr=True)
@@ -100,17 +104,15 @@ def resident_rows(text: str) -> int | None:
 
 def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
     """Raises, before anything is run, for a file that cannot be written in the end."""
-    from importlib.util import find_spec
-
-    from .toolchain import ToolError
-
     for path in (json_file, picture):
         if path and not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
+        if path and path.is_dir():
+            raise ValueError(f"{path}: this is a folder; name a file in it")
     if picture and picture.suffix not in PICTURES:
         raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
-    if picture and not find_spec("matplotlib"):
-        raise ToolError("pictures need matplotlib: pip install 'hotline-accelerator[study]'")
+    if picture:
+        need("a picture", "matplotlib")
 
 
 def publish(tables: Iterable, numbers: dict, json_file: Path | None = None) -> None:
@@ -118,4 +120,4 @@ def publish(tables: Iterable, numbers: dict, json_file: Path | None = None) -> N
     for table in tables:
         out.print(table)
     if json_file:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+        write_json(json_file, numbers)

@@ -1,7 +1,5 @@
 """The ``hotline`` command: the front door of everything."""
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
@@ -9,13 +7,15 @@ from typing import Annotated, Optional
 import typer
 
 from hotline_rtl import VERSION
+from hotline_sim.run.json_file import write_json
 
-from .cli_bench import bench_app
-from .cli_options import (
+from .bench import bench_app
+from .last_handler import Group
+from .last_handler import run as run_app
+from .options import (
     DEFAULT_TRACE,
     DIFFER,
     TRACE_HELP,
-    UNUSABLE,
     BatchSizeOption,
     DeviceOption,
     Engine,
@@ -42,8 +42,10 @@ from .cli_options import (
     publish,
     resident_rows,
 )
+from .requirements import need
 
 app = typer.Typer(
+    cls=Group,
     help="Hotline: an accelerator that fragments recommendation-model training into popular and "
     "non-popular micro-batches.",
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
@@ -132,16 +134,18 @@ def run(
     Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
     gathers its cold rows, updates them by a stated rule, scatters them back, and compares.
     """
-    from .job import Relearn
-    from .memory_model import MemoryTiming
-    from .report import results_table, summary
-    from .runner import run_job
+    from hotline_sim.job import Relearn
+    from hotline_sim.memory_model import MemoryTiming
+    from hotline_sim.report import results_table, summary
+    from hotline_sim.runner import run_job
 
     config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
     plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
     check_outputs(json_file, timeline)
+    if engine is Engine.cocotb:
+        need("--engine cocotb", "cocotb", "cocotbext.axi", instead="leave --engine away")
     if timeline and engine is not Engine.cosim:
         raise ValueError("--timeline needs the co-simulation: leave --engine away")
     bound = resident_rows(resident)
@@ -170,7 +174,7 @@ def trace_make(
     output: Annotated[Path, typer.Option("-o", "--output", help="npz file to write.")],
 ) -> None:
     """Generate a trace, or convert one, into the npz format."""
-    from .traces import open_trace
+    from hotline_sim.traces import open_trace
 
     if not output.parent.is_dir():
         raise ValueError(f"{output}: there is no folder {output.parent}")
@@ -185,8 +189,9 @@ def trace_describe(
     json_file: JsonOption = None,
 ) -> None:
     """Show a trace's tables and skew, and the popular share that hot sets of several sizes would give."""
-    from .report import describe_trace
-    from .traces import open_trace
+    check_outputs(json_file)
+    from hotline_sim.report import describe_trace
+    from hotline_sim.traces import open_trace
 
     tables, numbers = describe_trace(open_trace(spec))
     publish(tables, numbers, json_file)
@@ -195,7 +200,7 @@ def trace_describe(
 @trace_app.command("shapes")
 def trace_shapes() -> None:
     """List the shapes of synthetic traces."""
-    from .report import shapes_table
+    from hotline_sim.report import shapes_table
 
     out.print(shapes_table())
 
@@ -215,11 +220,11 @@ def advise(
 
     from rich.table import Table
 
-    from .advise import advise as ask
-    from .traces import open_trace
-    from .tracker_study import compiler
+    from hotline_sim.advise import advise as ask
+    from hotline_sim.traces import open_trace
 
-    compiler()
+    check_outputs(json_file)
+    need("advise", "numba")
     with err.status("learning"):
         found = ask(open_trace(trace), device_bytes=int(device_memory * 2**20), row_bytes=4 * dim)
     table = Table("entries", "popular", "hot accesses", "working rows a sample", "bytes a sample", "PCIe: samples/s",
@@ -239,7 +244,7 @@ def advise(
     for reason in found.reasons:
         out.print(f"  {reason}")
     if json_file:
-        json_file.write_text(json.dumps(asdict(found) | {"pcie_gbs": pcie_gbs}, indent=2) + "\n")
+        write_json(json_file, asdict(found) | {"pcie_gbs": pcie_gbs})
 
 
 @app.command()
@@ -394,20 +399,14 @@ def train(
 
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise ValueError(
-            "PyTorch is not installed: `pip install 'hotline-accelerator[train]'`, or in a checkout "
-            "`.venv/bin/pip install -c constraints.txt -e '.[train]'`"
-        ) from None
-    from .gpu.distributed import first_rank, leave
-    from .gpu.dlrm import dlrm_shape
-    from .gpu.experiment import Plan, draw
-    from .gpu.experiment import train as carry_out
-    from .gpu.trainer import Settings
-    from .job import Relearn
-    from .traces import open_trace
+    need("train", "torch", "sklearn")
+    from hotline_sim.gpu.distributed import first_rank, leave
+    from hotline_sim.gpu.dlrm import dlrm_shape
+    from hotline_sim.gpu.experiment import Plan, draw
+    from hotline_sim.gpu.experiment import train as carry_out
+    from hotline_sim.gpu.trainer import Settings
+    from hotline_sim.job import Relearn
+    from hotline_sim.traces import open_trace
 
     check_outputs(json_file, plot)
     if checkpoint and not checkpoint.parent.is_dir():
@@ -456,7 +455,7 @@ def config(preset: PresetOption = "ecp5", settings: SetOption = None) -> None:
 @app.command()
 def version() -> None:
     """Show the version, and the Verilator that would be used."""
-    from .toolchain import ToolError, find_verilator
+    from hotline_sim.toolchain import ToolError, find_verilator
 
     try:
         tool = find_verilator().description
@@ -466,19 +465,8 @@ def version() -> None:
 
 
 def main() -> None:
-    """Runs the command line; what a user can mend ends in one line and exit code 2."""
-    from rich.markup import escape
-
-    from hotline_fpga.tools import FpgaToolError
-
-    from .driver import CommandError, DriverError
-    from .toolchain import ToolError
-
-    try:
-        app()
-    except (ValueError, OSError, ToolError, FpgaToolError, DriverError, CommandError) as e:
-        err.print(f"[bold red]hotline:[/] {escape(str(e))}", highlight=False, soft_wrap=True)
-        sys.exit(UNUSABLE)
+    """Runs the command line."""
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """``hotline bench``: figures, with the command that gives them."""
 
+from enum import StrEnum
 from typing import Annotated, Optional
 
 import typer
 
 from hotline_rtl.config import AcceleratorConfig
 
-from .cli_options import (
+from .options import (
     DIFFER,
     TRACE_HELP,
     BatchSizeOption,
@@ -30,14 +31,35 @@ from .cli_options import (
     publish,
     resident_rows,
 )
+from .requirements import need
 
 bench_app = typer.Typer(help="Measure: figures with the command that gives them.", no_args_is_help=True)
 
 
-def both_engines(config: AcceleratorConfig, samples: int, cocotb_samples: int, batch_size: int) -> list:
-    """(job, results) of the main job on the co-simulation and in cocotb."""
-    from .memory_model import MemoryTiming
-    from .runner import run_job
+class Engines(StrEnum):
+    """Which engines are compared."""
+
+    both = "both"
+    cosim = "cosim"
+
+
+EnginesOption = Annotated[
+    Engines, typer.Option("--engines", help="Engines whose speed is measured; cosim leaves cocotb out.")
+]
+
+
+def need_engines(command: str, engines: Engines) -> None:
+    """Raises ToolError when cocotb is wanted and not there."""
+    if engines is Engines.both:
+        need(command, "cocotb", "cocotbext.axi", instead="leave that part out: --engines cosim")
+
+
+def run_engines(
+    config: AcceleratorConfig, samples: int, cocotb_samples: int, batch_size: int, engines: Engines
+) -> list:
+    """(job, results) of the main job on the co-simulation, and in cocotb."""
+    from hotline_sim.memory_model import MemoryTiming
+    from hotline_sim.runner import run_job
 
     timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
     return [
@@ -46,6 +68,7 @@ def both_engines(config: AcceleratorConfig, samples: int, cocotb_samples: int, b
             dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
         )
         for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples))
+        if engine is Engine.cosim or engines is Engines.both
     ]  # fmt: skip
 
 
@@ -59,6 +82,7 @@ def bench_split(
         Optional[str],  # noqa: UP045
         typer.Option("--only", metavar="TEXT", help="Only the cases whose name contains TEXT, and no comparison of engines."),
     ] = None,
+    engines: EnginesOption = Engines.both,
     json_file: JsonOption = None,
 ) -> None:  # fmt: skip
     """Measure classification and whole SPLITs against their bounds, every byte compared.
@@ -68,9 +92,12 @@ def bench_split(
     """
     from rich.progress import Progress
 
-    from .report import engines_table
-    from .throughput import cases, measure, report
+    from hotline_sim.report import engines_table
+    from hotline_sim.throughput import cases, measure, report
 
+    check_outputs(json_file)
+    if only is None:
+        need_engines("bench split", engines)
     chosen = {kind: [c for c in some if only is None or only in c.name] for kind, some in cases(real).items()}
     names = [c.name for some in cases(real).values() for c in some]
     if not any(chosen.values()):
@@ -86,7 +113,7 @@ def bench_split(
                 bar.remove_task(task)
     tables, numbers = report(measured)
     if only is None:
-        table, speeds = engines_table(both_engines(configuration("ecp5", None), 20_000, 200, 256))
+        table, speeds = engines_table(run_engines(configuration("ecp5", None), 20_000, 200, 256, engines))
         tables.append(table)
         numbers |= speeds
     publish(tables, numbers, json_file)
@@ -111,7 +138,7 @@ def bench_gather(
     """
     from rich.progress import Progress
 
-    from . import transfer_study as study
+    from hotline_sim import transfer_study as study
 
     check_outputs(json_file, plot)
     chosen = study.transfers(quick)
@@ -154,12 +181,13 @@ def bench_tracker(
 
     from rich.progress import Progress
 
-    from . import tracker_study as t
+    from hotline_sim import tracker_study as t
 
     for size in sizes or []:
         if size & (size - 1):
             raise ValueError(f"--entries {size}: must be a power of two")
-    t.compiler()  # says at once if it is missing
+    check_outputs(json_file, plot)
+    need("bench tracker", "numba")
     specs = [*(traces or t.TRACES), *([real] if real else [])]
     cases = [(spec, resident) for spec in specs for resident in (False, True)]
     with Progress(console=err, transient=True) as bar, ProcessPoolExecutor() as pool:
@@ -204,12 +232,13 @@ def bench_train(
 
     On a CPU the ratios say nothing about GPUs: there is no bus to save.
     """
-    from .gpu import bench
-    from .gpu.dlrm import dlrm_shape
-    from .gpu.trainer import Settings
-    from .gpu.transfers import device_memory, device_name
-    from .job import prepare
-    from .traces import open_trace
+    need("bench train", "torch", "sklearn")
+    from hotline_sim.gpu import bench
+    from hotline_sim.gpu.dlrm import dlrm_shape
+    from hotline_sim.gpu.trainer import Settings
+    from hotline_sim.gpu.transfers import device_memory, device_name
+    from hotline_sim.job import prepare
+    from hotline_sim.traces import open_trace
 
     check_outputs(json_file)
     shape = dlrm_shape(model)
@@ -242,11 +271,11 @@ def bench_relearn(
     """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""
     from rich.progress import Progress
 
-    from . import relearn_study as r
-    from .job import Relearn
-    from .tracker_study import compiler
+    from hotline_sim import relearn_study as r
+    from hotline_sim.job import Relearn
 
-    compiler()
+    check_outputs(json_file, plot)
+    need("bench relearn", "numba")
     if entries & (entries - 1):
         raise ValueError(f"--entries {entries}: must be a power of two")
     plan = Relearn(every, swap_every, worth=swap_worth, halve_every=halve_every)
@@ -266,20 +295,23 @@ def bench_engines(
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 256,
+    engines: EnginesOption = Engines.both,
     json_file: JsonOption = None,
 ) -> None:
     """Run the main job on both engines, every byte compared, and print how fast each is.
 
     Beside them, the clock alone on an idle accelerator: no engine on this model can be faster.
     """
-    from .cosim import clock_rate
-    from .report import engines_table
+    from hotline_sim.cosim import clock_rate
+    from hotline_sim.report import engines_table
 
+    check_outputs(json_file)
+    need_engines("bench engines", engines)
     config = configuration(preset, settings)
-    measured = both_engines(config, samples, cocotb_samples, batch_size)
+    measured = run_engines(config, samples, cocotb_samples, batch_size, engines)
     table, numbers = engines_table(measured, clock_rate(config))
     publish([table], numbers, json_file)
     if any(results.difference for _, results in measured):
         out.print("[bold red]RTL differs from golden[/]")
         raise typer.Exit(DIFFER)
-    out.print("[bold green]RTL == golden[/] in both")
+    out.print("[bold green]RTL == golden[/] in " + ("both" if engines is Engines.both else "the co-simulation"))

@@ -1,0 +1,1 @@
+"""The ``hotline`` command: the front door of everything."""
