@@ -119,7 +119,7 @@ class Crossbar(wiring.Component):
                 "keys": data.ArrayLayout(config.key_bits, lanes),
             }  # fmt: skip
         placing = data.StructLayout(fields)
-        m.submodules.placings = placings = StreamFifo(placing, depth)
+        m.submodules.placings = placings = StreamFifo(placing, depth, reserved=True)
         # Each queue of a bank and lane holds a row more than ``depth``; rows in and behind `placings` count.
         under_way, room, gone = Signal(range(depth + 3)), Signal(), Signal()
         m.d.sync += room.eq(under_way <= depth - 1)
@@ -160,12 +160,12 @@ class Crossbar(wiring.Component):
         request = data.StructLayout({
             name: field.shape for name, field in self.banks[0].o.p.shape() if name != "lane"
         })  # fmt: skip
-        request_queues = Repeated("request_queue", lambda: StreamFifo(request, depth), platform)
-        result_queues = Repeated("result_queue", lambda: StreamFifo(result, depth), platform)
+        request_queues = Repeated("request_queue", lambda: StreamFifo(request, depth, reserved=True), platform)
+        result_queues = Repeated("result_queue", lambda: StreamFifo(result, depth, reserved=True), platform)
         results: list[list] = [[] for _ in range(lanes)]  # [lane][bank]
         for b in range(banks):
             bank = self.banks[b]
-            m.submodules[f"turns_{b}"] = turns = StreamFifo(lanes, depth)
+            m.submodules[f"turns_{b}"] = turns = StreamFifo(lanes, depth, reserved=True)
             wants, put_wants = Signal(lanes, name=f"wants_{b}"), Signal(lanes, name=f"put_wants_{b}")
             m.d.sync += put_wants.eq(Mux(fire, wants, 0))
             m.d.comb += [
@@ -219,7 +219,7 @@ class Crossbar(wiring.Component):
         found = [Signal(result, name=f"found_{lane}") for lane in range(lanes)]
         no_reset(self.results.p)
         for lane, queues in enumerate(results):
-            m.submodules[f"where_{lane}"] = where = StreamFifo(max(1, bank_bits), depth)
+            m.submodules[f"where_{lane}"] = where = StreamFifo(max(1, bank_bits), depth, reserved=True)
             m.submodules[f"found_{lane}"] = taken_out = RegisterSlice(result)
             here, free = Signal(name=f"here_{lane}"), taken_out.i.ready
             m.d.comb += [

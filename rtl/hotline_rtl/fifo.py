@@ -11,6 +11,7 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .lib.check import never
 from .ram import Ram
 from .register_slice import RegisterSlice
 
@@ -28,6 +29,9 @@ BYTES, BITS = 2048, 16384
 class StreamFifo(wiring.Component):
     """Holds up to ``depth`` payloads of ``shape``; ``depth`` is a power of two, at least 2.
 
+    ``reserved``: who writes has seen to it that there is room, and does not look at ``i.ready``; the simulation stops when
+    there is none. ``capacity``: payloads that it holds when none has been taken for some cycles.
+
     Members
     -------
     i, o : streams of ``shape``
@@ -35,17 +39,20 @@ class StreamFifo(wiring.Component):
         Payloads inside, the one at the output included.
     """
 
-    def __init__(self, shape, depth: int):
+    def __init__(self, shape, depth: int, *, reserved: bool = False):
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"FIFO depth must be a power of two and at least 2, not {depth!r}")
         self.shape = shape
         self.depth = depth
+        self.reserved = reserved
         width = Shape.cast(shape).width
         self.deep = depth > SHALLOW and (depth * width > BLOCK_RAM_BITS or depth >= BLOCK_RAM_DEPTH)
+        # Behind the memory: its output; and if it is deep a register and a slice of two.
+        self.capacity = depth + 1 + 3 * self.deep
         super().__init__({
             "i": In(stream.Signature(shape)),
             "o": Out(stream.Signature(shape)),
-            "level": Out(range(depth + 2 + 3 * self.deep)),
+            "level": Out(range(self.capacity + 1)),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -68,6 +75,8 @@ class StreamFifo(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~stored[-1]),  # the depth is a power of two
         ]
+        if self.reserved:
+            never(m, "write_without_room", self.i.valid & ~self.i.ready)
         for n, ram in enumerate(rams):
             m.submodules["ram" if pieces == 1 else f"ram_{n}"] = ram
             m.d.comb += [

@@ -132,7 +132,7 @@ class Rehearsal(wiring.Component):
         m = Module()
         config, lanes = self.config, self.config.lanes
         m.submodules.store = store = KeyStore(config)
-        m.submodules.shifts = shifts = StreamFifo(SHIFT_BITS, BLOCK_ACCESSES)
+        m.submodules.shifts = shifts = StreamFifo(SHIFT_BITS, BLOCK_ACCESSES, reserved=True)
         out = self.o
         sends = out.valid & out.ready
         returns = self.results.valid & self.results.ready

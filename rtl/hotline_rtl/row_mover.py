@@ -79,7 +79,7 @@ class RowMover(wiring.Component):
         row_words = self.row_bytes[2:]
 
         # Free slots. After reset they are dealt out one by one, and their counters cleared.
-        m.submodules.free = free = StreamFifo(slot_bits, 1 << slot_bits)
+        m.submodules.free = free = StreamFifo(slot_bits, 1 << slot_bits, reserved=True)
         dealing = Signal(init=1)
         deal = Signal(range(slots))
         released, release_slot = Signal(), Signal(slot_bits)
@@ -115,7 +115,7 @@ class RowMover(wiring.Component):
         row_so_far = data.StructLayout({"beats": range(row_beats + 1), "ending": ending})
         m.submodules.landed = landed = Ram(row_so_far.size, slots)
         completed = data.StructLayout({"slot": slot_bits, "ending": ending})
-        m.submodules.complete = complete = StreamFifo(completed, 1 << slot_bits)
+        m.submodules.complete = complete = StreamFifo(completed, 1 << slot_bits, reserved=True)
         s1_valid, s1_slot, s1_last, s1_ending = Signal(), Signal(slot_bits), Signal(), Signal(ending)
         s1_data = Signal(config.bus_bits)
         m.d.comb += [landed.r_en.eq(self.read.beat_valid), landed.r_addr.eq(self.read.beat_tag)]
@@ -157,7 +157,7 @@ class RowMover(wiring.Component):
         # Leaving: complete rows, one after another. Their moves are looked up on the way.
         m.submodules.writer = writer = RowWriter(config)
         m.submodules.rows = rows = StreamFifo(config.address_bits, 4)
-        m.submodules.feed = feed = StreamFifo(words_layout(config), FEED)
+        m.submodules.feed = feed = StreamFifo(words_layout(config), FEED, reserved=True)
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         wiring.connect(m, rows.o, writer.rows)
         wiring.connect(m, feed.o, writer.i)
@@ -165,7 +165,7 @@ class RowMover(wiring.Component):
             "slot": slot_bits, "first": range(slots * row_beats), "beats": row_beats_layout(config),
             "move": move_layout(config), "ending": ending, "single": 1,
         })  # fmt: skip
-        m.submodules.departures = departures = StreamFifo(departing, DEPARTURES)
+        m.submodules.departures = departures = StreamFifo(departing, DEPARTURES, reserved=True)
         d0_valid, d0 = Signal(), Signal(completed)
         d1_valid, d1 = Signal(), Signal(completed)
         look, room = Signal(), Signal()
@@ -237,7 +237,7 @@ class RowMover(wiring.Component):
                 m.d.sync += placed.eq(0)
 
         # Rows given to the writer are answered in that order: whose set each is.
-        m.submodules.sets = sets = StreamFifo(1, max(32, 2 * config.outstanding_writes))
+        m.submodules.sets = sets = StreamFifo(1, max(32, 2 * config.outstanding_writes), reserved=True)
         m.d.comb += [
             sets.i.valid.eq(delayed(m, rows.i.valid & rows.i.ready)),
             sets.i.p.eq(delayed(m, leaving.move.set)),

@@ -37,7 +37,7 @@ class StallFree(wiring.Component):
     def __init__(self, shape, latency: int, depth: int = 0):
         self.shape = shape
         self.depth = max(depth, 1 << (latency + RETURN_CYCLES).bit_length())
-        self.fifo = StreamFifo(shape, self.depth)
+        self.fifo = StreamFifo(shape, self.depth, reserved=True)
         super().__init__({
             "room": Out(1), "enters": In(1), "i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)),
             "level": Out(self.fifo.level.shape()), "busy": Out(1), "clear": In(1),

@@ -61,7 +61,7 @@ class StreamReader(wiring.Component):
         asking = Signal()  # the transfer has not been asked for to its end
         chunk_limit = min(config.burst_limit, depth // 2)
         beat_layout = data.StructLayout({"data": config.bus_bits, "error": 1, "timeout": 1})
-        m.submodules.fifo = fifo = StreamFifo(beat_layout, depth)
+        m.submodules.fifo = fifo = StreamFifo(beat_layout, depth, reserved=True)
         beat = Signal(beat_layout, reset_less=True)
         m.d.sync += [
             beat.data.eq(self.client.beat_data), beat.error.eq(self.client.beat_error),

@@ -334,7 +334,7 @@ class TrackerBank(wiring.Component):
         """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""
         config = self.config
         layout = line_layout(config)
-        m.submodules.given = fifo = StreamFifo(layout, 16)
+        m.submodules.given = fifo = StreamFifo(layout, 16, reserved=True)
         brings = [BankOp.WRITE, BankOp.SWAP] if config.shadow else [BankOp.WRITE]
         stage = 7 if config.shadow else MISS_STAGE
         line = delayed(m, self.line)

@@ -18,12 +18,15 @@ from amaranth.lib import wiring
 from . import VERSION
 from .accelerator import Accelerator
 from .config import AcceleratorConfig
+from .lib.check import CHECK
 from .repeated import OneModuleEach, ports
 from .rtlil_to_verilog import rtlil_to_verilog
 
-RAM_FILE = Path(__file__).with_name("hotline_ram.v")
-#: The memory module's name in that file, and in what instantiates it.
-RAM = "hotline_ram"
+#: Modules that are written in Verilog, by name; instances of them are in what Amaranth emits.
+MODULE_FILES = {
+    "hotline_ram": Path(__file__).with_name("hotline_ram.v"),
+    CHECK: Path(__file__).parent / "lib" / "hotline_check.v",
+}
 #: The top module's name, unless another one is asked for.
 TOP = "hotline"
 #: From so many queues of each kind in the crossbar on its queues, and the tracker's banks, are instances of one module each.
@@ -90,9 +93,11 @@ def _convert(block: wiring.Component, name: str, platform: OneModuleEach | None)
 
 
 def _file(netlist: str, name: str = TOP) -> str:
-    """The Verilog of a netlist and of the memories in it, which are modules ``NAME_ram``."""
-    text = f"{plain_names(rtlil_to_verilog(netlist))}\n{RAM_FILE.read_text()}"
-    return text if name == TOP else re.sub(rf"\b{RAM}\b", f"{name}_ram", text)
+    """The Verilog of a netlist and of the modules in MODULE_FILES, whose names begin with ``name``, too."""
+    text = "\n".join([plain_names(rtlil_to_verilog(netlist)), *(file.read_text() for file in MODULE_FILES.values())])
+    if name != TOP:
+        text = re.sub(rf"\b({'|'.join(MODULE_FILES)})\b", lambda found: name + found[0].removeprefix(TOP), text)
+    return text
 
 
 def component_verilog(component: wiring.Component, name: str) -> str:

@@ -24,6 +24,8 @@ from .words import delayed, equal, no_reset, one_hot_mux
 
 BUCKET_ENTRIES = 4
 EPOCH_BITS = 8
+#: Numbers that may wait to be taken.
+NUMBERS = 32
 
 
 def probe_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -82,9 +84,13 @@ class WorkingSet(wiring.Component):
         bucket_bits = ceil_log2(buckets)
         extra = data.StructLayout({"sample": 20, "key": config.key_bits, "lookup": 1})
         m.submodules.hash = hash_ = Permutation(config, extra=extra.size)
-        m.submodules.keys = keys = StreamFifo(numbered_key_layout(config), config.working_rows)
+        keys = StreamFifo(numbered_key_layout(config), config.working_rows, reserved=True)
+        if not keys.deep:
+            # All keys of a set, and what is inside: probes of keys that are in the set already wait for no key to be taken.
+            keys = StreamFifo(numbered_key_layout(config), 2 * config.working_rows, reserved=True)
+        m.submodules.keys = keys
         wiring.connect(m, keys.o, wiring.flipped(self.keys))
-        m.submodules.numbers = numbers = StreamFifo(range(config.working_rows), 32)
+        m.submodules.numbers = numbers = StreamFifo(range(config.working_rows), NUMBERS, reserved=True)
         wiring.connect(m, numbers.o, wiring.flipped(self.numbers))
         entry = data.StructLayout({"key": config.key_bits, "number": range(config.working_rows)})
         bucket = data.StructLayout({
@@ -238,9 +244,9 @@ class WorkingSet(wiring.Component):
         with m.If(valid[5] & (fits | over) & no_room & ~self.overflow):
             m.d.sync += [self.overflow.eq(1), self.overflow_sample.eq(s5_extra.sample)]
 
-        # What is inside may fill up both queues, but no more. A set has as many keys as their queue holds, so those
-        # that go in again do not wait for it. Room that is given back counts a cycle later.
-        keys_reserved, numbers_reserved = Signal(range(keys.depth + 8)), Signal(range(numbers.depth + 8))
+        # What is inside may fill up both queues, but no more: what enters in two cycles is not counted yet. Room that is given
+        # back counts a cycle later.
+        keys_reserved, numbers_reserved = Signal(range(keys.capacity + 1)), Signal(range(numbers.capacity + 1))
         known_already = delayed(m, leave & ~insert & ~again)
         key_left, number_left = delayed(m, keys.o.valid & keys.o.ready), delayed(m, numbers.o.valid & numbers.o.ready)
         m.d.sync += [
@@ -248,7 +254,7 @@ class WorkingSet(wiring.Component):
             numbers_reserved.eq(
                 numbers_reserved + (enters & ~data.View(extra, hash_.o.p.extra).lookup) - number_left
             ),
-            room.eq((keys_reserved <= keys.depth) & (numbers_reserved <= numbers.depth - 3)),
+            room.eq((keys_reserved <= keys.capacity - 2) & (numbers_reserved <= numbers.capacity - 2)),
         ]
 
         # Emptying: a new epoch; a sweep when the epochs have run out.

@@ -93,7 +93,7 @@ class WriteMaster(wiring.Component):
         unanswered = []
         for n in range(ids):
             layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
-            m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes)
+            m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes, reserved=True)
             unanswered.append(fifo)
         giving_up = Signal()
         m.submodules.patience = patience = Patience()

@@ -50,8 +50,8 @@ def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[st
     control = "`verilator_config\n" + "".join(
         f'public_flat_rw -module "{top}" -var "{port}"\n' for port in _ports(verilog, top)
     )
-    options = ["-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique", "--x-assign", "unique", "-O3",
-               "--timescale", "1ns/1ps"]  # fmt: skip
+    options = ["-DHOTLINE_CHECKS", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique", "--x-assign",
+               "unique", "-O3", "--timescale", "1ns/1ps"]  # fmt: skip
     env = verilator.env()
     parts = (verilog, control, str(bool(waves)), verilator.description, *options)
     with cached_build("cocotb", *parts) as (folder, built):

@@ -1,5 +1,6 @@
 // The co-simulation: the Verilated accelerator, its clock and its two memories in one shared library.
 #include <memory>
+#include <string>
 
 #include "Vhotline.h"
 #include "axi_memory.h"
@@ -9,6 +10,12 @@
 #endif
 
 using namespace hotline;
+
+// A check in the RTL has failed (hotline_check.v, which has printed where); Verilator calls this for $stop.
+static thread_local std::string failed_check;
+void vl_stop(const char *file, int line, const char *) {
+    failed_check = std::string(file) + ":" + std::to_string(line);
+}
 
 namespace {
 
@@ -40,6 +47,7 @@ class Cosim {
 public:
     AxiMemory host, device;
     uint64_t cycles = 0;
+    std::string fault;  // where checks have failed
 
     Cosim(const Settings &hs, uint64_t host_base, uint8_t *host_data, uint64_t host_size, const Settings &ds,
           uint64_t device_base, uint8_t *device_data, uint64_t device_size, const char *waves)
@@ -61,10 +69,13 @@ public:
         top_->s_axil_arvalid = top_->s_axil_rready = 0;
         drive_m_axi_host(top_.get(), host.out, bytes_);
         drive_m_axi_dev(top_.get(), device.out, bytes_);
-        top_->rst = 1;
-        for (int i = 0; i < 4; i++) cycle();
-        top_->rst = 0;
+        reset(4);
         cycle();
+    }
+    void reset(uint64_t length) {
+        top_->rst = 1;
+        for (uint64_t i = 0; i < length; i++) cycle();
+        top_->rst = 0;
     }
     ~Cosim() {
 #ifdef HOTLINE_WAVES
@@ -87,6 +98,10 @@ public:
         drive_m_axi_host(top_.get(), host.out, bytes_);
         drive_m_axi_dev(top_.get(), device.out, bytes_);
         cycles++;
+        if (!failed_check.empty()) {
+            fault += failed_check;
+            failed_check.clear();
+        }
     }
 
     // Registers. Each returns the response, or -1 when there is none within a thousand cycles.
@@ -140,7 +155,7 @@ public:
 
     // Runs until the interrupt line is high, or for `limit` cycles; returns whether it is high.
     int wait(uint64_t limit) {
-        for (uint64_t i = 0; i < limit && !top_->irq; i++) cycle();
+        for (uint64_t i = 0; i < limit && !top_->irq && fault.empty(); i++) cycle();
         return top_->irq;
     }
 
@@ -174,8 +189,10 @@ int cosim_write(Cosim *c, uint32_t address, uint32_t value) { return c->write(ad
 int cosim_read(Cosim *c, uint32_t address, uint32_t *value) { return c->read(address, value); }
 int cosim_wait(Cosim *c, uint64_t limit) { return c->wait(limit); }
 void cosim_run(Cosim *c, uint64_t cycles) {
-    for (uint64_t i = 0; i < cycles; i++) c->cycle();
+    for (uint64_t i = 0; i < cycles && c->fault.empty(); i++) c->cycle();
 }
+void cosim_reset(Cosim *c, uint64_t cycles) { c->reset(cycles); }
+const char *cosim_fault(Cosim *c) { return c->fault.c_str(); }
 uint64_t cosim_cycles(Cosim *c) { return c->cycles; }
 AxiMemory *cosim_memory(Cosim *c, int device) { return device ? &c->device : &c->host; }
 }

@@ -32,7 +32,7 @@ MAKE_OPTIONS = [f"OPT_FAST={OPTIMISATION}", f"OPT_GLOBAL={OPTIMISATION}", "OPT_S
 VERILATOR_OPTIONS = [
     "--cc", "--prefix", "Vhotline", "--top-module", "hotline", "-O3", "--x-assign", "fast",
     "--x-initial", "unique", "--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "15000",
-    "-CFLAGS", f"-fPIC {NO_VECTORS}",
+    "-DHOTLINE_CHECKS", "-CFLAGS", f"-fPIC {NO_VECTORS} -DVL_USER_STOP",
 ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def build(verilog: str, *, waves: bool = False) -> Path:
         run_tool(make, env=env, cwd=folder, what="Compiling the Verilated model")
         root = env.get("VERILATOR_ROOT") or _verilator_root(verilator.executable, env)
         link = [
-            cxx(), "-std=c++17", "-O2", "-shared", "-fPIC", "-pthread", "-o", target,
+            cxx(), "-std=c++17", "-O2", "-shared", "-fPIC", "-pthread", "-DVL_USER_STOP", "-o", target,
             *(["-DHOTLINE_WAVES"] if waves else []),
             "-I", "obj", "-I", f"{root}/include", "-I", f"{root}/include/vltstd", "-I", SOURCES,
             SOURCES / "cosim.cpp", SOURCES / "axi_memory.cpp", "obj/libVhotline.a", "obj/libverilated.a",
@@ -73,6 +73,10 @@ def _verilator_root(executable: Path, env: dict[str, str]) -> str:
     return subprocess.run(
         [executable, "--getenv", "VERILATOR_ROOT"], capture_output=True, text=True, env=env, check=True
     ).stdout.strip()
+
+
+class CheckFailed(AssertionError):
+    """What must never happen has happened in the RTL (``hotline_rtl.lib.check``); the message names the place."""
 
 
 class CosimTransport:
@@ -105,6 +109,9 @@ class CosimTransport:
         library.cosim_cycles.restype = u64
         library.cosim_memory.argtypes = [pointer, ctypes.c_int]
         library.cosim_memory.restype = pointer
+        library.cosim_reset.argtypes = [pointer, u64]
+        library.cosim_fault.argtypes = [pointer]
+        library.cosim_fault.restype = ctypes.c_char_p
         declare_memory(library)
         arguments = []
         for image, timing in ((host, host_timing), (device, device_timing)):
@@ -129,6 +136,7 @@ class CosimTransport:
     def write32(self, address: int, value: int) -> None:
         """Writes a register. Raises ToolError when it answers with an error, or not at all."""
         response = self.library.cosim_write(self.handle, address, value & 0xFFFF_FFFF)
+        self._check()
         if response:
             raise ToolError(f"register write at {address:#x} answered {response}")
 
@@ -136,17 +144,33 @@ class CosimTransport:
         """Reads a register. Raises ToolError when it answers with an error, or not at all."""
         value = ctypes.c_uint32()
         response = self.library.cosim_read(self.handle, address, ctypes.byref(value))
+        self._check()
         if response:
             raise ToolError(f"register read at {address:#x} answered {response}")
         return value.value
 
     def wait_interrupt(self, cycles: int) -> bool:
         """Runs until the interrupt line is high, at most ``cycles``; returns whether it is."""
-        return bool(self.library.cosim_wait(self.handle, cycles))
+        interrupted = bool(self.library.cosim_wait(self.handle, cycles))
+        self._check()
+        return interrupted
 
     def run_cycles(self, cycles: int) -> None:
         """Runs the clock."""
         self.library.cosim_run(self.handle, cycles)
+        self._check()
+
+    def reset(self, cycles: int) -> None:
+        """Holds ``rst`` high for ``cycles`` cycles; the memories forget what is under way. The rings must be set up anew."""
+        self.library.cosim_reset(self.handle, cycles)
+        self._check()
+
+    def _check(self) -> None:
+        """Raises CheckFailed when something has happened in the RTL that must never happen."""
+        if fault := self.library.cosim_fault(self.handle).decode():
+            raise CheckFailed(
+                f"a check in the RTL failed by cycle {self.cycles}, at {fault}; it has printed its name"
+            )
 
     @property
     def cycles(self) -> int:

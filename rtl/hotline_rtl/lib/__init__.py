@@ -1,0 +1,1 @@
+"""Blocks and helpers of any design."""

@@ -1,0 +1,108 @@
+"""Commands that wait in the ring while others run, on configurations whose every depth is small or odd.
+
+Whatever waits for whatever, each command ends, and golden agrees with every byte.
+"""
+
+import random
+
+import numpy as np
+import pytest
+
+from hotline_golden.layouts import NO_ACCESS, Opcode
+from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_sim.cosim import CosimTransport
+from hotline_sim.job import Job, output_buffers, prepare
+from hotline_sim.memory_model import MemoryTiming
+from hotline_sim.traces import Trace
+
+from .lockstep import Lockstep, random_rows
+
+#: The least value of every size, and of every depth.
+LEAST = [
+    "lanes=1", "banks_per_lane=1", "tracker_sets=4", "tracker_ways=2", "sketch_cells=4", "table_bits=2", "row_bits=8",
+    "id_bits=1", "burst_beats=8", "read_ahead_beats=16", "outstanding_writes=4", "outstanding_rows=1",
+    "max_row_bytes=64", "max_record_words=16", "working_rows=16", "lane_rows=4",
+]  # fmt: skip
+#: One above a power of two, where a size need not be one; and shapes in which another resource binds each time.
+CONFIGURATIONS = {
+    "hang": ["working_rows=64", "table_bits=2", "row_bits=16"],
+    "least": LEAST,
+    "least-wide": [*LEAST, "bus_bits=256", "max_record_words=32"],
+    "odd": ["working_rows=32", "outstanding_rows=33", "max_row_bytes=68", "row_bits=17", "lane_rows=4", "id_bits=3"],
+    "lanes": [
+        "lanes=4",
+        "banks_per_lane=1",
+        "lane_rows=4",
+        "working_rows=64",
+        "outstanding_writes=4",
+        "read_ahead_beats=16",
+    ],
+    "policy": [*LEAST, "policy=srrip", "tracker_arrays=1", "tracker_sets=2", "working_rows=32"],
+}
+LATENCIES = {"ideal": (1, 0), "usual": (100, 50), "far": (500, 100)}
+
+
+def timing(latency: str, seed: int) -> MemoryTiming:
+    first, answer = LATENCIES[latency]
+    return MemoryTiming((first, first), (answer, answer), seed=seed)
+
+
+def cold_job(
+    config: AcceleratorConfig, *, batches: int, samples: int, accesses: int, seed: int, row_bytes: int = 64
+) -> Job:
+    """A job whose accesses are nearly all distinct, so that each mini-batch's working set holds most of them."""
+    r = np.random.default_rng(seed)
+    tables = min(3, config.tables)
+    table_rows = np.full(tables, min(1 << config.row_bits, 50_000))
+    rows = r.integers(0, table_rows[0], (batches * samples, accesses)).astype(np.uint32)
+    rows[r.random(rows.shape) < 0.03] = NO_ACCESS
+    payload = r.integers(0, 1 << 32, (len(rows), 2), np.uint64).astype(np.uint32)
+    trace = Trace("cold", rows, np.arange(accesses) % tables, table_rows, payload)
+    return prepare(
+        trace, config, batch_size=samples, learn=0.01, resident=None, dim=row_bytes // 4, output_sets=batches
+    )
+
+
+def run_queued(job: Job, latency: str, seed: int) -> None:
+    """All SPLITs wait in the ring at once; then their SCATTERs, with LEARNs between."""
+    host, device = timing(latency, seed), timing(latency, seed + 100)
+    with CosimTransport(job.config, job.host, job.device, host_timing=host, device_timing=device) as transport:
+        lockstep = Lockstep(job, transport)
+        lockstep.driver.patience = 400_000
+        lockstep.submit(job.learn(0))
+        splits = [lockstep.submit(job.split(n, into=n)) for n in range(job.batches)]
+        done = {c.tag: c for c in lockstep.collect()}
+        for n, command in enumerate(splits):
+            rows = done[command.tag].working_rows
+            if not rows:
+                continue
+            address = job.device.buffers[output_buffers(n)[3]].address
+            random_rows(lockstep.both(), address, rows * job.dim, seed + n)
+            lockstep.submit(job.scatter(rows, into=n))
+            if n % 2:
+                lockstep.submit(job.learn(n))
+        lockstep.collect()
+        lockstep.submit(job.hot_list(Opcode.DUMP))
+        lockstep.collect()
+        lockstep.compare()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_queued_splits_whose_sets_nearly_fill_the_working_set(latency, seed):
+    """59 to 63 working rows of 64, and the next one's keys behind them: a key once fell out of their queue, for ever."""
+    config = preset("tiny").with_settings(CONFIGURATIONS["hang"])
+    run_queued(cold_job(config, batches=6, samples=7, accesses=9, seed=seed), latency, seed)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "hang"])
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_queued_commands_on_small_and_odd_configurations(name, latency):
+    config = preset("tiny").with_settings(CONFIGURATIONS[name])
+    r = random.Random(name)
+    accesses = r.randint(3, 9)
+    samples = max(2, config.working_rows // accesses - r.randint(0, 1))
+    row_bytes = r.choice([16, 36, 64, config.max_row_bytes])
+    run_queued(
+        cold_job(config, batches=6, samples=samples, accesses=accesses, seed=5, row_bytes=row_bytes), latency, 5
+    )
