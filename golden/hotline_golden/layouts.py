@@ -64,6 +64,7 @@ class RingError(IntFlag):
     COMPLETION_BASE = 4
     DOORBELL = 8
     COMPLETION_HEAD = 16
+    WATCHDOG = 32
 
 
 class ModelError(IntFlag):

@@ -15,6 +15,7 @@ from .classifier import Classifier, connect_port
 from .cold_resolver import ColdResolver
 from .command_processor import CommandProcessor
 from .config import AcceleratorConfig
+from .control.command_watchdog import CommandWatchdog, handshakes
 from .control.model_store import ERRORS as MODEL_ERRORS
 from .control.model_store import ModelStore
 from .counters import Counters
@@ -39,7 +40,9 @@ from .write_master import WriteMaster
 
 IDENTIFICATION = 0x484F544C
 #: Fields of register ``ring_error``, from bit 0 on.
-RING_ERRORS = ("completion_write", "command_base", "completion_base", "doorbell", "completion_head")
+RING_ERRORS = ("completion_write", "command_base", "completion_base", "doorbell", "completion_head", "watchdog")
+#: Channels of an AXI4 port: each has a valid and a ready.
+AXI4_CHANNELS = ("ar", "r", "aw", "w", "b")
 #: Cycles with nothing under way after which a soft reset ends.
 RESET_CYCLES = 16
 
@@ -47,7 +50,8 @@ RESET_CYCLES = 16
 class Accelerator(wiring.Component):
     """Members: ``clk``, ``rst``, ``s_axil``, ``m_axi_host``, ``m_axi_dev``, ``irq``.
 
-    Inside, resets come from registers, one cycle after ``rst``, and end one to four cycles after it.
+    Inside, resets come from registers, one cycle after ``rst``, and end one to four cycles after it. No valid is high from the
+    cycle after ``rst`` rises until then, so one cycle of ``rst`` is enough.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -508,6 +512,26 @@ class Accelerator(wiring.Component):
             with m.If(opcode[Opcode.SWAP]):
                 m.d.comb += [processor.working_rows.eq(hot_list.changed), processor.accesses.eq(hot_list.left)]
 
+        # What tells that commands make progress: transfers, also those given up; accesses; sweeps; completions.
+        progress = []
+        for port in (self.m_axi_host, self.m_axi_dev):
+            progress += [
+                handshakes(*((getattr(port, f"{channel}valid"), getattr(port, f"{channel}ready")) for channel in AXI4_CHANNELS)),
+                ~port.rready, ~port.bready,
+            ]  # fmt: skip
+        for master in (host_read, device_read):
+            progress.append(Cat(client.beat_valid for client in master.clients))
+        progress += [host_read.tagged.beat_valid, classifier.requests.any(), classifier.filtered.any()]
+        progress += [classifier.port_valid, ~working_set.ready, processor.o.valid & processor.o.ready]
+        m.submodules.watchdog = watchdog = CommandWatchdog(len(Cat(progress)))
+        m.d.comb += [
+            watchdog.timeout.eq(registers.timeout_value),
+            watchdog.busy.eq(processor.busy),
+            watchdog.waits.eq(processor.waits_for_host | completions.full),
+            watchdog.progress.eq(Cat(progress)),
+            processor.expired.eq(watchdog.expired),
+        ]
+
         # What has stopped the rings, or is wrong with the model: each bit that is set raises the interrupt once.
         ring_errors = Cat(
             completions.write_error,
@@ -515,6 +539,7 @@ class Accelerator(wiring.Component):
             commands.completion_base_error | completions.base_error,
             commands.doorbell_error,
             completions.head_error,
+            watchdog.expired,
         )
         for n, name in enumerate(RING_ERRORS):
             m.d.comb += getattr(registers, f"ring_error_{name}").eq(ring_errors[n])

@@ -37,6 +37,10 @@ class CommandProcessor(wiring.Component):
     busy : Out(1)
     working : Out(1)
         As ``busy``, but for a command whose last completion is with the completion ring.
+    waits_for_host : Out(1)
+        For the SCATTER that a SPLIT in back has named.
+    expired : In(1)
+        Commands no longer make progress. All that have begun end with TIMEOUT; none begins. Stays until reset.
     model_valid : In(1), sample_words, row_bytes : In
         Of the model.
     scatter_timeout : In(32)
@@ -76,7 +80,8 @@ class CommandProcessor(wiring.Component):
         address = In(config.address_bits)
         super().__init__({
             "i": In(stream.Signature(fetched_layout(config))), "o": Out(stream.Signature(completion_layout())),
-            "ready": In(1), "busy": Out(1), "working": Out(1), "scatter_timeout": In(32), "model_valid": In(1),
+            "ready": In(1), "busy": Out(1), "working": Out(1), "waits_for_host": Out(1), "expired": In(1),
+            "scatter_timeout": In(32), "model_valid": In(1),
             "sample_words": In(range(config.max_record_words + 1)), "row_bytes": In(range(config.max_row_bytes + 1)),
             "next": Out(command_layout()), "fetch": Out(stream.Signature(0)), "asked": Out(1), "decoding": In(1),
             "front": Out(command_layout()), "active": Out(1), "run": Out(1), "front_done": In(1), "hand_over": Out(1),
@@ -143,15 +148,15 @@ class CommandProcessor(wiring.Component):
 
         # What the SPLIT in back waits for: the next command, if it is the right one.
         waits, passing = Signal(), Signal()
-        patience = Signal(32)
+        waited = Signal(32)
         m.submodules.named_splits = splits = OpenSplits()
         known, few = delayed(m, splits.known), delayed(m, self.next.samples <= delayed(m, splits.rows))
         same_name = delayed(m, equal(m, self.next.after, back.after))
         is_it = next_scatter & self.next.flags[0] & same_name & few
         m.d.comb += waits.eq(self.back_names & ~passing & ~self.missed)
-        expired = delayed(m, delayed(m, now.scatter_timeout != 0) & delayed(m, patience >= now.scatter_timeout))
+        expired = delayed(m, delayed(m, now.scatter_timeout != 0) & delayed(m, waited >= now.scatter_timeout))
         abandon = waits & steady & ((next_valid & checked & ~is_it) | (~next_valid & expired))
-        m.d.sync += patience.eq(Mux(waits & ~next_valid, patience + 1, 0))
+        m.d.sync += waited.eq(Mux(waits & ~next_valid, waited + 1, 0))
         with m.If(abandon):
             m.d.sync += self.missed.eq(1)
 
@@ -195,12 +200,16 @@ class CommandProcessor(wiring.Component):
         m.d.comb += self.asked.eq(next_valid & fetched & ~fetches & ~self.fetch.valid)
         may_run = now.ready & Mux(next_batch, none_alone & now.decoding & ~probing, ~back_busy & ~self.side_busy)
         may_pass = waits & is_it
-        begin = steady & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
+        begin = (
+            steady
+            & ~now.expired
+            & delayed(m, next_valid & ready_now & ~front_busy & ~next_scatter & (~well_formed | may_run))
+        )
         # A name has been looked up (`is_it`: five cycles, through `few`) only just when the processor is `steady`: so this must
         # not be a cycle late, as `begin` may be, which no name decides.
         begin_side = (
             next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~front_busy & ~self.side_busy & now.ready
-            & steady
+            & steady & ~now.expired
             & (~back_busy | may_pass)
         )  # fmt: skip
         m.d.comb += self.active.eq(front_busy)
@@ -225,7 +234,8 @@ class CommandProcessor(wiring.Component):
             side_cycles.eq(now_cycles - side_began),
             side_settle.eq(Cat(self.side_busy, side_settle)),
         ]
-        side_done = self.side_busy & side_settle[2] & now.side_done
+        side_done = self.side_busy & ((side_settle[2] & now.side_done) | now.expired)
+        side_status = Mux(now.expired & (now.side_status == 0), Status.TIMEOUT, now.side_status)
         with m.If(side_done & self.side_passes):
             m.d.sync += self.scattered.eq(1)
         with m.If(~self.side_busy):
@@ -250,21 +260,23 @@ class CommandProcessor(wiring.Component):
         no_reset(back_began, back_cycles, status, index, access, address, *counts.values())
         refused = front_refusal != 0
         front_split = self.front.opcode == Opcode.SPLIT
+        front_lost = now.expired & (now.front_status == 0)
         well = delayed(m, ~refused & (now.front_status == 0) & ~now.overflow & front_split)
         m.d.comb += [
             self.busy.eq(next_valid | front_busy | back_busy | self.side_busy),
             self.back_split.eq(back_busy & carried_out),
         ]
+        front_ends = refused | (settle[-1] & now.front_done) | now.expired
         m.d.sync += [
             back_cycles.eq(now_cycles - back_began),
-            self.hand_over.eq(front_busy & ~back_busy & (refused | (settle[-1] & now.front_done)) & ~self.hand_over),
+            self.hand_over.eq(front_busy & ~back_busy & front_ends & ~self.hand_over),
         ]
         with m.If(self.hand_over):
             m.d.sync += [
                 front_busy.eq(0), back_busy.eq(1), back.eq(self.front), back_alone.eq(front_alone),
                 back_began.eq(front_began),
                 self.back_names.eq(well & self.front.flags[0]), passing.eq(0), self.scattered.eq(0), self.missed.eq(0),
-                status.eq(Mux(refused, front_refusal, now.front_status)),
+                status.eq(Mux(refused, front_refusal, Mux(front_lost, Status.TIMEOUT, now.front_status))),
                 index.eq(Mux(refused, front_refused_index, now.front_index)),
                 access.eq(Mux(refused, 0, now.front_access)),
                 address.eq(Mux(refused, front_refused_address, now.front_address)),
@@ -299,6 +311,8 @@ class CommandProcessor(wiring.Component):
                 ]
             with m.Elif(second & self.missed):
                 m.d.sync += final.eq(Status.SCATTER_MISSING)
+        with m.If(now.expired & (status == 0)):
+            m.d.sync += [final.eq(Status.TIMEOUT), final_index.eq(0), final_address.eq(0)]
         ok = delayed(m, final == Status.OK)
 
         def count(name: str, shown=1):
@@ -320,13 +334,15 @@ class CommandProcessor(wiring.Component):
             "address": final_address,
         }
         of_side = {
-            "tag": self.side.tag, "status": now.side_status, "kind": Kind.WHOLE, "opcode": Opcode.SCATTER,
-            "working_rows": Mux(now.side_status == 0, self.side.samples, 0),
+            "tag": self.side.tag, "status": side_status, "kind": Kind.WHOLE, "opcode": Opcode.SCATTER,
+            "working_rows": Mux(side_status == 0, self.side.samples, 0),
             "cycles": side_cycles, "index": now.side_index, "address": now.side_address,
         }  # fmt: skip
         serving_side = Signal()
         back_settle, ended = Signal(4), Signal(4)  # until `hand_over` has had its effect; until `ok` is of the end
-        ends_now = back_settle[3] & (Mux(popular_part, now.popular_done, now.back_done) | ~is_split | back_refused)
+        ends_now = back_settle[3] & (
+            Mux(popular_part, now.popular_done, now.back_done) | ~is_split | back_refused | now.expired
+        )
         m.d.sync += [
             back_settle.eq(Mux(self.hand_over, 0, Cat(back_busy, back_settle))),
             ended.eq(Mux(back_busy & ends_now, Cat(Const(1, 1), ended), 0)),
@@ -345,6 +361,7 @@ class CommandProcessor(wiring.Component):
             | (back_busy & ~(drains & ~serving_side))
             | (self.side_busy & ~(drains & serving_side))
         )
+        m.d.comb += self.waits_for_host.eq(waits & ~next_valid)
         with m.FSM():
             with m.State("WAIT"):
                 m.d.sync += [self.o.p.eq(completion), serving_side.eq(side_ready)]

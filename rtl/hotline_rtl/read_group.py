@@ -17,7 +17,7 @@ from amaranth.utils import ceil_log2
 
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
-from .patience import Patience
+from .lib.watchdog import Watchdog
 from .ram import Ram
 from .register_slice import RegisterSlice
 from .words import delayed, no_reset
@@ -217,9 +217,9 @@ class ReadGroup(wiring.Component):
         feign_last, list_ends = delayed(m, lost_state.beats == entry.length), delayed(m, lost_state.head == lost_tail)
         burst_ends = Mux(feigning, feign & feign_last, a6_valid & a6_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
-        m.submodules.patience = patience = Patience()
+        m.submodules.watchdog = watchdog = Watchdog()
         m.d.comb += [
-            patience.timeout.eq(self.timeout), patience.calm.eq(self.r_valid | (self.outstanding == 0) | giving_up),
+            watchdog.timeout.eq(self.timeout), watchdog.progress.eq(self.r_valid | (self.outstanding == 0) | giving_up),
         ]  # fmt: skip
         state_id, state_write, new_state = Signal(id_bits), Signal(), Signal(state_layout)
         m.d.comb += [
@@ -248,7 +248,7 @@ class ReadGroup(wiring.Component):
         ]
         with m.FSM():
             with m.State("RUN"):
-                with m.If(patience.ended):
+                with m.If(watchdog.expired):
                     m.d.sync += [giving_up.eq(1), settle.eq(0), lost.eq(0)]
                     m.next = "SETTLE"
             with m.State("SETTLE"):  # what is on its way through the stages arrives

@@ -9,7 +9,7 @@ Beats of a stream come in the order of its transfers, those of different tags in
 Latency: 9 cycles from a request to ``arvalid``; 6 from a data beat to the client.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -149,7 +149,7 @@ class ReadMaster(wiring.Component):
             with m.If(may[n]):
                 m.d.comb += choice.eq(n)
         m.d.comb += [
-            ar.i.valid.eq(may.any()), ar.o.ready.eq(bus.arready), bus.arvalid.eq(ar.o.valid),
+            ar.i.valid.eq(may.any()), ar.o.ready.eq(bus.arready), bus.arvalid.eq(ar.o.valid & ~ResetSignal()),
             bus.araddr.eq(ar.o.p.address), bus.arlen.eq(ar.o.p.length), bus.arid.eq(ar.o.p.id),
         ]  # fmt: skip
         with m.Switch(choice):

@@ -60,6 +60,7 @@ class RegisterBlock(wiring.Component):
         axil = self.axil
         no_reset(axil.rdata, axil.rresp, axil.bresp)
         taken, read = Signal(), Signal()
+        answers, read_answers = Signal(), Signal()
         write, address, wdata, mask = Signal(), Signal(ADDRESS_BITS, reset_less=True), Signal(32), Signal(32)
         strobe = Signal(4)
         no_reset(wdata, mask, strobe)
@@ -67,13 +68,13 @@ class RegisterBlock(wiring.Component):
         # Registers are everywhere: each copy of the number has its own to choose from.
         read_numbers = [Signal(ADDRESS_BITS - 2, reset_less=True, name=f"read_number_{n}") for n in range(COPIES)]
         m.d.comb += [
-            # Reset lasts a cycle longer inside than outside.
-            taken.eq(
-                axil.awvalid & axil.wvalid & ~write & (~axil.bvalid | axil.bready) & ~self.hold & ~ResetSignal()
-            ),
+            # Reset comes, and ends, a cycle later inside than outside: meanwhile no valid is high (AXI4, A3.1.2).
+            axil.bvalid.eq(answers & ~ResetSignal()),
+            axil.rvalid.eq(read_answers & ~ResetSignal()),
+            taken.eq(axil.awvalid & axil.wvalid & ~write & (~answers | axil.bready) & ~self.hold & ~ResetSignal()),
             axil.awready.eq(taken),
             axil.wready.eq(taken),
-            read.eq(axil.arvalid & ~choosing.any() & (~axil.rvalid | axil.rready) & ~ResetSignal()),
+            read.eq(axil.arvalid & ~choosing.any() & (~read_answers | axil.rready) & ~ResetSignal()),
             axil.arready.eq(read),
         ]
         m.d.sync += [
@@ -81,9 +82,9 @@ class RegisterBlock(wiring.Component):
             mask.eq(Cat(bit.replicate(8) for bit in axil.wstrb)),
         ]  # fmt: skip
         with m.If(axil.bready):
-            m.d.sync += axil.bvalid.eq(0)
+            m.d.sync += answers.eq(0)
         with m.If(axil.rready):
-            m.d.sync += axil.rvalid.eq(0)
+            m.d.sync += read_answers.eq(0)
 
         write_known, of_model = Signal(), Signal()
         blocks = {register.address // (4 * BLOCK_WORDS) for register in registers().values()}
@@ -119,7 +120,7 @@ class RegisterBlock(wiring.Component):
 
         m.d.sync += self.refused.eq(of_model & self.lock & strobe.any())
         with m.If(write):
-            m.d.sync += [axil.bvalid.eq(1), axil.bresp.eq(Mux(write_known, 0, RESP_SLVERR))]
+            m.d.sync += [answers.eq(1), axil.bresp.eq(Mux(write_known, 0, RESP_SLVERR))]
         m.d.sync += choosing.eq(Cat(read, choosing))
         with m.If(read):
             m.d.sync += read_numbers[0].eq(axil.araddr[2:])
@@ -139,7 +140,7 @@ class RegisterBlock(wiring.Component):
             no_reset(*words.values())
             rest = rest[chosen:]
         with m.If(choosing[-1]):
-            m.d.sync += [axil.rvalid.eq(1), axil.rdata.eq(0), axil.rresp.eq(RESP_SLVERR)]
+            m.d.sync += [read_answers.eq(1), axil.rdata.eq(0), axil.rresp.eq(RESP_SLVERR)]
             for number, word in words.items():
                 with m.If(word[-1] & (rest == number)):
                     m.d.sync += [axil.rdata.eq(word), axil.rresp.eq(0)]

@@ -132,6 +132,8 @@ class CompletionRing(wiring.Component):
         ``sequence`` is filled in here.
     written : Out(1)
         In the cycle in which ``tail`` counts up.
+    full : Out(1)
+        The host has to free an entry first.
     outside : Out(1)
         The ring does not lie within the address space.
     write_error, base_error, head_error : Out(1)
@@ -143,7 +145,7 @@ class CompletionRing(wiring.Component):
         self.config = config
         super().__init__({
             "base": In(64), "log2_entries": In(4), "head": In(32), "tail": Out(32),
-            "i": In(stream.Signature(completion_layout())), "written": Out(1), "outside": Out(1),
+            "i": In(stream.Signature(completion_layout())), "written": Out(1), "full": Out(1), "outside": Out(1),
             "write_error": Out(1), "base_error": Out(1), "head_error": Out(1),
             "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
@@ -155,7 +157,7 @@ class CompletionRing(wiring.Component):
         entry = Signal(completion_layout(), reset_less=True)
         beat, gives = Signal(range(beats + 1)), Signal()
         idle = delayed(m, self.write.idle)
-        used, full, astray = Signal(32), Signal(), Signal()
+        used, full, astray = Signal(32), self.full, Signal()
         entries = Const(1, 1) << self.log2_entries
         m.d.sync += [
             used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0), astray.eq(used > entries),

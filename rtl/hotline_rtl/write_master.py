@@ -7,7 +7,7 @@ and counts as answered with an error; what memory still answers later is counted
 Latency: 2 cycles from a transfer to ``awvalid``, 2 from a beat to ``wvalid``. One beat per cycle across bursts and transfers.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, ResetSignal, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -17,7 +17,7 @@ from .axi import BURST_INCR, RESP_OKAY, Axi4WriteSignature
 from .burst_cutter import BurstCutter, transfer_layout
 from .config import AcceleratorConfig
 from .fifo import StreamFifo
-from .patience import Patience
+from .lib.watchdog import Watchdog
 from .read_group import OWED_BITS
 from .register_slice import RegisterSlice
 from .words import delayed, no_reset, one_hot_mux
@@ -96,14 +96,14 @@ class WriteMaster(wiring.Component):
             m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes, reserved=True)
             unanswered.append(fifo)
         giving_up = Signal()
-        m.submodules.patience = patience = Patience()
+        m.submodules.watchdog = watchdog = Watchdog()
         owner = bursts.o.p.tag
         owners = [Signal(name=f"owned_{c}") for c in range(self.count)]  # one bit is set
         m.d.comb += [own.eq(owner == c) for c, own in enumerate(owners)]
         # What is issued is on its list a cycle later, and counts in `list_room` after three: so there must be room for four.
         list_room = delayed(m, Cat(delayed(m, fifo.level <= fifo.depth - 3) for fifo in unanswered).all())
         m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
-        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~patience.ended
+        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~watchdog.expired
         issue = Signal()
         m.d.comb += [
             cutter.drop.eq(self.drain),
@@ -113,7 +113,9 @@ class WriteMaster(wiring.Component):
             aw.i.valid.eq(issue),
             aw.i.p.eq(bursts.o.p),
             aw.o.ready.eq(bus.awready),
-            bus.awvalid.eq(aw.o.valid),
+            bus.awvalid.eq(
+                aw.o.valid & ~ResetSignal()
+            ),  # as AXI4 asks, A3.1.2: the reset comes a cycle after the port's
             bus.awaddr.eq(aw.o.p.address),
             bus.awlen.eq(aw.o.p.length),
             bus.awid.eq(aw.o.p.tag if ids == self.count else aw.o.p.tag[: ceil_log2(ids)]),
@@ -146,7 +148,7 @@ class WriteMaster(wiring.Component):
             w.i.p.strobe.eq(Mux(self.drain, 0, source.strobe)),
             w.i.p.last.eq(last),
             w.o.ready.eq(bus.wready),
-            bus.wvalid.eq(w.o.valid),
+            bus.wvalid.eq(w.o.valid & ~ResetSignal()),
             bus.wdata.eq(w.o.p.data),
             bus.wstrb.eq(w.o.p.strobe),
             bus.wlast.eq(w.o.p.last),
@@ -221,11 +223,11 @@ class WriteMaster(wiring.Component):
         was_empty, was_sent = delayed(m, empty), delayed(m, sent)
         m.d.sync += self.drained.eq(was_empty & was_sent & ~b_valid)
         m.d.comb += [
-            patience.timeout.eq(self.timeout), patience.calm.eq(b_valid | was_empty | ~was_sent | giving_up),
+            watchdog.timeout.eq(self.timeout), watchdog.progress.eq(b_valid | was_empty | ~was_sent | giving_up),
         ]  # fmt: skip
-        had_ended = delayed(m, patience.ended)
+        had_expired = delayed(m, watchdog.expired)
         with m.If(giving_up):
             m.d.sync += giving_up.eq(~empty)
-        with m.Elif(patience.ended & had_ended & was_sent):  # nothing has been issued in the cycle before, nor is
+        with m.Elif(watchdog.expired & had_expired & was_sent):  # nothing has been issued in the cycle before, nor is
             m.d.sync += giving_up.eq(1)
         return m

@@ -119,6 +119,7 @@ public:
             out = Outputs{};
             last_ = Inputs{};
             was_reset_ = true;
+            forget();
             return;
         }
         check_stability(in);
@@ -193,6 +194,20 @@ private:
     uint64_t read_order_all_ = 0, write_order_all_ = 0;
     Inputs last_{};
     Outputs last_out_{};
+
+    // What is under way, as at a reset: no answer to it will come.
+    void forget() {
+        reads_ = {};
+        responses_ = {};
+        open_.clear();
+        pending_writes_.clear();
+        beats_.clear();
+        held_reads_.clear();
+        held_responses_.clear();
+        held_read_ids_.clear();
+        held_write_ids_.clear();
+        outstanding_reads_ = 0;
+    }
 
     uint64_t next_random() {
         random_ ^= random_ << 13;

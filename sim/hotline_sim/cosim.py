@@ -110,6 +110,7 @@ class CosimTransport:
         library.cosim_memory.argtypes = [pointer, ctypes.c_int]
         library.cosim_memory.restype = pointer
         library.cosim_reset.argtypes = [pointer, u64]
+        library.cosim_leave_access.argtypes = [pointer, u32]
         library.cosim_fault.argtypes = [pointer]
         library.cosim_fault.restype = ctypes.c_char_p
         declare_memory(library)
@@ -164,6 +165,10 @@ class CosimTransport:
         """Holds ``rst`` high for ``cycles`` cycles; the memories forget what is under way. The rings must be set up anew."""
         self.library.cosim_reset(self.handle, cycles)
         self._check()
+
+    def leave_access(self, address: int) -> None:
+        """Writes no byte of a register, and reads it, and takes neither answer: only a reset ends that."""
+        self.library.cosim_leave_access(self.handle, address)
 
     def _check(self) -> None:
         """Raises CheckFailed when something has happened in the RTL that must never happen."""

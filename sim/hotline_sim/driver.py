@@ -36,12 +36,17 @@ INTERRUPTS = 0b11
 RUN = 0b111
 #: Counts of the rings wrap at this.
 COUNT_WRAP = 1 << 32
+#: After one of these no completion can come; after the others, only those of commands that had been taken, in so many cycles.
+NO_COMPLETIONS = RingError.COMPLETION_WRITE | RingError.COMPLETION_BASE | RingError.COMPLETION_HEAD
+GRACE = 20_000
 #: What each bit of register ``ring_error`` means to a person.
 RING_ADVICE = {
     RingError.COMPLETION_WRITE: "memory refused, or did not answer, the write of a completion",
     RingError.COMMAND_BASE: "the command ring does not begin at a multiple of 64, or not end within the address width",
     RingError.COMPLETION_BASE: "the completion ring does not begin at a multiple of 64, or not end within the address width",
     RingError.DOORBELL: "command_tail was further ahead of command_head than the ring has entries",
+    RingError.WATCHDOG: "no command made progress for twice the cycles of register `timeout`: a memory port takes no addresses "
+    "or data, or the accelerator is at fault",
     RingError.COMPLETION_HEAD: "completion_head was not within a ring's length behind completion_tail",
 }
 RING_LOG2 = 4
@@ -79,7 +84,9 @@ class CommandError(RuntimeError):
             Status.BAD_COUNT: f"the number of samples or rows must be 1 to {MAX_COUNT}",
             Status.READ_ERROR: f"memory answered a read with an error at {c.address:#x}",
             Status.WRITE_ERROR: f"memory answered a write with an error at {c.address:#x}",
-            Status.TIMEOUT: f"memory did not answer at {c.address:#x} within the cycles of register `timeout`",
+            Status.TIMEOUT: f"memory did not answer at {c.address:#x} within the cycles of register `timeout`"
+            if c.address
+            else "no command made progress for twice the cycles of register `timeout`",
             Status.BAD_HOT_LIST: f"slot {c.index} holds a key that is not this set's, or holds it twice",
             Status.NO_MODEL: "load a model that fits this configuration's limits first; register `model_error` says what of "
             "the last one was refused",
@@ -298,8 +305,12 @@ class Driver:
         words = self.transport.host.words(address, ENTRY_WORDS)
         patience = max(self.patience, self.longest)
         while self.read("completion_tail") == self.completed:
-            self._check_rings()
-            if not self.transport.wait_interrupt(patience):
+            # Commands that were taken before the rings stopped still end, unless their completions cannot be written.
+            stopped = self.read("ring_error")
+            if stopped & NO_COMPLETIONS:
+                self._check_rings()
+            if not self.transport.wait_interrupt(GRACE if stopped else patience):
+                self._check_rings()
                 status = self.read("status")
                 raise DriverError(
                     f"no completion within {patience} cycles (status register {status:#x}, "

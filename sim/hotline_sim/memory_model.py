@@ -19,7 +19,7 @@ SOURCES = Path(__file__).parent
 class MemoryTiming:
     """How a memory behaves: latencies in cycles, stalls as a share of cycles. Seeded.
 
-    Nothing here changes results. ``stall`` gives the shares for AR, R, AW, W and B.
+    Nothing here changes results. ``stall`` gives the shares for AR, R, AW, W and B; 1 is a channel that never moves.
     """
 
     read_latency: tuple[int, int] = (20, 20)
@@ -33,8 +33,8 @@ class MemoryTiming:
         for low, high in (self.read_latency, self.write_latency):
             if not 0 <= low <= high:
                 raise ValueError(f"a latency needs 0 <= low <= high, not {low} to {high}")
-        if any(not 0 <= s <= 0.95 for s in self.stall):
-            raise ValueError(f"stalls must be from 0 to 0.95, not {self.stall}")
+        if any(not (0 <= s <= 0.95 or s == 1) for s in self.stall):
+            raise ValueError(f"stalls must be from 0 to 0.95, or 1, not {self.stall}")
 
     def with_seed(self, seed: int) -> "MemoryTiming":
         """The same behaviour from another seed."""

@@ -7,7 +7,7 @@ from hotline_golden.layouts import ADDRESS_WORDS, Command, Kind, ModelError, Opc
 from hotline_golden.model import Model, Table
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.driver import RING_ENTRIES, Driver, DriverError
-from hotline_sim.memory_model import HELD, Fault
+from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.session import Session
 
 from .conftest import HOSTILE, IDEAL, small_job, tiny
@@ -278,3 +278,101 @@ def test_a_second_driver_finds_the_rings_running(session):
     second.load_model(session.job.model)
     (done,) = second.execute(session.job.learn(0))
     assert done.kind == Kind.WHOLE and done.status == Status.OK
+
+
+#: Channels of the two memories that never move; what is submitted; which statuses it ends with.
+STUCK = {
+    "device data": ("device", 3, "split", [Status.TIMEOUT] * 2),
+    "device addresses of writes": ("device", 2, "split", [Status.TIMEOUT] * 2),
+    "device addresses of reads": ("device", 0, "scatter", [Status.TIMEOUT]),
+}
+
+
+@pytest.mark.parametrize("case", STUCK)
+def test_a_port_that_takes_nothing_ends_the_command_and_stops_the_rings(case):
+    """The port has nothing unanswered, so its own watchdog has nothing to give up."""
+    side, channel, what, expected = STUCK[case]
+    stall = tuple(float(n == channel) for n in range(5))
+    timings = {side: MemoryTiming((1, 1), (0, 0), stall=stall)}
+    job = small_job(tiny(), "synthetic:samples=80")
+    with CosimTransport(job.config, job.host, job.device, host_timing=timings.get("host", IDEAL),
+                        device_timing=timings.get("device", IDEAL)) as transport:  # fmt: skip
+        driver = Driver(
+            transport, job.config, (job.host.buffers["command ring"], job.host.buffers["completion ring"])
+        )
+        for memory in (transport.host_memory, transport.device_memory):
+            memory.allow(set(memory.image.buffers))
+        driver.load_model(job.model)
+        driver.write("timeout", 3000)
+        (learnt,) = driver.execute(job.learn(0))
+        assert learnt.status == Status.OK
+        began = transport.cycles
+        done = driver.execute(job.split(0) if what == "split" else job.scatter(20), checked=False)
+        assert [c.status for c in done] == expected
+        assert transport.cycles - began < 4 * 3000  # its port gives up first what it could, and that is progress
+        with pytest.raises(DriverError, match="no command made progress for twice the cycles"):
+            driver.execute(job.learn(0))
+        assert driver.read("ring_error") == RingError.WATCHDOG
+
+
+def test_a_completion_that_is_never_taken_is_told_by_the_error_interrupt():
+    """The host port takes no write at all: no completion can come, but the register and the interrupt do."""
+    timing = MemoryTiming((1, 1), (0, 0), stall=(0, 0, 1, 0, 0))
+    job = small_job(tiny(), "synthetic:samples=80")
+    with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=IDEAL) as transport:
+        driver = Driver(
+            transport, job.config, (job.host.buffers["command ring"], job.host.buffers["completion ring"])
+        )
+        driver.load_model(job.model)
+        driver.write("timeout", 3000)
+        driver.submit(job.learn(0))
+        assert transport.wait_interrupt(50_000) and driver.read("ring_error") == RingError.WATCHDOG
+        with pytest.raises(DriverError, match="the rings have stopped"):
+            driver.next_completion()
+
+
+def test_waiting_for_the_host_is_no_lack_of_progress(session):
+    """A full completion ring, and a SPLIT whose SCATTER does not come: both wait longer than any timeout."""
+    driver, job, transport = session.driver, session.job, session.transport
+    session._allow(
+        {"completion ring"} | {f"table {n}" for n in range(len(job.model.tables))}, set(job.device.buffers)
+    )
+    driver.write("timeout", 1000)
+    for n in range(RING_ENTRIES):
+        driver.submit(changed(job.learn(n % job.batches), tag=n))
+        transport.run_cycles(1500)
+    driver.submit(changed(job.split(0), tag=100))
+    transport.run_cycles(20_000)
+    assert driver.read("ring_error") == 0
+    for _ in range(RING_ENTRIES):
+        assert driver.next_completion().status == Status.OK
+    first = [driver.next_completion(), driver.next_completion()]
+    assert [c.status for c in first] == [Status.OK] * 2
+    driver.submit(changed(job.split(1), tag=101, flags=1, after=100))
+    assert driver.next_completion().kind == Kind.POPULAR
+    transport.run_cycles(20_000)
+    assert driver.read("ring_error") == 0 and driver.read("status") & 1
+    driver.submit(changed(job.scatter(first[1].working_rows), tag=102, flags=1, after=100))
+    assert [driver.next_completion().status for _ in range(2)] == [Status.OK] * 2
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_a_reset_of_any_length_at_any_time_leaves_axi_legal(session, length):
+    """The memories check that what is valid stays so until it is taken; the co-simulation, that no valid outlives a reset."""
+    job, transport, driver = session.job, session.transport, session.driver
+    r = np.random.default_rng(length)
+    for _ in range(12):
+        for memory in (transport.host_memory, transport.device_memory):
+            memory.allow(set(memory.image.buffers))
+        driver.submit(job.split(0))
+        driver.submit(job.scatter(20))
+        transport.run_cycles(int(r.integers(20, 3000)))
+        if r.random() < 0.5:
+            # A register access is under way, too: its answer is there, and not taken.
+            transport.leave_access(0x020)
+        transport.reset(length)
+        assert not transport.host_memory.violation and not transport.device_memory.violation
+        driver = Driver(transport, job.config, (driver.command_ring, driver.completion_ring))
+        driver.load_model(job.model)
+        assert [c.status for c in driver.execute(job.learn(1))] == [Status.OK]
+        assert not transport.host_memory.violation and not transport.device_memory.violation
