@@ -93,7 +93,7 @@ class Scatter(wiring.Component):
         m.d.comb += [
             to_writer.i.valid.eq(addresses.o.valid & ~addresses.o.p.bad & ~stop),
             to_writer.i.p.eq(addresses.o.p.address),
-            addresses.o.ready.eq(to_writer.i.ready | addresses.o.p.bad | stop),
+            addresses.o.ready.eq(to_writer.i.ready),  # after a bad key, too: what is in the slice leaves it
         ]
         with m.If(delayed(m, to_writer.i.valid & to_writer.i.ready)):
             m.d.sync += given.eq(given + 1)

@@ -70,6 +70,47 @@ async def registers_answer_as_the_map_says(dut):
 
 
 @cocotb.test()
+async def what_sets_an_interrupt_wins_over_what_clears_it(dut):
+    """In the very cycle in which a write clears it; each cycle before and after is tried, too."""
+    for register in registers().values():
+        for field in register.fields:
+            name = f"{register.name}_{field.name}"
+            if field.write_one_clears:
+                getattr(dut, f"{name}_set").value = 0
+            elif not field.software_writes:
+                getattr(dut, name).value = 0
+    for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot", "rready"):
+        getattr(dut, f"axil_{name}").value = 0
+    dut.axil_bready.value, dut.hold.value, dut.lock.value = 1, 0, 0
+    await start(dut)
+    dut.axil_awaddr.value, dut.axil_wstrb.value = registers()["irq_status"].address, 15
+    for bit, name in enumerate(("completion", "error")):
+        pending, sets = getattr(dut, f"irq_status_{name}"), getattr(dut, f"irq_status_{name}_set")
+        dut.axil_wdata.value = 1 << bit
+
+        async def clear(set_in: int | None, pending=pending, sets=sets) -> list[int]:
+            """The bit, cycle by cycle, while it is cleared; set in cycle ``set_in`` of these."""
+            await pulse(dut, **{sets._name: 1})
+            assert pending.value == 1
+            seen = []
+            for cycle in range(10):
+                dut.axil_awvalid.value = dut.axil_wvalid.value = int(cycle == 0)
+                sets.value = int(cycle == set_in)
+                await RisingEdge(dut.clk)
+                seen.append(int(pending.value))
+            sets.value = 0
+            return seen
+
+        alone = await clear(None)
+        cleared = alone.index(0)  # seen first; so the clearing was in the cycle before
+        assert alone[-1] == 0 and cleared > 0
+        for cycle in range(8):
+            assert (await clear(cycle))[-1] == (cycle >= cleared - 1), (
+                f"{name}: set in cycle {cycle}, cleared in {cleared - 1}"
+            )
+
+
+@cocotb.test()
 async def a_write_changes_the_bytes_that_it_enables_and_nothing_else(dut):
     """Every register, every strobe: what is stored, and whether hardware is told."""
     for register in registers().values():

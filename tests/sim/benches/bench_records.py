@@ -19,7 +19,7 @@ from bench_common import (
 from cocotb.triggers import RisingEdge
 
 from hotline_golden.layouts import EMPTY_SLOT, NO_ACCESS, WORKING_ROW
-from hotline_golden.model import Model
+from hotline_golden.model import Model, Table
 from hotline_golden.split import learn, split
 from hotline_golden.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
@@ -465,3 +465,91 @@ async def working_rows_are_numbered_in_first_use_order(dut):
         first = int((refs == (WORKING_ROW | 10)).any(axis=1).argmax())
         assert int(dut.overflow.value) == 1 and int(dut.overflow_sample.value) == first
         assert int(dut.count.value) == 10 and len(keys.got) == 10
+
+
+def _distinct_keys(samples: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Samples whose tracked accesses are all distinct, and their mask."""
+    tables = np.array(model.table_of)
+    rows = np.zeros((samples, model.accesses), np.uint32)
+    rows[:] = np.arange(samples * model.accesses).reshape(samples, -1) % model.rows[tables]
+    payload = np.zeros((samples, model.payload_words), np.uint32)
+    # Three accesses belong to the table of 1,000 rows.
+    return np.concatenate([payload, rows], axis=1), np.broadcast_to(tables == 2, rows.shape)
+
+
+@cocotb.test()
+async def a_working_set_takes_as_many_keys_as_its_limit_and_no_more(dut):
+    """Distinct keys, one in each cycle, so that the last two that find room come one after the other."""
+    model = small_model()
+    source = StreamSource(dut, "i", BEAT, "always", 0)
+    sink = StreamSink(dut, "o", group_layout(BEAT_WORDS), "always", 0)
+    keys = StreamSink(dut, "keys", numbered_key_layout(CONFIG), "always", 1)
+    dut.clear.value = 0
+    await start(dut)
+    for limit in range(1, 60):
+        samples, cold = _distinct_keys(25, model)
+        keys.got.clear()
+        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+        dut.limit.value = limit
+        await RisingEdge(dut.clk)
+        await RisingEdge(dut.clk)
+        await pulse(dut, clear=1)
+        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+        source.put(record_beats(model, samples, cold))
+        await until(dut, lambda: source.empty and int(dut.busy.value) == 0, "probes")
+        await until(dut, lambda want=limit: len(keys.got) >= want, "keys")
+        assert int(dut.count.value) == limit and [k.number for k in keys.got] == list(range(limit))
+        assert int(dut.overflow.value) == 1 and int(dut.overflow_sample.value) == limit // 3, limit
+    assert sink.got
+
+
+@cocotb.test()
+async def busy_lasts_until_the_last_record_has_left(dut):
+    """Whatever stands still: records that are not taken, so that numbers wait; and working keys that are not."""
+    model = small_model()
+    for stop in ("o", "keys"):
+        source = StreamSource(dut, "i", BEAT, "always", 0)
+        patterns = {name: "seldom" if name == stop else "always" for name in ("o", "keys")}
+        records = StreamSink(dut, "o", group_layout(BEAT_WORDS), patterns["o"], 5)
+        StreamSink(dut, "keys", numbered_key_layout(CONFIG), patterns["keys"], 6)
+        dut.clear.value, dut.limit.value = 0, CONFIG.working_rows
+        await start(dut)
+        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+        for round_ in range(6):
+            before = len(records.got)
+            await pulse(dut, clear=1)
+            await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+            samples = random_samples(model, 30 + round_, round_, skew=1.0)
+            cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[np.array(model.table_of)]
+            beats = record_beats(model, samples, cold)
+            source.put(beats)
+            await until(dut, lambda s=source: s.empty, "records")
+            while len(records.got) - before < len(beats):
+                assert int(dut.busy.value) == 1, "a record is still inside, or waits to be taken"
+                await RisingEdge(dut.clk)
+            await until(dut, lambda: int(dut.busy.value) == 0, "the end", cycles=20)
+
+
+@cocotb.test()
+async def numbers_wait_for_their_records(dut):
+    """Nearly every word of every beat is cold, and records are seldom taken: more numbers are found than can wait."""
+    tables = tuple(Table(0x10000, 1000, 64) for _ in range(3))
+    model = Model(tables, tuple(n % 3 for n in range(12)), 0, 64)
+    source = StreamSource(dut, "i", BEAT, "always", 0)
+    sink = StreamSink(dut, "o", group_layout(BEAT_WORDS), "seldom", 7)
+    StreamSink(dut, "keys", numbered_key_layout(CONFIG), "always", 1)
+    dut.clear.value, dut.limit.value = 0, CONFIG.working_rows
+    await start(dut)
+    await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+    await pulse(dut, clear=1)
+    await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
+    rows = np.array([[rng(n).randrange(9 + 3 * k) for k in range(12)] for n in range(60)], np.uint32)
+    cold = np.ones(rows.shape, bool)
+    beats = record_beats(model, rows, cold)
+    source.put(beats)
+    await until(dut, lambda: len(sink.got) >= len(beats), "records")
+    numbers, _ = number_in_first_use_order(
+        KEYS.pack(np.broadcast_to(np.array(model.table_of), rows.shape), rows)[cold]
+    )
+    got = np.array([w for g in sink.got for w in words_of(g)], np.uint32).reshape(-1, model.record_words)
+    assert np.array_equal(got[:, 1:].reshape(-1), numbers.astype(np.uint32) | np.uint32(WORKING_ROW))

@@ -257,7 +257,8 @@ BLOCKS = {
     ),
     "keys": (lambda c: Permutation(c, 2, 5), "bench_streams", "permutation_equals_golden"),
     "burst_cutter": (lambda c: BurstCutter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
-    "registers": (lambda c: RegisterBlock(), "bench_control", "registers_answer_as_the_map_says"),
+    "registers": (lambda c: RegisterBlock(), "bench_control",
+        "registers_answer_as_the_map_says,what_sets_an_interrupt_wins_over_what_clears_it"),
     "counters": (lambda c: Counters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
     "open_splits": (lambda c: OpenSplits(), "bench_control", "the_newest_splits_can_be_named"),
     "register_strobes": (
@@ -293,7 +294,9 @@ BLOCKS = {
     "read_master_timeout": (
         lambda c: ReadMaster(c, 1, READ_TAG_BITS), "bench_memory", "lost_answers_are_given_up_and_late_ones_dropped",
     ),
-    "write_master": (lambda c: WriteMaster(c, 1), "bench_memory", "an_answer_at_the_last_moment_ends_one_burst"),
+    "write_master": (lambda c: WriteMaster(c, 1), "bench_memory",
+        "an_answer_at_the_last_moment_ends_one_burst,late_answers_end_nothing_however_many_there_are,"
+        "no_more_bursts_are_issued_than_can_be_listed"),
     "row_mover": (
         lambda c: WithMasters(c, RowMover(c), {"read": "host"}, {"write": "device"}, "read"),
         "bench_memory", "rows_are_moved_to_where_they_belong",
@@ -316,5 +319,7 @@ BLOCKS = {
     "merger": (lambda c: Merger(c, 64), "bench_records", "results_return_to_their_words"),
     "tracker": (Tracker, "bench_records", "tracker_equals_golden"),
     "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),
-    "working_set": (ColdPath, "bench_records", "working_rows_are_numbered_in_first_use_order"),
+    "working_set": (ColdPath, "bench_records",
+        "working_rows_are_numbered_in_first_use_order,a_working_set_takes_as_many_keys_as_its_limit_and_no_more,"
+        "busy_lasts_until_the_last_record_has_left,numbers_wait_for_their_records"),
 }  # fmt: skip
