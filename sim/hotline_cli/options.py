@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
+from hotline_golden.layouts import MAX_COUNT
 from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
 from hotline_sim.run.json_file import write_json
 
@@ -47,7 +48,7 @@ ResidentOption = Annotated[
         help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
     ),
 ]  # fmt: skip
-BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, help="Samples of a mini-batch.")]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, max=MAX_COUNT, help="Samples of a mini-batch.")]
 ModelOption = Annotated[
     str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file; see docs/training.md.")
 ]
@@ -97,9 +98,11 @@ def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
 
 def resident_rows(text: str) -> int | None:
     """The bound of ``--resident``, as ``prepare`` takes it."""
-    if text not in ("auto", "none") and not text.isdigit():
-        raise ValueError(f"--resident {text}: use a number of rows, none or auto")
-    return {"auto": -1, "none": None}.get(text, int(text) if text.isdigit() else None)
+    if text in ("auto", "none"):
+        return -1 if text == "auto" else None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        raise ValueError(f"--resident {text[:40]}: use a number of rows, none or auto")
+    return int(text)
 
 
 def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:

@@ -69,6 +69,10 @@ class DriverError(RuntimeError):
     """The accelerator cannot be used, or did not answer."""
 
 
+class NoCompletion(DriverError):
+    """No completion came within the driver's patience: memory is slower than that, or the accelerator hangs."""
+
+
 class CommandError(RuntimeError):
     """A command ended with a status other than OK; ``completion`` has all of it."""
 
@@ -298,8 +302,8 @@ class Driver:
     def next_completion(self) -> Completion:
         """Waits for the next completion and frees its place in the ring.
 
-        Raises DriverError when none comes within ``patience`` cycles, when the rings have stopped, and when what is in the
-        ring is not the completion that must come next.
+        Raises NoCompletion when none comes within ``patience`` cycles; DriverError when the rings have stopped, and when what is
+        in the ring is not the completion that must come next.
         """
         address = self.completion_ring.address + self.completed % RING_ENTRIES * ENTRY_WORDS * 4
         words = self.transport.host.words(address, ENTRY_WORDS)
@@ -312,9 +316,10 @@ class Driver:
             if not self.transport.wait_interrupt(GRACE if stopped else patience):
                 self._check_rings()
                 status = self.read("status")
-                raise DriverError(
-                    f"no completion within {patience} cycles (status register {status:#x}, "
-                    f"{self.read('command_head')} commands taken, {self.completed} completed)"
+                raise NoCompletion(
+                    f"no completion within {patience:,} cycles, as long as the driver waits: memory is slower than that, or the "
+                    f"accelerator hangs (status register {status:#x}, {self.read('command_head')} commands taken, "
+                    f"{self.completed} completed)"
                 )
             self.write("irq_status", INTERRUPTS)
         completion = Completion.from_words(words.copy())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hotline_golden.keys import KeySpace, mix64
-from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, NO_ACCESS, Command, Opcode
+from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, NO_ACCESS, Command, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import MemoryImage, MemoryPlan
 from hotline_golden.model import Model, Table
@@ -234,6 +234,8 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
         raise ValueError("relearning needs a shadow of the hot set: set shadow=1")
     if batch_size < 1:
         raise ValueError(f"the mini-batch size must be at least 1, not {batch_size}")
+    if batch_size > MAX_COUNT:
+        raise ValueError(f"the mini-batch size must be at most {MAX_COUNT}, not {batch_size}")
     row_bytes = 4 * dim
     bound = resident_bound(trace.table_rows, row_bytes) if resident == -1 else resident
     plan = MemoryPlan(base=0x1000)

@@ -15,6 +15,10 @@ from .toolchain import cached_build, cxx, python_tag, run_tool
 SOURCES = Path(__file__).parent
 
 
+#: Cycles of the longest latency.
+LONGEST = (1 << 31) - 1
+
+
 @dataclass(frozen=True)
 class MemoryTiming:
     """How a memory behaves: latencies in cycles, stalls as a share of cycles. Seeded.
@@ -31,8 +35,8 @@ class MemoryTiming:
 
     def __post_init__(self):
         for low, high in (self.read_latency, self.write_latency):
-            if not 0 <= low <= high:
-                raise ValueError(f"a latency needs 0 <= low <= high, not {low} to {high}")
+            if not 0 <= low <= high <= LONGEST:
+                raise ValueError(f"a latency must be from 0 to {LONGEST} cycles, not {low} to {high}")
         if any(not (0 <= s <= 0.95 or s == 1) for s in self.stall):
             raise ValueError(f"stalls must be from 0 to 0.95, or 1, not {self.stall}")
 

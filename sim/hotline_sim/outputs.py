@@ -1,6 +1,8 @@
 """The folder that ``hotline run --out`` writes (docs/outputs.md), and reading it back."""
 
+import fcntl
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from .report import summary
 from .run.json_file import write_json
 from .session import Results, SplitOutput
 from .traces import Trace
-from .traces.trace import TraceError, load_npz
+from .traces.trace import TraceError, archive_arrays, load_npz
 
 INITIAL_RULE = "value c of row r of table t is (h >> 40) / 2**24 - 0.5, where h = splitmix64(t << 48 | r << 12 | c)"
 
@@ -20,7 +22,7 @@ INITIAL_RULE = "value c of row r of table t is (h >> 40) / 2**24 - 0.5, where h 
 class OutputWriter:
     """Writes one run into a new folder; the folder appears under its name only when complete.
 
-    Use as a context manager around the run.
+    Use as a context manager around the run. Raises ValueError when another run is writing the same folder.
     """
 
     def __init__(self, directory: Path):
@@ -28,13 +30,28 @@ class OutputWriter:
         self.partial = directory.with_name(directory.name + ".partial")
 
     def __enter__(self) -> "OutputWriter":
-        shutil.rmtree(self.partial, ignore_errors=True)
-        (self.partial / "micro_batches").mkdir(parents=True)
+        self.partial.mkdir(parents=True, exist_ok=True)
+        # The lock is that of the folder itself, which keeps it under its new name, and loses it when this process ends.
+        self.lock = os.open(self.partial, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = os.path.samestat(os.fstat(self.lock), os.stat(self.partial))
+        except (BlockingIOError, FileNotFoundError):
+            mine = False
+        if not mine:
+            os.close(self.lock)
+            raise ValueError(
+                f"--out {self.directory}: another run is writing there; wait for it, or name another folder"
+            )
+        for left in self.partial.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        (self.partial / "micro_batches").mkdir()
         return self
 
     def __exit__(self, kind, *exc) -> None:
         if kind is not None:
             shutil.rmtree(self.partial, ignore_errors=True)
+        os.close(self.lock)
 
     def before(self, job: Job, verilog: str) -> None:
         """What is known before the first command."""
@@ -95,14 +112,18 @@ class RunDirectory:
         for name in ("summary.json", "trace.npz", "hot_list.npy", "micro_batches", "tables_before.npz"):
             if not (path / name).exists():
                 raise TraceError(f"{path}: no {name}; use a folder that `hotline run --out` wrote")
-        numbers = json.loads((path / "summary.json").read_text())
+        numbers = _summary(path / "summary.json")
         if not numbers["golden_match"]:
             raise TraceError(f"{path}: in this run RTL and golden differed: {numbers['difference']}")
         if numbers["swaps"]:
             raise TraceError(
                 f"{path}: this run swapped its hot set; this version trains on runs without --relearn only"
             )
-        return RunDirectory(path, numbers, load_npz(path / "trace.npz"), np.load(path / "hot_list.npy"))
+        trace = load_npz(path / "trace.npz")
+        hot = _array(path / "hot_list.npy")
+        if hot.ndim != 2 or hot.shape[1] != 2 or hot.dtype != np.uint32:
+            raise TraceError(f"{path / 'hot_list.npy'}: {hot.dtype} {list(hot.shape)}; uint32 [slots, 2] is right")
+        return RunDirectory(path, numbers, trace, hot)
 
     def tables(self) -> list[np.ndarray]:
         """float32 [rows, dim] of every table before the run."""
@@ -113,6 +134,51 @@ class RunDirectory:
         return [initial_rows(n, np.arange(rows), dim) for n, rows in enumerate(self.trace.table_rows.tolist())]
 
     def micro_batch(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Popular and non-popular records, uint32 [n, record words], and working keys, uint32 [k, 2], of a mini-batch."""
-        with np.load(self.path / "micro_batches" / f"{batch:06}.npz") as archive:
-            return archive["popular"], archive["non_popular"], archive["working_keys"]
+        """Popular and non-popular records, uint32 [n, record words], and working keys, uint32 [k, 2], of a mini-batch.
+
+        Raises TraceError for a file that is missing, damaged, or of another run.
+        """
+        file = self.path / "micro_batches" / f"{batch:06}.npz"
+        names, words = ("popular", "non_popular", "working_keys"), 1 + self.trace.payload_words + self.trace.accesses
+        arrays = archive_arrays(file, names, "use a folder that `hotline run --out` wrote")
+        for name, width in zip(names, (words, words, 2), strict=True):
+            array = arrays[name]
+            if array.ndim != 2 or array.shape[1] != width or array.dtype != np.uint32:
+                raise TraceError(
+                    f"{file}: `{name}` is {array.dtype} {list(array.shape)}; uint32 [n, {width}] is right"
+                )
+        samples = len(arrays["popular"]) + len(arrays["non_popular"])
+        expected = min(self.summary["batch_size"], self.trace.samples - batch * self.summary["batch_size"])
+        if samples != expected:
+            raise TraceError(f"{file}: {samples} samples; this mini-batch has {expected}")
+        return arrays["popular"], arrays["non_popular"], arrays["working_keys"]
+
+
+#: What training needs to know of a run, and what it is.
+SUMMARY: dict[str, type | tuple[type, ...]] = {
+    "golden_match": bool, "difference": str, "swaps": list, "batch_size": int, "dim": int, "configuration": dict,
+    "resident_bound_rows": (int, type(None)),
+}  # fmt: skip
+
+
+def _summary(path: Path) -> dict:
+    """A run's summary. Raises TraceError, naming what is missing or of another type."""
+    try:
+        numbers = json.loads(path.read_text())
+    except (ValueError, OSError) as e:
+        raise TraceError(f"{path}: not a JSON file: {e}") from e
+    for name, kind in SUMMARY.items():
+        if not isinstance(numbers, dict) or not isinstance(numbers.get(name, ...), kind):
+            raise TraceError(f"{path}: no usable `{name}` in it; use a folder that `hotline run --out` wrote")
+    return numbers
+
+
+def _array(path: Path) -> np.ndarray:
+    """An array of a file. Raises TraceError for a damaged one."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as e:
+        raise TraceError(f"{path}: not a NumPy array: {e or 'the file is empty'}") from e
+    if not isinstance(array, np.ndarray):
+        raise TraceError(f"{path}: an archive, not a NumPy array")
+    return array

@@ -17,7 +17,7 @@ from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
 
-from .driver import CommandError, Driver, DriverError
+from .driver import CommandError, Driver, DriverError, NoCompletion
 from .job import Job, output_buffers
 
 #: Called with (what, done, of how many).
@@ -320,8 +320,8 @@ class Session:
     def _both(self, command: Command, count: int | None = None) -> list[Completion]:
         """The command on both; their completions must agree in all but the cycles.
 
-        It brings ``count`` completions: as many as are its own, if not given. Raises Mismatch when they do not agree, or
-        the RTL gives none, and CommandError when both refuse.
+        It brings ``count`` completions: as many as are its own, if not given. Raises Mismatch when they do not agree,
+        NoCompletion when the driver has waited long enough for one, and CommandError when both refuse.
         """
         self.tag += 1
         command = replace(command, tag=self.tag)
@@ -335,6 +335,8 @@ class Session:
             try:
                 self.driver.submit(command)
                 rtl = [self.driver.next_completion() for _ in range(count)]
+            except NoCompletion as e:
+                raise NoCompletion(f"{Opcode(command.opcode).name}, tag {command.tag}: {e}") from e
             except DriverError as e:
                 raise Mismatch(f"{Opcode(command.opcode).name}, tag {command.tag}: {e}") from e
             golden = golden_work.result() if golden_work else self.golden.execute(command)

@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 MINIMUM_VERSION = (5, 36)
+#: Suffixes of files that a build makes only to make others from.
+ON_THE_WAY = {".a", ".cpp", ".d", ".dat", ".gch", ".h", ".mk"}
 
 
 class ToolError(RuntimeError):
@@ -96,8 +98,9 @@ def build_root() -> Path:
 def cached_build(kind: str, *parts: str):
     """A folder for what ``parts`` give, locked while inside; yields (folder, is it built already).
 
-    It counts as built once the block has ended without an exception. Precompiled headers are then
-    deleted: they are nine tenths of what a build leaves, and nothing compiles there again.
+    It counts as built once the block has ended without an exception, and as long as the files that it made are there with
+    the sizes that they had; if not, all is deleted, and built anew. Precompiled headers are deleted after a build: they are
+    nine tenths of what it leaves, and nothing compiles there again.
     """
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = build_root() / kind / key
@@ -105,12 +108,33 @@ def cached_build(kind: str, *parts: str):
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = folder / ".done"
-        built = done.exists()
+        built = done.exists() and _is_whole(folder, done.read_text().splitlines())
+        if not built:
+            for file in folder.iterdir():
+                if file.name != ".lock":
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
         yield folder, built
         if not built:
             for header in folder.rglob("*.gch"):
                 header.unlink()
-        done.touch()
+            done.write_text(_contents(folder))
+
+
+def _contents(folder: Path) -> str:
+    """Sizes and names of what a build has made, a line each, without what it made on the way."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    made = (path for path in files if path.suffix not in ON_THE_WAY)
+    return "".join(sorted(f"{path.stat().st_size} {path.relative_to(folder)}\n" for path in made))
+
+
+def _is_whole(folder: Path, contents: list[str]) -> bool:
+    """Whether what a build has made is still there, and as long as it was."""
+    for line in contents:
+        size, name = line.split(" ", 1)
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != int(size):
+            return False
+    return bool(contents)
 
 
 def run_tool(command: list, *, env: dict[str, str], cwd: Path, what: str) -> None:

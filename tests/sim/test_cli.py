@@ -361,3 +361,133 @@ def test_sigterm_cleans_up_as_an_interrupt_does(tmp_path):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143 and "hotline: terminated" in said
     assert not list(tmp_path.iterdir())
+
+
+def damaged(run: Path, folder: Path, change) -> Path:
+    """A copy of a run in ``folder``, to which ``change`` has been done."""
+    shutil.copytree(run, folder)
+    change(folder)
+    return folder
+
+
+def batch_without(name: str):
+    def change(folder: Path) -> None:
+        file = folder / "micro_batches" / "000001.npz"
+        with np.load(file) as archive:
+            arrays = {n: archive[n] for n in archive.files if n != name}
+        np.savez(file, **arrays)
+
+    return change
+
+
+DAMAGES = {
+    "truncated micro-batch": (
+        lambda f: (f / "micro_batches/000001.npz").write_bytes((f / "micro_batches/000001.npz").read_bytes()[:200]),
+        "000001.npz: a damaged .npz archive",
+    ),
+    "empty micro-batch": (lambda f: (f / "micro_batches/000001.npz").write_bytes(b""), "000001.npz: not a NumPy .npz archive"),
+    "no micro-batch": (lambda f: (f / "micro_batches/000001.npz").unlink(), "000001.npz: no such file"),
+    "micro-batch without keys": (batch_without("working_keys"), "000001.npz: no array working_keys"),
+    "another run's micro-batch": (
+        lambda f: shutil.copyfile(f / "micro_batches/000004.npz", f / "micro_batches/000001.npz"),
+        "000001.npz: 8 samples; this mini-batch has 48",
+    ),
+    "empty summary": (lambda f: (f / "summary.json").write_text(""), "summary.json: not a JSON file"),
+    "summary {}": (lambda f: (f / "summary.json").write_text("{}"), "summary.json: no usable `golden_match`"),
+    "summary []": (lambda f: (f / "summary.json").write_text("[]"), "summary.json: no usable `golden_match`"),
+    "summary without sizes": (
+        lambda f: (f / "summary.json").write_text('{"golden_match": true, "difference": "", "swaps": []}'),
+        "summary.json: no usable `batch_size`",
+    ),
+    "empty hot list": (lambda f: (f / "hot_list.npy").write_bytes(b""), "hot_list.npy: not a NumPy array"),
+    "other hot list": (lambda f: np.save(f / "hot_list.npy", np.zeros(3)), "hot_list.npy: float64 [3]; uint32 [slots, 2]"),
+    "empty trace": (lambda f: (f / "trace.npz").write_bytes(b""), "trace.npz: not a NumPy .npz archive"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_training_on_a_damaged_folder_says_what_is_wrong(run_directory, tmp_path, damage):
+    pytest.importorskip("torch")
+    change, message = DAMAGES[damage]
+    done = hotline("train", damaged(run_directory, tmp_path / "run", change), "--held-out", 0, check=2)
+    assert message in done.stderr and "Traceback" not in done.stderr and "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["run", "--batch-size", 4294967296], "1<=x<=1048576"),
+        (["run", "--resident", "\u00b2"], "use a number of rows, none or auto"),
+        (["run", "--resident", "9" * 5000], "use a number of rows, none or auto"),
+        (["run", "--host-latency", 5000000000], "a latency must be from 0 to 2147483647 cycles"),
+        (["run", "--json", "."], "this is a folder; name a file in it"),
+        (["trace", "describe", "synthetic:samples=9", "--json", "."], "this is a folder; name a file in it"),
+    ],
+)  # fmt: skip
+def test_numbers_and_files_that_cannot_be_are_refused_at_once(arguments, message, tmp_path):
+    done = hotline(*arguments, check=2)
+    assert message in " ".join(done.stderr.replace("\u2502", " ").split()) and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_is_slower_than_the_driver_waits_is_no_difference():
+    """Exit code 1 is for RTL that differs from golden."""
+    done = hotline("run", *TINY, "--trace", "synthetic:samples=20", "--host-latency", 3_000_000, check=2)
+    assert "no completion within 2,000,000 cycles, as long as the driver waits: memory is slower" in done.stderr
+    assert "differs" not in done.stdout + done.stderr
+
+
+def test_a_damaged_build_is_made_anew(tmp_path, monkeypatch):
+    from hotline_sim.toolchain import cached_build
+
+    monkeypatch.setenv("HOTLINE_BUILD", str(tmp_path))
+
+    def build() -> tuple[Path, bool]:
+        with cached_build("kind", "parts") as (folder, built):
+            if not built:
+                (folder / "obj").mkdir()
+                (folder / "obj" / "lib.o").write_text("object")
+                (folder / "library.so").write_text("library")
+        return folder, built
+
+    folder, built = build()
+    assert not built and build()[1]
+    (folder / "obj" / "lib.o").unlink()
+    assert not build()[1] and build()[1]
+    (folder / "library.so").write_text("libr")
+    assert not build()[1] and build()[1]
+    (folder / "library.so").unlink()
+    (folder / "left over").write_text("from a build that was killed")
+    assert not build()[1] and build()[1] and not (folder / "left over").exists()
+    (folder / "results.xml").write_text("of a test that ran there")
+    assert build()[1]
+
+
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
+    from hotline_sim.outputs import OutputWriter
+
+    with OutputWriter(tmp_path / "out"):
+        (tmp_path / "out.partial" / "mine").touch()
+        done = hotline("run", *TINY, "--trace", "synthetic:samples=20", "--out", tmp_path / "out", check=2)
+        assert "another run is writing there" in done.stderr
+        assert (tmp_path / "out.partial" / "mine").exists()
+        shutil.rmtree(tmp_path / "out.partial")
+    # What a killed run has left is no obstacle.
+    (tmp_path / "out.partial" / "micro_batches").mkdir(parents=True)
+    (tmp_path / "out.partial" / "left").touch()
+    hotline("run", *TINY, "--trace", "synthetic:samples=20", "--out", tmp_path / "out")
+    assert not (tmp_path / "out" / "left").exists() and not (tmp_path / "out.partial").exists()
+
+
+def test_a_full_disk_leaves_no_half_of_a_json_file(tmp_path, monkeypatch):
+    (tmp_path / "x.json").write_text("{}")
+
+    def full(self, text):
+        with open(self, "w") as file:
+            file.write(text[:5])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_json(tmp_path / "x.json", {"a": 1})
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"] and (tmp_path / "x.json").read_bytes() == b"{}"

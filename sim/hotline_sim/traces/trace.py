@@ -95,7 +95,8 @@ class Trace:
 def load_npz(path: Path) -> Trace:
     """Reads the ``npz`` format. Raises TraceError for a file that is not of it, saying what would be right."""
     names = ("rows", "table_of", "table_rows", "payload")
-    arrays = _archive(path, names)
+    how = "numpy.savez(FILE, rows=..., table_of=..., table_rows=..., payload=...) writes one; see docs/traces.md"
+    arrays = archive_arrays(path, names, how)
     rows = _whole(path, "rows", arrays["rows"], NO_ACCESS)
     table_of = _whole(path, "table_of", arrays["table_of"], NO_ACCESS)
     table_rows = _whole(path, "table_rows", arrays["table_rows"], NO_ACCESS)
@@ -108,9 +109,9 @@ def load_npz(path: Path) -> Trace:
     )  # fmt: skip
 
 
-def _archive(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The arrays ``names`` of an archive of NumPy arrays; Python objects are never loaded."""
-    how = "numpy.savez(FILE, rows=..., table_of=..., table_rows=..., payload=...) writes one; see docs/traces.md"
+def archive_arrays(path: Path, names: tuple[str, ...], how: str) -> dict[str, np.ndarray]:
+    """The arrays ``names`` of an archive of NumPy arrays; Python objects are never loaded. Raises TraceError; ``how`` says
+    what makes such an archive."""
     try:
         with open(path, "rb") as file:
             magic = file.read(6)
@@ -124,7 +125,7 @@ def _archive(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             missing = [n for n in names if n not in archive.files]
             if missing:
-                raise TraceError(f"{path}: no array {', '.join(missing)}; see docs/traces.md for the format")
+                raise TraceError(f"{path}: no array {', '.join(missing)}; {how}")
             arrays = {}
             for name in names:
                 try:
