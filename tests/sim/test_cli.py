@@ -416,7 +416,7 @@ def test_training_on_a_damaged_folder_says_what_is_wrong(run_directory, tmp_path
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["run", "--batch-size", 4294967296], "1<=x<=1048576"),
+        (["run", "--batch-size", 4294967296], "less than or equal to 1048576"),
         (["run", "--resident", "\u00b2"], "use a number of rows, none or auto"),
         (["run", "--resident", "9" * 5000], "use a number of rows, none or auto"),
         (["run", "--host-latency", 5000000000], "a latency must be from 0 to 2147483647 cycles"),
