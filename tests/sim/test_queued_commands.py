@@ -4,11 +4,12 @@ Whatever waits for whatever, each command ends, and golden agrees with every byt
 """
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hotline_golden.layouts import NO_ACCESS, Opcode
+from hotline_golden.layouts import NO_ACCESS, Opcode, Status
 from hotline_rtl.config import AcceleratorConfig, preset
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.job import Job, output_buffers, prepare
@@ -93,6 +94,27 @@ def test_queued_splits_whose_sets_nearly_fill_the_working_set(latency, seed):
     """59 to 63 working rows of 64, and the next one's keys behind them: a key once fell out of their queue, for ever."""
     config = preset("tiny").with_settings(CONFIGURATIONS["hang"])
     run_queued(cold_job(config, batches=6, samples=7, accesses=9, seed=seed), latency, seed)
+
+
+@pytest.mark.parametrize("latency", LATENCIES)
+def test_queued_splits_that_overflow_hang_nothing(latency):
+    """More distinct keys than the working set holds, six times; then a SPLIT that fits gives golden's bytes."""
+    config = preset("tiny").with_settings(CONFIGURATIONS["hang"])
+    job = cold_job(config, batches=7, samples=9, accesses=9, seed=3)
+    host, device = timing(latency, 3), timing(latency, 103)
+    with CosimTransport(job.config, job.host, job.device, host_timing=host, device_timing=device) as transport:
+        lockstep = Lockstep(job, transport)
+        lockstep.driver.patience = 400_000
+        for n in range(6):
+            lockstep.submit(job.split(n, into=n))
+        statuses = [c.status for c in lockstep.collect()]
+        assert statuses == [Status.OK, Status.WORKING_SET_OVERFLOW] * 6
+        lockstep.submit(replace(job.split(6, into=6), samples=6))
+        assert lockstep.collect()[-1].status == Status.OK
+        for name in output_buffers(6):
+            buffer = job.device.buffers[name]
+            ours, golden = (image.words(buffer.address, buffer.size // 4) for image in lockstep.both())
+            assert np.array_equal(ours, golden), name
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "hang"])
