@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HOTLINE_BUILD := $(CURDIR)/build
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench-gpu synth synth-check lint format registers wheel clean
+.PHONY: help run test test-all bench-gpu synth synth-check lint format registers wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,14 +30,14 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 run: $(VENV)/.run  ## The main job: a generated click log through the RTL, compared with golden
 	@$(BIN)/hotline run
 
-test test-slow: export HOTLINE_CXX_OPTIMISATION ?= -O1
+test test-all: export HOTLINE_CXX_OPTIMISATION ?= -O1
 
-test: $(VENV)/.test  ## All default tests, cocotb regressions on Verilator included
+test: $(VENV)/.test  ## The default tests, cocotb regressions on Verilator included
 	@$(BIN)/hotline version
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.test  ## Tests that take minutes: more configurations, 100 000 samples
-	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+test-all: $(VENV)/.test  ## All tests: also FPGA tools, more configurations, 100 000 samples (hours)
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m '' $(ARGS)
 
 #: Another environment: constraints.txt asks for PyTorch without CUDA.
 GPU_VENV := .venv-gpu

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,14 +55,23 @@ def build(verilog: str, *, waves: bool = False) -> Path:
         command = [verilator.executable, *options, "--Mdir", "obj", "hotline.v"]
         run_tool(command, env=env, cwd=folder, what="Verilator")
         # Without MAKEFLAGS of an outer make; the wheel's own ones stay.
-        make = ["make", "-j2", "-C", "obj", "-f", "Vhotline.mk", *MAKE_OPTIONS, "libVhotline.a", "libverilated.a"]
-        run_tool(make, env=env, cwd=folder, what="Compiling the Verilated model")
+        make = ["make", "-j2", "-C", "obj", "-f", "Vhotline.mk", *MAKE_OPTIONS]
+        # Verilator's runtime is the same for all configurations: the first build makes it for the others.
+        with cached_build("verilated-cosim", *options, *MAKE_OPTIONS, verilator.description, python_tag()) as (
+            shared,
+            there,
+        ):
+            if not there:
+                run_tool([*make, "libverilated.a"], env=env, cwd=folder, what="Compiling Verilator's runtime")
+                shutil.copyfile(folder / "obj" / "libverilated.a", shared / "libverilated.a")
+        runtime = shared / "libverilated.a"
+        run_tool([*make, "libVhotline.a"], env=env, cwd=folder, what="Compiling the Verilated model")
         root = env.get("VERILATOR_ROOT") or _verilator_root(verilator.executable, env)
         link = [
             cxx(), "-std=c++17", "-O2", "-shared", "-fPIC", "-pthread", "-DVL_USER_STOP", "-o", target,
             *(["-DHOTLINE_WAVES"] if waves else []),
             "-I", "obj", "-I", f"{root}/include", "-I", f"{root}/include/vltstd", "-I", SOURCES,
-            SOURCES / "cosim.cpp", SOURCES / "axi_memory.cpp", "obj/libVhotline.a", "obj/libverilated.a",
+            SOURCES / "cosim.cpp", SOURCES / "axi_memory.cpp", "obj/libVhotline.a", runtime,
         ]  # fmt: skip
         run_tool(link, env=env, cwd=folder, what="Linking the co-simulation")
     return target

@@ -16,7 +16,7 @@ from pathlib import Path
 
 MINIMUM_VERSION = (5, 36)
 #: Suffixes of files that a build makes only to make others from.
-ON_THE_WAY = {".a", ".cpp", ".d", ".dat", ".gch", ".h", ".mk"}
+ON_THE_WAY = {".cpp", ".d", ".dat", ".gch", ".h", ".mk"}
 
 
 class ToolError(RuntimeError):

@@ -5,6 +5,11 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import pytest
+
+from hotline_golden.layouts import ModelError, RingError
+from hotline_rtl.accelerator import RING_ERRORS
+from hotline_rtl.control.model_store import ERRORS as MODEL_ERRORS
 from hotline_rtl.register_map import registers
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +29,17 @@ def test_registers_of_the_model_are_those_that_describe_it():
         "payload_words", "accesses", "row_bytes", "model_reset", "table_base_lo", "table_base_hi", "table_rows",
         "table_stride", "table_first_slot", "table_flags", "table_commit", "access_commit",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "register, names, enumeration",
+    [("ring_error", RING_ERRORS, RingError), ("model_error", MODEL_ERRORS, ModelError)],
+)
+def test_error_bits_are_called_and_numbered_alike_everywhere(register, names, enumeration):
+    expected = {member.name.lower(): member.value for member in enumeration}
+    assert {name: 1 << n for n, name in enumerate(names)} == expected
+    fields = {field.name: 1 << field.low for field in registers()[register].fields if field.width == 1}
+    assert fields == expected
 
 
 def test_fields_do_not_overlap():

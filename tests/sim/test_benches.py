@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import Cat
 
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import component_verilog
 from hotline_sim.cocotb_build import run_cocotb
+from hotline_sim.toolchain import ToolError
 
 BENCHES = Path(__file__).parent / "benches"
 sys.path.insert(0, str(BENCHES))
@@ -92,6 +94,26 @@ def test_block_equals_golden_under_any_timing(name: str, settings: str):
 @pytest.mark.parametrize("name, settings", list(cases(slow=True)))
 def test_block_equals_golden_under_all_timings(name: str, settings: str):
     bench(name, settings)
+
+
+BREAKAGES = {
+    # The tag comparison of every bank ignores one bit.
+    "tag bit dropped": ("hotline_rtl.tracker", "match_entries",
+                        lambda entries, tag: Cat(entry.valid & (entry.tag[:3] == tag[:3]) for entry in entries)),
+    # A hit does not count.
+    "no promotion": ("hotline_rtl.policies.frequency.Frequency", "touched", lambda self, state, shift: state),
+    # The second array places keys otherwise than golden.
+    "another hash": ("hotline_rtl.placement", "hash_masks",
+                     lambda function, in_bits, out_bits: [1 << bit for bit in range(out_bits)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_broken_tracker_is_found(name, monkeypatch):
+    module, attribute, replacement = BREAKAGES[name]
+    monkeypatch.setattr(f"{module}.{attribute}", replacement)
+    with pytest.raises(ToolError, match="tracker_equals_golden"):
+        bench("tracker", AGING["lanes2"], BENCH_SAMPLES="400", BENCH_TIMINGS="some")
 
 
 @pytest.mark.parametrize("label", [label for label in AGING if label not in SLOW])

@@ -158,7 +158,7 @@ def test_unusable_input_says_why_and_exits_with_2(arguments, message, tmp_path):
 
 
 def test_a_working_set_that_does_not_fit_is_told():
-    done = hotline("run", "--preset", "tiny", "--set", "working_rows=16", "--trace", "synthetic:samples=64",
+    done = hotline("run", *TINY, "--trace", "synthetic:all-distinct,samples=300,scale=0.01", "--batch-size", 300,
                    "--resident", "none", check=2)  # fmt: skip
     assert "WORKING_SET_OVERFLOW" in done.stderr and "larger working_rows" in done.stderr
 

@@ -117,7 +117,13 @@ def test_queued_splits_that_overflow_hang_nothing(latency):
             assert np.array_equal(ours, golden), name
 
 
-@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "hang"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("least", "odd") else pytest.mark.slow)
+        for name in CONFIGURATIONS if name != "hang"
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_queued_commands_on_small_and_odd_configurations(name, latency):
     config = preset("tiny").with_settings(CONFIGURATIONS[name])

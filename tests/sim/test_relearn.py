@@ -16,7 +16,14 @@ DRIFT = "synthetic:drift,samples=1200"
 PLAN = Relearn(every=2, swap_every=4, limit=40, worth=4, halve_every=2)
 
 
-@pytest.mark.parametrize("settings, timing", [((), IDEAL), (("lanes=4", "bus_bits=128"), HOSTILE)])
+@pytest.mark.parametrize(
+    "settings, timing",
+    [
+        ((), IDEAL),
+        ((), HOSTILE),
+        pytest.param(("lanes=4", "bus_bits=128"), HOSTILE, marks=pytest.mark.slow),
+    ],
+)
 def test_rtl_equals_golden_while_the_hot_set_changes(settings, timing):
     job = small_job(tiny("shadow=1", *settings), DRIFT, batch_size=40, resident=None, relearn=PLAN)
     session = run_cosim(job, timing)

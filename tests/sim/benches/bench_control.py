@@ -14,6 +14,20 @@ from hotline_sim.cocotb_streams import StreamSink, StreamSource, background, pul
 from hotline_sim.memory_model import Fault
 
 
+def quiet_registers(dut) -> None:
+    """Nothing from hardware, no access; answers of writes are taken."""
+    for register in registers().values():
+        for field in register.fields:
+            name = f"{register.name}_{field.name}"
+            if field.write_one_clears:
+                getattr(dut, f"{name}_set").value = 0
+            elif not field.software_writes:
+                getattr(dut, name).value = 0
+    for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot", "rready"):
+        getattr(dut, f"axil_{name}").value = 0
+    dut.axil_bready.value, dut.hold.value, dut.lock.value = 1, 0, 0
+
+
 @cocotb.test()
 async def registers_answer_as_the_map_says(dut):
     axil = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "axil"), dut.clk, dut.rst)
@@ -72,16 +86,7 @@ async def registers_answer_as_the_map_says(dut):
 @cocotb.test()
 async def what_sets_an_interrupt_wins_over_what_clears_it(dut):
     """In the very cycle in which a write clears it; each cycle before and after is tried, too."""
-    for register in registers().values():
-        for field in register.fields:
-            name = f"{register.name}_{field.name}"
-            if field.write_one_clears:
-                getattr(dut, f"{name}_set").value = 0
-            elif not field.software_writes:
-                getattr(dut, name).value = 0
-    for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot", "rready"):
-        getattr(dut, f"axil_{name}").value = 0
-    dut.axil_bready.value, dut.hold.value, dut.lock.value = 1, 0, 0
+    quiet_registers(dut)
     await start(dut)
     dut.axil_awaddr.value, dut.axil_wstrb.value = registers()["irq_status"].address, 15
     for bit, name in enumerate(("completion", "error")):
@@ -113,17 +118,7 @@ async def what_sets_an_interrupt_wins_over_what_clears_it(dut):
 @cocotb.test()
 async def a_write_changes_the_bytes_that_it_enables_and_nothing_else(dut):
     """Every register, every strobe: what is stored, and whether hardware is told."""
-    for register in registers().values():
-        for field in register.fields:
-            name = f"{register.name}_{field.name}"
-            if field.write_one_clears:
-                getattr(dut, f"{name}_set").value = 0
-            elif not field.software_writes:
-                getattr(dut, name).value = 0
-    for name in ("awvalid", "wvalid", "arvalid", "awprot", "arprot", "rready"):
-        getattr(dut, f"axil_{name}").value = 0
-    dut.axil_bready.value = 1
-    dut.hold.value = dut.lock.value = 0
+    quiet_registers(dut)
     told = {r.name: 0 for r in registers().values() if r.strobe}
     told["refused"] = 0
 
