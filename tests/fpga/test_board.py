@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 from amaranth.hdl import ClockDomain, Module, Signal
 from amaranth.lib import wiring
 
@@ -18,6 +19,7 @@ from hotline_sim.cocotb_build import run_cocotb
 DIVISOR, BYTES = 8, 4096
 
 
+@pytest.mark.fpga
 def test_a_computer_works_with_the_board_over_the_serial_line():
     board = Ulx3s(
         preset("tiny").with_settings(["tracker_sets=16", "banks_per_lane=1"]), divisor=DIVISOR, memory_bytes=BYTES
@@ -67,6 +69,7 @@ def configuration_of_pins(text: str) -> dict[str, list[str]]:
     return {"sysconfig": re.findall(r"^\.sysconfig.*$", text, re.M), **{k: v for k, v in found.items() if v}}
 
 
+@pytest.mark.fpga
 def test_a_bitstream_is_built_with_the_boards_pins(monkeypatch, tmp_path):
     """Of a small design, in the two runs of nextpnr, as in one: pins, their settings, and those of the part."""
     monkeypatch.setattr(flow, "Ulx3s", SmallTop)

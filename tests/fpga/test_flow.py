@@ -72,6 +72,7 @@ def test_what_is_fast_enough_is_not_mended(mends, reached, times):
     assert (timing.fmax_mhz, len(mended)) == (reached[-1], times)
 
 
+@pytest.mark.fpga
 def test_no_bitstream_is_built_of_what_is_too_slow_for_the_board(monkeypatch, tmp_path):
     slow = Timing(24.94, [("gather.key", 0.4), ("gather.address", 40.1)], {})
     monkeypatch.setattr(flow, "_run_yosys", lambda *arguments: tmp_path / "netlist.json")

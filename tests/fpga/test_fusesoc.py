@@ -41,6 +41,7 @@ def test_the_core_has_the_version_of_the_rtl():
     assert core["name"] == f"hotline:accelerator:hotline:{VERSION}"
 
 
+@pytest.mark.fpga
 def test_fusesoc_lints_and_simulates(tmp_path):
     for target, expected in (
         ("lint", "verilator -f"),

@@ -104,6 +104,7 @@ def netlist(verilog: str, folder: Path) -> Path:
     return folder / "netlist.json"
 
 
+@pytest.mark.fpga
 def test_the_register_behind_a_narrow_memory_has_its_enable(tmp_path):
     """Elsewhere enables of so few flip-flops are in LUTs."""
     path = netlist(NARROW, tmp_path)
@@ -114,6 +115,7 @@ def test_the_register_behind_a_narrow_memory_has_its_enable(tmp_path):
     assert isinstance(memory["connections"]["OCEB"][0], int)
 
 
+@pytest.mark.fpga
 def test_nextpnr_is_faster_with_them(tmp_path):
     """A memory and a multiplier between registers: with theirs outside, the memory alone takes more than 5 ns."""
     netlist(VERILOG, tmp_path)

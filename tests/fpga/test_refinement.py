@@ -20,6 +20,8 @@ from hotline_rtl.config import PRESETS
 from hotline_rtl.verilog import component_verilog
 from hotline_rtl.write_master import WriteMaster
 
+pytestmark = pytest.mark.fpga
+
 PART = PARTS["ecp5-25k"]
 OPTIONS = [*PART.options, "--speed", "8", "--freq", "200", "--timing-allow-fail", "--lpf-allow-unconstrained"]
 

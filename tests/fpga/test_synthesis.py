@@ -53,6 +53,7 @@ def test_a_tool_that_fails_says_where_and_with_what(tmp_path):
         run(find_tool("yosys"), ["-p", "read_verilog nowhere.v"], tmp_path, tmp_path / "log")
 
 
+@pytest.mark.fpga
 def test_memories_of_more_than_2_kibit_lie_in_block_ram(tmp_path):
     """A FIFO well on either side of the limit, through the whole flow of an ECP5."""
     for depth, blocks in ((16, 0), (4 * BLOCK_RAM_BITS // 32, 1)):
@@ -87,6 +88,7 @@ def memories_verilog(shapes: list[tuple[int, int]]) -> str:
     return f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n"
 
 
+@pytest.mark.fpga
 def test_every_memory_of_the_ecp5_preset_above_2_kibit_lies_in_block_ram(tmp_path):
     """One of each shape that it has, mapped to the part: none in LUTs or flip-flops."""
     verilog = accelerator_verilog(preset("ecp5"))
@@ -168,6 +170,7 @@ def test_cells_that_the_source_does_not_know_belong_to_what_takes_them(tmp_path)
     assert {name: block["LUTs"] for name, block in netlist.by_block("").items()} == {"gather": 2, "top": 1}
 
 
+@pytest.mark.fpga
 def test_modules_that_are_alike_become_one_and_none_is_lost(tmp_path):
     """Of the whole accelerator: the same cells before and after, in far fewer modules."""
     before = accelerator_verilog(preset("tiny"))
@@ -281,6 +284,7 @@ def test_the_table_of_the_docs_is_that_of_the_baselines():
     assert "**100.0**" in baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])
 
 
+@pytest.mark.fpga
 @pytest.mark.parametrize("apart", ["", "(* keep_hierarchy *) "])
 def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path, apart):
     """A bank's memory of lines, and one of the same size that holds none; of two banks."""
@@ -302,6 +306,7 @@ def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path, apart):
     assert (used["UltraRAMs"], used["block RAMs"], used["flip-flops"]) == (4, 6, 0)
 
 
+@pytest.mark.fpga
 def test_memories_of_more_than_2_kibit_lie_in_block_ram_where_luts_would_do(tmp_path):
     """32 and 64 words, just below the limit and just above."""
     shapes = [(64, 32), (65, 32), (32, 64), (33, 64)]
