@@ -5,6 +5,8 @@ import pytest
 
 from hotline_golden.layouts import ADDRESS_WORDS, Command, Kind, ModelError, Opcode, RingError, Status
 from hotline_golden.model import Model, Table
+from hotline_rtl.verilog import accelerator_verilog
+from hotline_rtl.working_set import WorkingSet
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.driver import RING_ENTRIES, Driver, DriverError
 from hotline_sim.memory_model import HELD, Fault, MemoryTiming
@@ -376,3 +378,41 @@ def test_a_reset_of_any_length_at_any_time_leaves_axi_legal(session, length):
         driver.load_model(job.model)
         assert [c.status for c in driver.execute(job.learn(1))] == [Status.OK]
         assert not transport.host_memory.violation and not transport.device_memory.violation
+
+
+class SilentWorkingSet(WorkingSet):
+    """Its keys never come: what waits for them hangs inside, with both memories idle."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        m.d.comb += self.keys.valid.eq(0)
+        return m
+
+
+@pytest.mark.slow
+def test_a_hang_inside_ends_the_command_and_stops_the_rings(monkeypatch):
+    """Slow for its accelerator of its own."""
+    monkeypatch.setattr("hotline_rtl.accelerator.WorkingSet", SilentWorkingSet)
+    verilog = accelerator_verilog.__wrapped__(tiny())
+    job = small_job(tiny(), "synthetic:samples=80")
+    with CosimTransport(
+        job.config, job.host, job.device, host_timing=IDEAL, device_timing=IDEAL, verilog=verilog
+    ) as transport:
+        driver = Driver(
+            transport, job.config, (job.host.buffers["command ring"], job.host.buffers["completion ring"])
+        )
+        for memory in (transport.host_memory, transport.device_memory):
+            memory.allow(set(memory.image.buffers))
+        driver.load_model(job.model)
+        driver.write("timeout", 5000)
+        assert driver.execute(job.learn(0))[0].status == Status.OK
+        began = transport.cycles
+        driver.submit(job.split(0))
+        driver.submit(job.split(1))
+        done = [driver.next_completion() for _ in range(4)]
+        assert [c.status for c in done] == [Status.OK, Status.TIMEOUT, Status.TIMEOUT, Status.TIMEOUT]
+        assert transport.cycles - began < 4 * 5000 and driver.read("ring_error") == RingError.WATCHDOG
+        with pytest.raises(DriverError, match="no command made progress"):
+            driver.next_completion()
+        driver.reset()
+        assert driver.execute(job.learn(0))[0].status == Status.OK
