@@ -15,7 +15,7 @@ from amaranth.utils import ceil_log2
 from .config import AcceleratorConfig
 from .layouts import ENTRY_BYTES, ENTRY_WORDS, Status, command_layout, completion_layout
 from .read_master import ReadClientSignature
-from .words import delayed
+from .words import delayed, exceeds, no_reset
 from .write_master import WriteClientSignature
 
 
@@ -61,11 +61,15 @@ class CommandRing(wiring.Component):
         beat = Signal(range(beats + 1))
         failed, lost = Signal(), Signal()
         request = self.read.request
+        # Checked, and then kept whatever the host does to the registers.
+        address = entry_address(m, self.base[: self.config.address_bits], self.head, self.log2_entries)
+        asked = Signal.like(address)
+        no_reset(asked)
         m.d.comb += [
             self.o.p.command.eq(Mux(failed, 0, words)),
             self.o.p.status.eq(Mux(failed, Mux(lost, Status.TIMEOUT, Status.READ_ERROR), Status.OK)),
             self.o.p.address.eq(Mux(failed, request.p.address, 0)),
-            request.p.address.eq(entry_address(m, self.base, self.head, self.log2_entries)),
+            request.p.address.eq(asked),
             request.p.words.eq(ENTRY_WORDS),
             self.active.eq(1),
         ]
@@ -87,6 +91,7 @@ class CommandRing(wiring.Component):
                 with m.If(self.hold):
                     m.next = "IDLE"
             with m.State("CHECK"):
+                m.d.sync += asked.eq(address)
                 m.next = "ASK"
                 with m.If(outside | ahead | self.completions_outside):
                     m.d.sync += [
@@ -163,9 +168,12 @@ class CompletionRing(wiring.Component):
             used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0), astray.eq(used > entries),
         ]  # fmt: skip
         request, out = self.write.request, self.write.data
+        address = entry_address(m, self.base[: self.config.address_bits], self.tail, self.log2_entries)
+        asked = Signal.like(address)
+        no_reset(asked)
         m.d.comb += [
             self.outside.eq(ring_outside(m, self.base, self.log2_entries, self.config.address_bits)),
-            request.p.address.eq(entry_address(m, self.base, self.tail, self.log2_entries)),
+            request.p.address.eq(asked),
             request.p.words.eq(ENTRY_WORDS),
             out.p.data.eq(entry.as_value()[:bits]),
             out.p.strobe.eq(~0),
@@ -183,6 +191,7 @@ class CompletionRing(wiring.Component):
                 with m.Elif(self.i.valid & ~full):
                     m.next = "CHECK"
             with m.State("CHECK"):
+                m.d.sync += asked.eq(address)
                 m.next = "ASK"
                 with m.If(self.outside):
                     m.d.sync += self.base_error.eq(1)
@@ -216,20 +225,25 @@ class CompletionRing(wiring.Component):
 
 
 def entry_address(m: Module, base: Value, count: Value, log2_entries: Value) -> Signal:
-    """Address of entry number ``count`` of a ring of at most 2**15 entries, two cycles after ``count``."""
-    place, address = Signal(15, reset_less=True), Signal.like(base, reset_less=True)
+    """Address of entry number ``count`` of a ring of at most 2**15 entries: three cycles after ``count``, two after ``base``, as
+    ``ring_outside``."""
+    place, sum_, address = Signal(15, reset_less=True), Signal.like(base), Signal.like(base)
+    no_reset(sum_, address)
     m.d.sync += [
         place.eq(count[:15] & ((Const(1, 1) << log2_entries) - 1)),
-        address.eq(base + (place << ceil_log2(ENTRY_BYTES))),
+        sum_.eq(base + (place << ceil_log2(ENTRY_BYTES))),
+        address.eq(sum_),
     ]
     return address
 
 
 def ring_outside(m: Module, base: Value, log2_entries: Value, address_bits: int) -> Signal:
-    """Whether a ring is misaligned or does not end within the address space, a cycle after ``base``."""
-    end, outside = Signal(len(base) + 1), Signal()
-    m.d.comb += end.eq(base + (Const(1, 1) << log2_entries << ceil_log2(ENTRY_BYTES)))
-    m.d.sync += outside.eq(
-        base[: ceil_log2(ENTRY_BYTES)].any() | (base >= 1 << address_bits) | (end > 1 << address_bits)
-    )
+    """Whether a ring is misaligned or does not end within the address space, two cycles after ``base``."""
+    end, astray, outside = Signal(address_bits + 1), Signal(), Signal()
+    no_reset(end, astray)
+    m.d.sync += [
+        end.eq(base[:address_bits] + (Const(1, 1) << log2_entries << ceil_log2(ENTRY_BYTES))),
+        astray.eq(base[: ceil_log2(ENTRY_BYTES)].any() | base[address_bits:].any()),
+        outside.eq(astray | exceeds(end, address_bits)),
+    ]
     return outside

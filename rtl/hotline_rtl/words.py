@@ -27,6 +27,11 @@ def first_set(mask: Value) -> Value:
     return (mask & (~mask + 1))[: len(mask)]
 
 
+def exceeds(value: Value, bits: int) -> Value:
+    """Whether ``value`` is more than 2**``bits``."""
+    return value[bits + 1 :].any() | (value[bits : bits + 1].any() & value[:bits].any())
+
+
 def is_one_of(value: Value, *options) -> Value:
     """Whether ``value`` is equal to any of ``options``."""
     return Cat(value == option for option in options).any()

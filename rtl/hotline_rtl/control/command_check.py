@@ -14,7 +14,7 @@ from amaranth.utils import ceil_log2
 
 from ..config import BUFFER_ALIGNMENT, AcceleratorConfig
 from ..layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
-from ..words import delayed, is_one_of, no_reset, pick, product
+from ..words import delayed, exceeds, is_one_of, no_reset, pick, product
 
 #: Which commands use each buffer, in the order of the command's words.
 USED_BY = {
@@ -102,14 +102,15 @@ class CommandCheck(wiring.Component):
         # Stages 3 and 4: its bytes. Stage 5: its end. Stage 6: what is wrong with it.
         size = product(m, s2_count, s2_unit)
         s4_used, s4_address = delayed(m, delayed(m, s2_used)), delayed(m, delayed(m, s2_address))
-        s5_used, s5_address, s5_end = delayed(m, s4_used), delayed(m, s4_address), delayed(m, s4_address + size)
-        space = 1 << config.address_bits
+        s5_used, s5_address = delayed(m, s4_used), delayed(m, s4_address)
+        s5_end = delayed(m, s4_address[: config.address_bits] + size)
+        s5_outside = delayed(m, s4_address[config.address_bits :].any())
         alignment_bits = ceil_log2(BUFFER_ALIGNMENT)
         s6_address = delayed(m, s5_address)
         s6_word = Signal(4)
         s6_wrong = {
             Status.MISALIGNED_ADDRESS: delayed(m, s5_used & s5_address[:alignment_bits].any()),
-            Status.ADDRESS_OUT_OF_RANGE: delayed(m, s5_used & ((s5_address >= space) | (s5_end > space))),
+            Status.ADDRESS_OUT_OF_RANGE: delayed(m, s5_used & (s5_outside | exceeds(s5_end, config.address_bits))),
         }
         first_word = min(ADDRESS_WORDS.values())
         m.d.sync += s6_word.eq(Mux(turn[CHECK_CYCLES], first_word, s6_word + 2))

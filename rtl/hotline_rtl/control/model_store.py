@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
 from ..interfaces.model import STRIDE_BITS, ModelSignature
-from ..words import no_reset
+from ..words import exceeds, no_reset
 
 #: Names of the error bits, from bit 0 of register ``model_error`` on.
 ERRORS = (
@@ -86,9 +86,21 @@ class ModelStore(wiring.Component):
         extent = Signal(config.row_bits + 1 + STRIDE_BITS)
         rows = self.table_rows[: config.row_bits + 1]
         end = Signal(max(config.address_bits, len(extent)) + 2)
+        slots_end = Signal(33)
         table_errors, access_errors = Signal(len(ERRORS)), Signal(len(ERRORS))
         is_access, any_table = Signal(), Signal()
-        no_reset(bit, stride_bits, extent, end, table_errors, access_errors, is_access, model.table, model.access)
+        no_reset(
+            bit,
+            stride_bits,
+            extent,
+            end,
+            slots_end,
+            table_errors,
+            access_errors,
+            is_access,
+            model.table,
+            model.access,
+        )
 
         def error(name: str, *conditions) -> Signal:
             """The error bit, when any of ``conditions`` holds."""
@@ -96,7 +108,6 @@ class ModelStore(wiring.Component):
 
         wrong_table = Mux(is_access, self.access_table, self.table_number) >= config.tables
         unfit = table_errors != 0
-        space = 1 << config.address_bits
         found = Signal(len(ERRORS))
         m.d.comb += [
             self.busy.eq(1),
@@ -133,7 +144,10 @@ class ModelStore(wiring.Component):
                 with m.If(bit[0]):
                     m.next = "END"
             with m.State("END"):
-                m.d.sync += end.eq(self.table_base[: config.address_bits] + extent)
+                m.d.sync += [
+                    end.eq(self.table_base[: config.address_bits] + extent),
+                    slots_end.eq(self.table_first_slot + self.table_rows),
+                ]
                 m.next = "CHECK"
             with m.State("CHECK"):
                 m.d.sync += [
@@ -153,11 +167,10 @@ class ModelStore(wiring.Component):
                 m.next = "ENDS"
             with m.State("ENDS"):
                 # What is wrong with the end is known only of a descriptor whose fields are right.
-                slots_end = self.table_first_slot + self.table_rows
                 with m.If(~unfit):
                     m.d.sync += table_errors.eq(
-                        error("table_end", end > space)
-                        | error("first_slot", self.table_resident & (slots_end > 1 << SLOT_BITS))
+                        error("table_end", exceeds(end, config.address_bits))
+                        | error("first_slot", self.table_resident & exceeds(slots_end, SLOT_BITS))
                     )
                 m.next = "STORE"
             with m.State("STORE"):
