@@ -206,9 +206,8 @@ class CompletionRing(wiring.Component):
                     m.d.sync += [entry.eq(entry.as_value() >> bits), beat.eq(beat + 1), gives.eq(beat != beats - 1)]
                     with m.If(beat == beats - 1):
                         m.next = "WAIT"
-            with m.State(
-                "WAIT"
-            ):  # `idle` and `write_error` are a cycle late; `idle` has been low since the first beat
+            with m.State("WAIT"):
+                # `idle` and `write_error` are a cycle late; `idle` has been low since the first beat.
                 with m.If(idle):
                     m.next = "STOPPED"
                     with m.If(~self.write_error):
