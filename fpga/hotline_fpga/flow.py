@@ -1,6 +1,5 @@
 """From a configuration to a netlist, and to a placed and routed design: what Yosys and nextpnr are asked to do."""
 
-import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -214,10 +213,3 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     packing = ["--compress", "--input", "hotline.config", "--bit", "hotline.bit"]
     run(find_tool("ecppack"), packing, folder, folder / "ecppack.log", progress)
     return folder / "hotline.bit", timing
-
-
-def write_report(path: Path, report: dict) -> None:
-    """Writes ``report`` as JSON, whole or not at all."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(report, indent=2) + "\n")
-    temporary.replace(path)

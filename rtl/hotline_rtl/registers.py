@@ -62,8 +62,8 @@ class RegisterBlock(wiring.Component):
         taken, read = Signal(), Signal()
         answers, read_answers = Signal(), Signal()
         write, address, wdata, mask = Signal(), Signal(ADDRESS_BITS, reset_less=True), Signal(32), Signal(32)
-        strobe = Signal(4)
-        no_reset(wdata, mask, strobe)
+        strobe = mask[::8]
+        no_reset(wdata, mask)
         choosing = Signal(len(CHOICES) + COPIES - 1)
         # Registers are everywhere: each copy of the number has its own to choose from.
         read_numbers = [Signal(ADDRESS_BITS - 2, reset_less=True, name=f"read_number_{n}") for n in range(COPIES)]
@@ -78,7 +78,7 @@ class RegisterBlock(wiring.Component):
             axil.arready.eq(read),
         ]
         m.d.sync += [
-            write.eq(taken), address.eq(axil.awaddr), wdata.eq(axil.wdata), strobe.eq(axil.wstrb),
+            write.eq(taken), address.eq(axil.awaddr), wdata.eq(axil.wdata),
             mask.eq(Cat(bit.replicate(8) for bit in axil.wstrb)),
         ]  # fmt: skip
         with m.If(axil.bready):

@@ -113,9 +113,8 @@ class WriteMaster(wiring.Component):
             aw.i.valid.eq(issue),
             aw.i.p.eq(bursts.o.p),
             aw.o.ready.eq(bus.awready),
-            bus.awvalid.eq(
-                aw.o.valid & ~ResetSignal()
-            ),  # as AXI4 asks, A3.1.2: the reset comes a cycle after the port's
+            # As AXI4 asks, A3.1.2: the reset comes a cycle after the port's.
+            bus.awvalid.eq(aw.o.valid & ~ResetSignal()),
             bus.awaddr.eq(aw.o.p.address),
             bus.awlen.eq(aw.o.p.length),
             bus.awid.eq(aw.o.p.tag if ids == self.count else aw.o.p.tag[: ceil_log2(ids)]),

@@ -9,7 +9,6 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 import typer
 from rich.markup import escape
@@ -66,7 +65,7 @@ def run(app: Callable[[], None]) -> None:
             file.write(" ".join(sys.argv) + "\n\n" + traceback.format_exc())
         first = (str(e).splitlines() or [""])[0][:200]
         _say(
-            f"an unexpected {type(e).__name__}: {first}. This is a fault of hotline. {Path(file.name)} has the command and the "
+            f"an unexpected {type(e).__name__}: {first}. This is a fault of hotline. {file.name} has the command and the "
             "traceback: please send it to the project's issue tracker"
         )
         sys.exit(FAULT)

@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 import typer
 
 from hotline_rtl import VERSION
-from hotline_sim.run.json_file import write_json
+from hotline_sim.files.json_file import write_json
+from hotline_sim.files.whole_file import whole_file
 
 from .bench import bench_app
 from .last_handler import Group
@@ -73,16 +74,11 @@ def verilog(
     from hotline_rtl.verilog import accelerator_verilog
 
     config = configuration(preset, settings)
-    if not output.parent.is_dir():
-        raise ValueError(f"{output}: there is no folder {output.parent}")
+    check_outputs(output)
     with err.status("Emitting Verilog..."):
         text = accelerator_verilog(config, name)
-    temporary = output.with_name(output.name + ".partial")
-    try:
-        temporary.write_text(text)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(output) as file:
+        file.write_text(text)
     out.print(f"{output}: configuration {config.digest()}, {len(text) / 1e6:.1f} MB of Verilog")
 
 
@@ -176,8 +172,7 @@ def trace_make(
     """Generate a trace, or convert one, into the npz format."""
     from hotline_sim.traces import open_trace
 
-    if not output.parent.is_dir():
-        raise ValueError(f"{output}: there is no folder {output.parent}")
+    check_outputs(output)
     trace = open_trace(spec)
     trace.save(output)
     out.print(f"{output}: {trace.samples} samples of {trace.accesses} accesses to {len(trace.table_rows)} tables")
@@ -189,10 +184,10 @@ def trace_describe(
     json_file: JsonOption = None,
 ) -> None:
     """Show a trace's tables and skew, and the popular share that hot sets of several sizes would give."""
-    check_outputs(json_file)
     from hotline_sim.report import describe_trace
     from hotline_sim.traces import open_trace
 
+    check_outputs(json_file)
     tables, numbers = describe_trace(open_trace(spec))
     publish(tables, numbers, json_file)
 
@@ -304,11 +299,11 @@ def synth(
     found = numbers(
         config, target, chip, speed, Netlist.read(path, TOP if chip.routed else "hotline", chip.family), timings
     )
-    flow.write_report(directory / "report.json", found)
+    write_json(directory / "report.json", found)
     publish(tables(found), found)
     out.print(f"{directory / 'report.json'} has all of it")
     if save:
-        flow.write_report(save, baseline.kept(found, preset, settings or []))
+        write_json(save, baseline.kept(found, preset, settings or []))
     if before:
         worse = baseline.worse(found, before)
         out.print("\n".join(worse) if worse else f"no worse than {check}")
@@ -344,7 +339,7 @@ def bitstream(
         "bitstream": str(path), "bytes": path.stat().st_size, "configuration": config.digest(), "board": "ulx3s",
         "fmax_mhz": timing.fmax_mhz, "needed_mhz": ULX3S.mhz, "used": timing.used,
     }  # fmt: skip
-    flow.write_report(directory / "report.json", found)
+    write_json(directory / "report.json", found)
     out.print(
         f"{path}: {found['bytes']:,} bytes; {timing.fmax_mhz:.1f} MHz of {ULX3S.mhz:.0f} MHz that the board needs"
     )

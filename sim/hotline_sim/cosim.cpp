@@ -14,7 +14,7 @@ using namespace hotline;
 // A check in the RTL has failed (hotline_check.v, which has printed where); Verilator calls this for $stop.
 static thread_local std::string failed_check;
 void vl_stop(const char *file, int line, const char *) {
-    failed_check = std::string(file) + ":" + std::to_string(line);
+    failed_check = std::string("a check of the RTL, which has printed its name: ") + file + ":" + std::to_string(line);
 }
 
 namespace {

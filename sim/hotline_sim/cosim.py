@@ -183,9 +183,7 @@ class CosimTransport:
     def _check(self) -> None:
         """Raises CheckFailed when something has happened in the RTL that must never happen."""
         if fault := self.library.cosim_fault(self.handle).decode():
-            raise CheckFailed(
-                f"a check in the RTL failed by cycle {self.cycles}, at {fault}; it has printed its name"
-            )
+            raise CheckFailed(f"what must never happen had happened by cycle {self.cycles}: {fault}")
 
     @property
     def cycles(self) -> int:

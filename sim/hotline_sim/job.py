@@ -8,7 +8,7 @@ import numpy as np
 from hotline_golden.keys import KeySpace, mix64
 from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, NO_ACCESS, Command, Opcode
 from hotline_golden.machine import Machine
-from hotline_golden.memory import MemoryImage, MemoryPlan
+from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan
 from hotline_golden.model import Model, Table
 from hotline_golden.tracker import Tracker
 from hotline_rtl.config import AcceleratorConfig
@@ -62,6 +62,11 @@ def initial_parts(table: int, rows: np.ndarray, dim: int) -> Iterator[tuple[np.n
 def updated_rows(rows: np.ndarray, batch: int) -> np.ndarray:
     """The stated deterministic update of float32 working rows: ``0.875 * row + (batch mod 7) / 64``."""
     return rows * np.float32(0.875) + np.float32((batch % 7) / 64)
+
+
+def rings(host: MemoryImage) -> tuple[Buffer, Buffer]:
+    """The command ring and the completion ring of a host memory that :func:`prepare` laid out, as the driver takes them."""
+    return host.buffers["command ring"], host.buffers["completion ring"]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .files.json_file import write_json
 from .job import Job, initial_rows
 from .report import summary
-from .run.json_file import write_json
 from .session import Results, SplitOutput
 from .traces import Trace
 from .traces.trace import TraceError, archive_arrays, load_npz

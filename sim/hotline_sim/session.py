@@ -18,7 +18,7 @@ from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
 
 from .driver import CommandError, Driver, DriverError, NoCompletion
-from .job import Job, output_buffers
+from .job import Job, output_buffers, rings
 
 #: Called with (what, done, of how many).
 Progress = Callable[[str, int, int], None]
@@ -143,8 +143,7 @@ class Session:
         #: Memories that are modelled, by name; a real one is compared in the end, and no more.
         self.modelled = {name: memory for name in ("host", "device")
                          if (memory := getattr(transport, f"{name}_memory", None))}  # fmt: skip
-        buffers = transport.host.buffers
-        self.rings = (buffers["command ring"], buffers["completion ring"])
+        self.rings = rings(transport.host)
         self.driver = Driver(transport, job.config, self.rings)
         self.tag = 0
         self.tables = {f"table {number}" for number in range(len(job.model.tables))}

@@ -14,7 +14,7 @@ from hotline_rtl.config import AcceleratorConfig, preset
 
 from .cosim import CosimTransport
 from .driver import RING_ENTRIES, Driver
-from .job import Job, output_buffers, prepare
+from .job import Job, output_buffers, prepare, rings
 from .memory_model import MemoryTiming
 from .session import memory_difference
 from .traces import Trace, open_trace
@@ -148,9 +148,7 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
     host_timing = MemoryTiming((case.host_latency,) * 2, (case.host_latency // 2,) * 2)
     with CosimTransport(config, job.host, job.device, host_timing=host_timing,
                         device_timing=MemoryTiming((40, 40), (20, 20))) as transport:  # fmt: skip
-        buffers = transport.host.buffers
-        rings = buffers["command ring"], buffers["completion ring"]
-        driver = Driver(transport, config, rings)
+        driver = Driver(transport, config, rings(transport.host))
         transport.host_memory.allow({"completion ring", "hot list"})
         transport.device_memory.allow({name for n in range(batches) for name in output_buffers(n)})
         driver.load_model(job.model)
@@ -213,7 +211,7 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
             progress(sum(binding.values()), batches)
 
         compare(completions, splits, add_bound)
-        if difference := memory_difference(transport, golden, rings):
+        if difference := memory_difference(transport, golden, rings(transport.host)):
             differences.append(difference)
         for memory in (transport.host_memory, transport.device_memory):
             if memory.violation:

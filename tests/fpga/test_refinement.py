@@ -37,9 +37,9 @@ def placed(tmp_path_factory):
     run(find_tool("yosys"), ["-p", script], folder, folder / "log")
     floorplan(folder / "netlist.json", macro_sites(PART, folder), 1, folder / "planned.json")
     # The packaged nextpnr routes the same places otherwise in a folder of another depth, or with other names of files: by a few
-    # MHz. These are places that leave more to gain than that: of seeds 2, 3, 6, 7, 8 and 9 refinement gains 2 to 15 % of
-    # the longest path, with seed 2 13 %, and 197 MHz of 187; mending gains 1 to 6 %, with seed 2 2.4 %, and 193 MHz.
-    arguments = [*OPTIONS, "--seed", "2", "--json", "planned.json", *flow.PLACE, "--write", "placed.json"]
+    # MHz. This seed's places leave more to gain than that. Refinement shortens the longest path by 8 %, mending by 6 %; nextpnr
+    # then finds 192 and 197 MHz in place of 187. Of seeds 2 to 8 refinement gains 2 to 15 %, mending 0 to 6 %.
+    arguments = [*OPTIONS, "--seed", "4", "--json", "planned.json", *flow.PLACE, "--write", "placed.json"]
     run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "log")
     return folder / "placed.json"
 
@@ -237,7 +237,7 @@ def test_with_the_delays_of_its_wires_paths_are_as_long_as_nextpnr_says(mended):
 
 def test_what_is_mended_becomes_faster_when_it_is_routed(mended):
     out, (before, after), (mhz, mended_mhz) = mended
-    assert after < 0.985 * before and mended_mhz > 1.01 * mhz
+    assert after < 0.97 * before and mended_mhz > 1.02 * mhz
     assert out.read_bytes() == out.with_name("mended_again.json").read_bytes()
 
 

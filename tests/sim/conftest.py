@@ -41,6 +41,17 @@ def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):
         return session
 
 
+@pytest.fixture(params=[IDEAL, HOSTILE], ids=["ideal", "hostile"])
+def session(request):
+    """A session of a few mini-batches that has learnt; each command is the test's own."""
+    job = small_job(tiny(), "synthetic:samples=80")
+    timing = request.param
+    with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
+        session = Session(job, transport)
+        session._learn()
+        yield session
+
+
 def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
     """Runs the command; fails unless it exits with ``check``."""
     command = [sys.executable, "-m", "hotline_cli", *map(str, arguments)]

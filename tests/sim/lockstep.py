@@ -1,10 +1,12 @@
 """RTL and golden, command by command, with as many commands in the ring as the test likes."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from hotline_golden.layouts import Command, Completion, Kind
 from hotline_sim.driver import RING_ENTRIES, Driver
-from hotline_sim.job import Job
+from hotline_sim.job import Job, rings
 from hotline_sim.session import memory_difference
 
 
@@ -13,8 +15,7 @@ class Lockstep:
 
     def __init__(self, job: Job, transport):
         self.job, self.transport, self.golden = job, transport, job.golden()
-        buffers = job.host.buffers
-        self.rings = (buffers["command ring"], buffers["completion ring"])
+        self.rings = rings(transport.host)
         self.driver = Driver(transport, job.config, self.rings)
         self.driver.load_model(job.model)
         for memory in (transport.host_memory, transport.device_memory):
@@ -33,7 +34,7 @@ class Lockstep:
     def submit(self, command: Command, **changes) -> Command:
         """Puts the command, with a tag of its own, into the ring; golden carries it out."""
         self.tag += 1
-        command = Command(**(command.__dict__ | {"tag": self.tag} | changes))
+        command = replace(command, **({"tag": self.tag} | changes))
         self.driver.submit(command)
         self.expected += self.golden.execute(command)
         return command

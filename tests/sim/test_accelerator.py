@@ -8,7 +8,7 @@ from hotline_golden.memory import MemoryImage
 from hotline_rtl.verilog import accelerator_verilog
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.driver import Driver
-from hotline_sim.job import output_buffers, prepare
+from hotline_sim.job import output_buffers, prepare, rings
 from hotline_sim.session import Session, first_difference
 from hotline_sim.traces import open_trace
 
@@ -176,7 +176,7 @@ def test_commands_queued_at_random_act_as_one_after_another(seed, shadow):
     timing = [IDEAL, SLOW, HOSTILE][seed % 3].with_seed(seed)
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         buffers = transport.host.buffers
-        driver = Driver(transport, job.config, (buffers["command ring"], buffers["completion ring"]))
+        driver = Driver(transport, job.config, rings(transport.host))
         driver.load_model(job.model)
         driver.write("swap_worth", 4)
         golden.swap_worth = 4

@@ -15,7 +15,7 @@ import pytest
 from hotline_golden.layouts import EMPTY_SLOT
 from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
-from hotline_sim.run.json_file import write_json
+from hotline_sim.files.json_file import write_json
 from hotline_sim.traces import open_trace
 
 from .conftest import hotline
@@ -146,6 +146,8 @@ def test_out_must_be_new(run_directory):
         ),
         (["run", "--json", "no/such/file.json"], "there is no folder no/such"),
         (["verilog", "-o", "no/such/file.v"], "there is no folder no/such"),
+        (["verilog", "-o", "."], "this is a folder; name a file in it"),
+        (["trace", "make", "synthetic:samples=9", "-o", "."], "this is a folder; name a file in it"),
         (["train", "nowhere"], "nowhere: no summary.json"),
         (["trace", "describe", "npz:none.npz"], "none.npz: no such file"),
     ],

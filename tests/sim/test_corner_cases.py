@@ -1,5 +1,7 @@
 """Cases of which a random run meets few: the very value at which something changes, and who must wait for whom."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from hotline_golden import rehearsal as golden_rehearsal
 from hotline_golden.layouts import Command, Kind, Opcode, Status
 from hotline_golden.rehearsal import BEST_PART, Rehearsal
 from hotline_sim.cosim import CosimTransport
+from hotline_sim.driver import RING_ENTRIES
 from hotline_sim.job import output_buffers
 from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.session import Session
@@ -72,7 +75,7 @@ def test_a_listed_key_one_row_past_the_end_of_its_table_is_refused(timing, opcod
         for number in (2, 19):
             for image in (transport.device, golden.device):
                 image.words(keys + 8 * 7, 2)[:] = (number, job.model.tables[number].rows + beyond)
-            command = Command(**(job.scatter(done.working_rows).__dict__ | {"opcode": opcode}))
+            command = replace(job.scatter(done.working_rows), opcode=opcode)
             (mine,), (theirs,) = driver.execute(command, checked=False), golden.execute(command)
             assert mine.untimed() == theirs.untimed()
             assert (mine.status, mine.index) == (Status.ROW_OUTSIDE_TABLE, 7)
@@ -117,7 +120,7 @@ def test_an_error_in_any_beat_of_a_ring_entry_is_seen(word):
     with CosimTransport(job.config, job.host, job.device) as transport:
         session = Session(job, transport)
         driver = session.driver
-        entry = driver.command_ring.address + driver.submitted % 16 * 64
+        entry = driver.command_ring.address + driver.submitted % RING_ENTRIES * 64
         transport.host_memory.inject([Fault(entry + 4 * word, 4, on_write=False)])
         (done,) = driver.execute(Command(Opcode.CLEAR), checked=False)
         assert (done.status, done.opcode, done.address) == (Status.READ_ERROR, 0, entry)

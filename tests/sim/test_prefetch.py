@@ -1,6 +1,7 @@
 """SPLITs that name an earlier SPLIT whose SCATTER is still to come: the same bytes as in strict order, never a hang."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,7 +102,7 @@ def test_long_random_command_sequences_equal_golden(seed, timing):
                 run.submit(r.choice(lists), flags=int(names), after=newest if names else 0)
             else:
                 other = r.choice([job.learn(batch), Command(Opcode.CLEAR), job.hot_list(Opcode.DUMP), Command(99),
-                                  Command(**(lists[0].__dict__ | {"opcode": Opcode.GATHER}))])  # fmt: skip
+                                  replace(lists[0], opcode=Opcode.GATHER)])  # fmt: skip
                 run.submit(other)
             while not run.room or (run.expected and r.random() < 0.3):
                 for done in run.collect(until=run.expected[0].tag):

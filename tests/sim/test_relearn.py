@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.job import Relearn, prepare
+from hotline_sim.job import Relearn, prepare, rings
 from hotline_sim.relearn_study import AFRESH, FROZEN, study
 from hotline_sim.traces import open_trace
 
@@ -61,8 +61,7 @@ def test_relearning_without_a_shadow_is_refused():
     with CosimTransport(fresh.config, fresh.host, fresh.device) as transport:
         from hotline_sim.driver import Driver
 
-        buffers = transport.host.buffers
-        driver = Driver(transport, fresh.config, (buffers["command ring"], buffers["completion ring"]))
+        driver = Driver(transport, fresh.config, rings(transport.host))
         with pytest.raises(ValueError, match="no shadow; set shadow=1"):
             driver.check(command)
     with pytest.raises(ValueError, match="at least 1"):

@@ -1,8 +1,8 @@
 """Finds what can be seen to be wrong with a command before it begins.
 
 Each buffer that the command may touch must begin at a multiple of 64 bytes and lie within ``address_bits``, as long as it
-can become: a sum of address and length that wraps is found too. The golden twin is the checks that begin each handler of
-``hotline_golden.machine.Machine``; when several things are wrong, both name the same one.
+can become: a sum of address and length that wraps is found too. The golden twin is ``hotline_golden.machine.Machine.check``;
+when several things are wrong, both name the same one.
 
 Latency: 13 cycles from ``start`` to ``done``. One command at a time.
 """

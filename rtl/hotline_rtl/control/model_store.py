@@ -4,7 +4,7 @@ A table's descriptor is checked as a whole before any block sees it; what is wro
 descriptor goes nowhere. While a bit is set the model is not valid. The golden twin of the check is
 ``hotline_golden.model.table_errors``.
 
-Latency: a table is passed on 25 cycles after its commit, an access 3. One at a time; ``busy`` meanwhile.
+Latency: a table is passed on 25 cycles after its commit, an access 4. One at a time; ``busy`` meanwhile.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -89,18 +89,8 @@ class ModelStore(wiring.Component):
         slots_end = Signal(33)
         table_errors, access_errors = Signal(len(ERRORS)), Signal(len(ERRORS))
         is_access, any_table = Signal(), Signal()
-        no_reset(
-            bit,
-            stride_bits,
-            extent,
-            end,
-            slots_end,
-            table_errors,
-            access_errors,
-            is_access,
-            model.table,
-            model.access,
-        )
+        no_reset(bit, stride_bits, extent, end, slots_end)
+        no_reset(table_errors, access_errors, is_access, model.table, model.access)
 
         def error(name: str, *conditions) -> Signal:
             """The error bit, when any of ``conditions`` holds."""
@@ -176,7 +166,7 @@ class ModelStore(wiring.Component):
             with m.State("STORE"):
                 with m.If(found != 0):
                     m.d.sync += self.errors.eq(self.errors | found)
-                    with m.If(~Cat(self.errors[n] for n in range(ERRORS.index("sizes"))).any()):
+                    with m.If(~self.errors[: ERRORS.index("sizes")].any()):
                         m.d.sync += self.place.eq(Mux(found[ERRORS.index("access_number")], self.access, Mux(
                             is_access, self.access_table, self.table_number)))  # fmt: skip
                 with m.Else():

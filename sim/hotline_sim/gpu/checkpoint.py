@@ -13,6 +13,7 @@ import torch
 
 from hotline_golden.layouts import NO_ACCESS
 
+from ..files.whole_file import whole_file
 from ..traces import Trace
 from .sources import MicroBatchSource, distinct_keys
 from .trainer import REMEDY, NotFiniteError, Settings, Trainer
@@ -54,12 +55,8 @@ def save(trainer: Trainer, path: Path, write: bool = True) -> None:
     }  # fmt: skip
     if not write:
         return
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        torch.save(state, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        torch.save(state, file)
 
 
 def load(path: Path, settings: Settings, source: MicroBatchSource, make) -> Trainer:

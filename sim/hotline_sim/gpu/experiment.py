@@ -216,9 +216,12 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
         def check() -> None:
             """Raises NotFiniteError for the first step, of those since the last call, whose loss is not finite."""
             nonlocal checked
-            for step in result.steps[checked:]:
-                if not math.isfinite(step.loss):
-                    raise NotFiniteError(f"step {step.number}: the loss is {step.loss}; {REMEDY}")
+            new = result.steps[checked:]
+            if (
+                new and not torch.stack([step.mean_loss for step in new]).isfinite().all()
+            ):  # waits once for all of them
+                step = next(step for step in new if not math.isfinite(step.loss))
+                raise NotFiniteError(f"step {step.number}: the loss is {step.loss}; {REMEDY}")
             checked = len(result.steps)
 
         def after(step: Step) -> None:

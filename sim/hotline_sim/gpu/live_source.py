@@ -7,7 +7,7 @@ import numpy as np
 from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Kind, Opcode
 
 from ..driver import CommandError, Driver, Transport
-from ..job import Job, initial_parts, output_buffers
+from ..job import Job, initial_parts, output_buffers, rings
 from .rows import RowFormat
 from .sources import Delta, MicroBatchSource, NonPopular, hot_set_sizes
 
@@ -25,8 +25,7 @@ class LiveSource(MicroBatchSource):
         if output_buffers(1)[0] not in job.device.buffers:
             raise ValueError("the job has one set of output buffers; training needs two")
         self.job, self.transport = job, transport
-        buffers = transport.host.buffers
-        self.driver = Driver(transport, job.config, (buffers["command ring"], buffers["completion ring"]))
+        self.driver = Driver(transport, job.config, rings(transport.host))
         self.relearns = bool(job.config.shadow)
         self.tag = 0
         self.into = 0

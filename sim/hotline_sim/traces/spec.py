@@ -58,7 +58,7 @@ def _settings(spec: str, settings: list[str], keys: dict) -> dict:
 
 
 def _number(spec: str, text: str) -> int:
-    """A whole number of at most 20 digits. Raises TraceError for anything else."""
+    """A whole number of at most 26 characters. Raises TraceError for anything else."""
     if len(text) > 26 or not WHOLE_NUMBER.fullmatch(text):
         raise TraceError(f"trace {shortened(spec, 80)}: {shortened(text)} is not a whole number")
     return int(text)

@@ -7,6 +7,8 @@ import numpy as np
 
 from hotline_golden.layouts import NO_ACCESS
 
+from ..files.whole_file import whole_file
+
 
 class TraceError(ValueError):
     """Input that cannot be used; the message names file, line or sample, column, and what would be right."""
@@ -79,17 +81,11 @@ class Trace:
 
     def save(self, path: Path) -> None:
         """Writes the ``npz`` format (docs/traces.md); nothing is left behind when it fails."""
-        path = Path(path)
-        temporary = path.with_name(path.name + ".partial")
-        try:
-            with open(temporary, "wb") as file:
-                np.savez_compressed(
-                    file, rows=self.rows, table_of=self.table_of.astype(np.uint32),
-                    table_rows=self.table_rows.astype(np.uint32), payload=self.payload.view(np.float32),
-                )  # fmt: skip
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(Path(path)) as beside, open(beside, "wb") as file:
+            np.savez_compressed(
+                file, rows=self.rows, table_of=self.table_of.astype(np.uint32),
+                table_rows=self.table_rows.astype(np.uint32), payload=self.payload.view(np.float32),
+            )  # fmt: skip
 
 
 def load_npz(path: Path) -> Trace:

@@ -28,6 +28,11 @@ def quiet_registers(dut) -> None:
     dut.axil_bready.value, dut.hold.value, dut.lock.value = 1, 0, 0
 
 
+def assert_only(dut, names: tuple[str, ...], expected: str | None) -> None:
+    """Of the bits ``names``, ``expected`` is set, and no other."""
+    assert {name: int(getattr(dut, name).value) for name in names} == {name: int(name == expected) for name in names}
+
+
 @cocotb.test()
 async def registers_answer_as_the_map_says(dut):
     axil = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "axil"), dut.clk, dut.rst)
@@ -152,9 +157,7 @@ async def a_write_changes_the_bytes_that_it_enables_and_nothing_else(dut):
         writable = sum(
             ((1 << f.width) - 1) << f.low for f in register.fields if f.software_writes and not f.write_one_clears
         )
-        effect = {f.low // 8 for f in register.fields if f.strobe} | {
-            (f.low + f.width - 1) // 8 for f in register.fields if f.strobe
-        }
+        effect = {bit // 8 for f in register.fields if f.strobe for bit in range(f.low, f.low + f.width)}
         for strobe in range(16):
             for lock in (0, 1):
                 before, value = value_of(register), r.getrandbits(32)
@@ -167,7 +170,7 @@ async def a_write_changes_the_bytes_that_it_enables_and_nothing_else(dut):
                     register.name,
                     strobe,
                 )
-                expected = any(strobe >> n & 1 for n in range(min(effect, default=0), max(effect, default=-1) + 1))
+                expected = any(strobe >> n & 1 for n in effect)
                 for name, count in told.items():
                     if name == "refused":
                         assert count == bool(ignored and strobe), (register.name, strobe)
@@ -288,9 +291,7 @@ async def what_a_host_may_not_say_stops_the_command_ring(dut):
             await until(dut, lambda s=sink: len(s.got) == 8, "commands")
         else:
             assert not sink.got and memory.model.statistics()["read_beats"] == 0 and dut.active.value == 0
-        assert {name: int(getattr(dut, name).value) for name in errors} == {
-            name: int(name == expected) for name in errors
-        }
+        assert_only(dut, errors, expected)
 
 
 @cocotb.test()
@@ -339,9 +340,7 @@ async def what_stops_the_completion_ring_is_not_counted(dut):
             await RisingEdge(dut.clk)
             assert dut.written.value == 0
         assert int(dut.tail.value) == 0
-        assert {name: int(getattr(dut, name).value) for name in errors} == {
-            name: int(name == expected) for name in errors
-        }
+        assert_only(dut, errors, expected)
         memory.check()
 
 

@@ -32,17 +32,8 @@ def put(dut, **values: int) -> None:
 
 
 async def begin(dut):
-    put(
-        dut,
-        table_commit=0,
-        access_commit=0,
-        sizes_written=0,
-        reset=0,
-        refused=0,
-        table_number=0,
-        access=0,
-        access_table=0,
-    )
+    put(dut, table_commit=0, access_commit=0, sizes_written=0, reset=0, refused=0)
+    put(dut, table_number=0, access=0, access_table=0)
     put(dut, table_base=0, table_rows=0, table_stride=0, table_first_slot=0, table_resident=0, **SIZES)
     passed: dict[str, list] = {"tables": [], "accesses": []}
 

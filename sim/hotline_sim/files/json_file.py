@@ -4,6 +4,8 @@ import json
 import math
 from pathlib import Path
 
+from .whole_file import whole_file
+
 
 def plain(value):
     """``value`` with null for each number that JSON does not have: NaN and the infinities."""
@@ -17,10 +19,6 @@ def plain(value):
 
 
 def write_json(path: Path, numbers: dict) -> None:
-    """Writes ``path``, whole or not at all: beside it first, then under its name. Numbers that are not finite become null."""
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_text(json.dumps(plain(numbers), indent=2, allow_nan=False) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Writes ``path``, whole or not at all. Numbers that are not finite become null."""
+    with whole_file(path) as file:
+        file.write_text(json.dumps(plain(numbers), indent=2, allow_nan=False) + "\n")

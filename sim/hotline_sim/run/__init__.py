@@ -1,1 +1,0 @@
-"""A run from its beginning to its outputs."""
