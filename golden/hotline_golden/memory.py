@@ -1,5 +1,6 @@
 """A memory image: one flat byte array with named buffers, for host and for device memory."""
 
+import mmap
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,4 +67,19 @@ class MemoryPlan:
     def image(self) -> MemoryImage:
         """Zeroed memory, a multiple of 4 KiB long; untouched pages cost nothing."""
         size = -(-(self.next - self.base) // 4096) * 4096
-        return MemoryImage(self.base, np.zeros(max(size, 4096), np.uint8), dict(self.buffers))
+        return MemoryImage(self.base, zeroed(max(size, 4096)), dict(self.buffers))
+
+
+def zeroed(size: int) -> np.ndarray:
+    """uint8 [size] of zeros, of which only pages that are written take memory. ``np.zeros`` asks for pages of 2 MiB, so that rows
+    here and there of large tables would take as much as the whole. Raises MemoryError."""
+    try:
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except (OSError, OverflowError) as e:
+        raise MemoryError(f"Unable to allocate {size:,} bytes") from e
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+        except OSError:  # a kernel without huge pages
+            pass
+    return np.frombuffer(memory, np.uint8)

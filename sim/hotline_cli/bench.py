@@ -32,6 +32,7 @@ from .options import (
     resident_rows,
 )
 from .requirements import need
+from .traces import opened
 
 bench_app = typer.Typer(help="Measure: figures with the command that gives them.", no_args_is_help=True)
 
@@ -60,11 +61,12 @@ def run_engines(
     """(job, results) of the main job on the co-simulation, and in cocotb."""
     from hotline_sim.memory_model import MemoryTiming
     from hotline_sim.runner import run_job
+    from hotline_sim.traces import open_trace
 
     timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
     return [
         run_job(
-            f"synthetic:criteo-kaggle,samples={count}", config, batch_size=batch_size, learn=0.05, resident=-1,
+            open_trace(f"synthetic:criteo-kaggle,samples={count}"), config, batch_size=batch_size, learn=0.05, resident=-1,
             dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
         )
         for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples))
@@ -213,7 +215,7 @@ def bench_train(
     model: ModelOption = "rm2",
     trace: ModelTraceOption = None,
     scale: ScaleOption = 0.01,
-    samples: SamplesOption = 40_000,
+    samples: SamplesOption = None,
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 1024,
@@ -238,14 +240,15 @@ def bench_train(
     from hotline_sim.gpu.trainer import Settings
     from hotline_sim.gpu.transfers import device_memory, device_name
     from hotline_sim.job import prepare
-    from hotline_sim.traces import open_trace
+    from hotline_sim.traces.trace import in_memory
 
     check_outputs(json_file)
     shape = dlrm_shape(model)
     plan = Settings(shape, optimizer, 0.01)
     room = cap * 10**6 if cap else device_memory(device)
+    samples = samples or 40_000
+    log = in_memory(opened(trace or f"{shape.trace},samples={samples},scale={scale}", samples))
     with err.status("Making the mini-batches...") as status:
-        log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
         job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn, fill=False,
                       resident=resident_rows(resident), dim=plan.rows.words)  # fmt: skip
         measured = []

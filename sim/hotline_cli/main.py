@@ -8,6 +8,7 @@ import typer
 
 from hotline_rtl import VERSION
 from hotline_sim.files.json_file import write_json
+from hotline_sim.files.new_folder import locked_folder
 from hotline_sim.files.whole_file import whole_file
 
 from .bench import bench_app
@@ -44,6 +45,7 @@ from .options import (
     resident_rows,
 )
 from .requirements import need
+from .traces import FirstSamplesOption, SchemaOption, opened, trace_app
 
 app = typer.Typer(
     cls=Group,
@@ -51,7 +53,6 @@ app = typer.Typer(
     "non-popular micro-batches.",
     no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
 )  # fmt: skip
-trace_app = typer.Typer(help="Make, convert and describe traces.", no_args_is_help=True)
 app.add_typer(trace_app, name="trace")
 app.add_typer(bench_app, name="bench")
 
@@ -85,6 +86,8 @@ def verilog(
 @app.command()
 def run(
     trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = DEFAULT_TRACE,
+    samples: FirstSamplesOption = None,
+    schema: SchemaOption = None,
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 256,
@@ -153,7 +156,7 @@ def run(
                             (0.1, 0.1, 0.1, 0.1, 0.1), seed + offset)  # fmt: skip
 
     job, results = run_job(
-        trace, config, batch_size=batch_size, learn=learn, resident=bound, dim=dim, engine=engine.value,
+        opened(trace, samples, schema), config, batch_size=batch_size, learn=learn, resident=bound, dim=dim, engine=engine.value,
         timings=(timing(host_latency, 0), timing(device_latency, 1000)), directory=directory, waves=waves,
         console=err, timeline=timeline, relearn=plan, prefetch=prefetch, step_cycles=step_cycles,
     )  # fmt: skip
@@ -164,45 +167,11 @@ def run(
     out.print("[bold green]RTL == golden[/]: every byte of both memories, and every completion")
 
 
-@trace_app.command("make")
-def trace_make(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help=TRACE_HELP)],
-    output: Annotated[Path, typer.Option("-o", "--output", help="npz file to write.")],
-) -> None:
-    """Generate a trace, or convert one, into the npz format."""
-    from hotline_sim.traces import open_trace
-
-    check_outputs(output)
-    trace = open_trace(spec)
-    trace.save(output)
-    out.print(f"{output}: {trace.samples} samples of {trace.accesses} accesses to {len(trace.table_rows)} tables")
-
-
-@trace_app.command("describe")
-def trace_describe(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help=TRACE_HELP)],
-    json_file: JsonOption = None,
-) -> None:
-    """Show a trace's tables and skew, and the popular share that hot sets of several sizes would give."""
-    from hotline_sim.report import describe_trace
-    from hotline_sim.traces import open_trace
-
-    check_outputs(json_file)
-    tables, numbers = describe_trace(open_trace(spec))
-    publish(tables, numbers, json_file)
-
-
-@trace_app.command("shapes")
-def trace_shapes() -> None:
-    """List the shapes of synthetic traces."""
-    from hotline_sim.report import shapes_table
-
-    out.print(shapes_table())
-
-
 @app.command()
 def advise(
-    trace: Annotated[str, typer.Argument(metavar="TRACE", help="criteo:PATH, npz:PATH or synthetic[:NAME].")],
+    trace: Annotated[str, typer.Argument(metavar="SPEC", help=TRACE_HELP)],
+    samples: FirstSamplesOption = None,
+    schema: SchemaOption = None,
     pcie_gbs: Annotated[float, typer.Option("--pcie-gbs", min=0.1, help="What PCIe carries, GB/s.")] = 12.0,
     device_memory: Annotated[
         float, typer.Option("--device-memory", min=0.1, help="For resident tables and hot rows, MiB.")
@@ -210,20 +179,25 @@ def advise(
     dim: Annotated[int, typer.Option("--dim", min=4, max=256, help="Floats of an embedding row.")] = 16,
     json_file: JsonOption = None,
 ) -> None:  # fmt: skip
-    """Is an accelerator worth it for this data? Which tables to make resident, how large a tracker, what to expect."""
+    """Is an accelerator worth it for this data? Which tables to make resident, how large a tracker, what to expect.
+
+    Of a long log, mini-batches at equal distances are read, so that the answer takes seconds.
+    """
     from dataclasses import asdict
 
     from rich.table import Table
 
     from hotline_sim.advise import advise as ask
-    from hotline_sim.traces import open_trace
 
     check_outputs(json_file)
     need("advise", "numba")
+    log = opened(trace, samples, schema)
     with err.status("learning"):
-        found = ask(open_trace(trace), device_bytes=int(device_memory * 2**20), row_bytes=4 * dim)
+        found = ask(log, device_bytes=int(device_memory * 2**20), row_bytes=4 * dim)
     table = Table("entries", "popular", "hot accesses", "working rows a sample", "bytes a sample", "PCIe: samples/s",
-                  title=f"{found.resident_tables} of {found.tables} tables resident ({found.resident_rows:,} rows)")  # fmt: skip
+                  title=f"{found.resident_tables} of {found.tables} tables resident ({found.resident_rows:,} rows)",
+                  caption=f"learnt from {found.batches:,} mini-batches of {found.batch:,} of the first half, judged by as many "
+                          "of the second")  # fmt: skip
     for n, o in enumerate(found.options):
         table.add_row(f"{o.entries:,}", f"{o.popular_share:.1%}", f"{o.coverage:.1%}", f"{o.working_rows:.2f}",
                       f"{o.bytes:,.0f}", f"{pcie_gbs * 1e9 / o.bytes:,.0f}",
@@ -284,10 +258,12 @@ def synth(
     find_tool("yosys")
     if seeds:
         flow.placer()
-    directory.mkdir(parents=True, exist_ok=True)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
-    ) as bar:
+    with (
+        locked_folder(directory, "--out"),
+        Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=err, transient=True
+        ) as bar,
+    ):
         task = bar.add_task("yosys", total=None)
         path = flow.synthesise(config, chip, directory, lambda text: bar.update(task, description=f"yosys: {text}"))
         bar.remove_task(task)
@@ -332,8 +308,7 @@ def bitstream(
     for tool in ("yosys", "ecppack"):
         find_tool(tool)
     flow.placer()
-    directory.mkdir(parents=True, exist_ok=True)
-    with err.status("bitstream") as status:
+    with locked_folder(directory, "--out"), err.status("bitstream") as status:
         path, timing = flow.bitstream(config, directory, lambda text: status.update(f"bitstream: {text}"))
     found = {
         "bitstream": str(path), "bytes": path.stat().st_size, "configuration": config.digest(), "board": "ulx3s",
@@ -358,7 +333,8 @@ def train(
     trace: ModelTraceOption = None,
     model: ModelOption = "small",
     scale: ScaleOption = 0.01,
-    samples: SamplesOption = 20_000,
+    samples: SamplesOption = None,
+    schema: SchemaOption = None,
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 256,
@@ -401,7 +377,6 @@ def train(
     from hotline_sim.gpu.experiment import train as carry_out
     from hotline_sim.gpu.trainer import Settings
     from hotline_sim.job import Relearn
-    from hotline_sim.traces import open_trace
 
     check_outputs(json_file, plot)
     if checkpoint and not checkpoint.parent.is_dir():
@@ -420,8 +395,7 @@ def train(
     )  # fmt: skip
     if source in ("golden", "live"):
         config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
-        with err.status("Reading the trace..."):
-            log = open_trace(trace or f"{shape.trace},samples={samples},scale={scale}")
+        log = opened(trace or f"{shape.trace},samples={samples or 20_000},scale={scale}", samples, schema)
         result = carry_out(plan, log, config, batch_size, err, learn=learn, resident=resident_rows(resident))
     else:
         result = carry_out(plan, None, None, batch_size, err)

@@ -35,7 +35,10 @@ SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045 (typer reads it at run time)
     typer.Option("--set", metavar="NAME=VALUE", help="Changes one size; may be repeated. See docs/configuration.md."),
 ]
-TRACE_HELP = "criteo:PATH[.gz], npz:PATH, or synthetic[:NAME[,key=value...]]; see docs/traces.md."
+TRACE_HELP = (
+    "A click log, as SCHEME:PATH[,key=value...]; SCHEME: criteo, csv, parquet, arrow, npy, libsvm, npz, folder or synthetic. "
+    "See docs/traces.md."
+)
 DEFAULT_TRACE = "synthetic:criteo-kaggle,samples=20000"
 JsonOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -57,7 +60,10 @@ ModelTraceOption = Annotated[
     typer.Option("--trace", metavar="SPEC", help=TRACE_HELP + " Without it, one like the model's data set."),
 ]
 ScaleOption = Annotated[float, typer.Option("--scale", help="Of the generated trace's large tables.")]
-SamplesOption = Annotated[int, typer.Option("--samples", min=1, help="Of the generated trace.")]
+SamplesOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--samples", min=1, help="Use the first N samples, or generate N."),
+]
 OptimizerOption = Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 LearnOption = Annotated[

@@ -1,7 +1,8 @@
 """``hotline advise``: is a Hotline accelerator worth it for this click log, and how large should it be?
 
-The first half of the trace is learnt by golden trackers of several sizes, the second half judged, mini-batch by
-mini-batch: how many samples are popular, and how many rows still cross PCIe.
+Golden trackers of several sizes learn mini-batches of the first half of the trace, and mini-batches of the second half judge
+them: how many samples are popular, and how many rows still cross PCIe. Of a long trace, mini-batches are taken at equal
+distances, at most MOST of each half, so that neither time nor memory grows with it.
 """
 
 from dataclasses import dataclass
@@ -11,13 +12,16 @@ import numpy as np
 from hotline_golden.oracle import is_hot
 from hotline_rtl.config import PRESETS
 
-from .traces import Trace
+from .traces import ArrayTrace, Trace
+from .traces.trace import in_memory
 from .tracker_study import MAIN_WAYS, Samples, make_tracker, train
 
 #: Sizes tried: 1,024 entries to what the largest preset has.
 LARGEST = PRESETS["alveo"].tracker_entries
 #: The curve bends where twice the entries give less than this more of the samples.
 BEND = 0.02
+#: Mini-batches of each half that are read.
+MOST = 128
 #: It pays with at least this popular share and this factor of bytes; below the others it does not.
 PAYS, PAYS_NOT = (0.2, 1.5), (0.05, 1.2)
 
@@ -38,12 +42,13 @@ class Option:
 class Advice:
     """``plain_bytes``: a sample over PCIe without an accelerator, each access's row to the GPU and its gradient
     back; ``merged_bytes``: the same with each row once in a mini-batch. ``chosen``: index into ``options``.
-    ``verdict``: ``yes``, ``maybe`` or ``no``."""
+    ``batches`` of ``batch`` samples were learnt, and as many judged. ``verdict``: ``yes``, ``maybe`` or ``no``."""
 
     resident_tables: int
     tables: int
     resident_rows: int
     batch: int
+    batches: int
     accesses: float
     plain_bytes: float
     merged_bytes: float
@@ -59,8 +64,9 @@ class Advice:
 
 def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024) -> Advice:
     """Raises ValueError where device memory cannot hold the smallest tracker's rows."""
-    samples = Samples(trace, resident=True, share_bytes=device_bytes // 2, row_bytes=row_bytes, whole=True)
-    batch = min(batch, max(1, samples.half))
+    batch = min(batch, max(1, trace.samples // 2))
+    taken = evenly_spaced(trace, batch, MOST)
+    samples = Samples(taken, resident=True, share_bytes=device_bytes // 2, row_bytes=row_bytes, whole=True)
     room = (device_bytes - samples.resident_rows * row_bytes) // row_bytes
     if room < 1024:
         raise ValueError(
@@ -92,9 +98,19 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
     best = options[chosen]
     verdict, reasons = _verdict(best, merged / best.bytes, samples)
     return Advice(
-        samples.resident_tables, len(trace.table_rows), samples.resident_rows, batch, float(accesses),
+        samples.resident_tables, len(trace.table_rows), samples.resident_rows, batch, -(-samples.half // batch), float(accesses),
         float(2 * accesses * row_bytes + 4 * trace.payload_words), float(merged), options, chosen, verdict, reasons,
     )  # fmt: skip
+
+
+def evenly_spaced(trace: Trace, batch: int, most: int) -> ArrayTrace:
+    """At most ``most`` mini-batches of each half of ``trace``, as one trace whose halves they are: all, if there are no more."""
+    half = trace.samples // 2
+    if -(-half // batch) <= most:
+        return in_memory(trace)
+    starts = [start + n * (half // batch) // most * batch for start in (0, half) for n in range(most)]
+    rows, payload = (np.concatenate(a) for a in zip(*(trace.part(s, s + batch) for s in starts), strict=True))
+    return ArrayTrace(trace.name, rows, trace.table_of, trace.table_rows, payload, trace.payload_type)
 
 
 def _verdict(best: Option, saved: float, samples: Samples) -> tuple[str, list[str]]:

@@ -1,14 +1,14 @@
 """From a trace and a configuration to a model in memory: residents, slots, buffers, rows, commands."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from hotline_golden.keys import KeySpace, mix64
 from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, NO_ACCESS, Command, Opcode
 from hotline_golden.machine import Machine
-from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan
+from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan, zeroed
 from hotline_golden.model import Model, Table
 from hotline_golden.tracker import Tracker
 from hotline_rtl.config import AcceleratorConfig
@@ -21,6 +21,8 @@ RESIDENT_SHARE_BYTES = 4 << 20
 #: Tables larger than this together are initialised only where the trace touches them.
 WHOLE_TABLES_BYTES = 256 << 20
 DEVICE_BASE = 1 << 31
+#: Mini-batches that host memory holds, unless it is asked for more: those in use, and some that come next.
+SAMPLE_BUFFERS = 32
 
 
 def golden_tracker(config: AcceleratorConfig) -> Tracker:
@@ -109,6 +111,8 @@ class Job:
     prefetch: bool = False
     #: Cycles that the GPU takes for a step.
     step_cycles: int = 0
+    #: The mini-batch that each buffer of samples in host memory holds.
+    loaded: list[int] = field(default_factory=list)
 
     @property
     def dim(self) -> int:
@@ -129,8 +133,20 @@ class Job:
         return min(self.batch_size, self.trace.samples - batch * self.batch_size)
 
     def source(self, batch: int) -> int:
-        """Address of a mini-batch's sample records."""
-        return self.host.buffers["samples"].address + batch * _batch_stride(self.batch_size, self.model)
+        """Address of a mini-batch's sample records, where :meth:`load` puts them."""
+        place = batch % len(self.loaded)
+        return self.host.buffers["samples"].address + place * _batch_stride(self.batch_size, self.model)
+
+    def load(self, batch: int, images: Iterable[MemoryImage]) -> None:
+        """Brings a mini-batch's samples into the host memories ``images``, unless they are there, in place of those of an earlier
+        one, which no command may be using any more."""
+        place = batch % len(self.loaded)
+        if self.loaded[place] == batch:
+            return
+        records = self.trace.part(batch * self.batch_size, (batch + 1) * self.batch_size).records
+        for image in images:
+            image.words(self.source(batch), records.size)[:] = records.reshape(-1)
+        self.loaded[place] = batch
 
     def learn(self, batch: int, tag: int = 0) -> Command:
         """LEARN of a mini-batch."""
@@ -187,12 +203,13 @@ class Job:
         return np.concatenate(parts)
 
     def touched_rows(self) -> list[np.ndarray]:
-        """Per table, the rows that the trace uses, ascending."""
-        found = []
-        for number in range(len(self.model.tables)):
-            rows = self.trace.rows[:, self.trace.table_of == number]
-            found.append(np.unique(rows[rows != NO_ACCESS]))
-        return found
+        """Per table, the rows that the trace uses, ascending. Reads the trace once."""
+        used = [np.zeros(table.rows, bool) for table in self.model.tables]
+        for part in self.trace.parts():
+            for access, number in enumerate(self.model.table_of):
+                rows = part.rows[:, access]
+                used[number][rows[rows != NO_ACCESS]] = True
+        return [np.flatnonzero(rows) for rows in used]
 
 
 def output_buffers(number: int = 0) -> list[str]:
@@ -203,12 +220,12 @@ def output_buffers(number: int = 0) -> list[str]:
 
 def copy_image(image: MemoryImage) -> MemoryImage:
     """A copy; pages of zeros stay without memory."""
-    copy = MemoryImage(image.base, np.zeros(len(image.data), np.uint8), image.buffers)
-    step = 1 << 20
+    copy = MemoryImage(image.base, zeroed(len(image.data)), image.buffers)
+    step, page = 1 << 22, 1 << 12
     for start in range(0, len(image.data), step):
-        part = image.data[start : start + step]
-        if part.any():
-            copy.data[start : start + step] = part
+        part = image.data[start : start + step].reshape(-1, page)
+        written = np.flatnonzero(part.view(np.uint64).max(axis=1))
+        copy.data[start : start + step].reshape(-1, page)[written] = part[written]
     return copy
 
 
@@ -226,11 +243,13 @@ def choose_learn_batches(batches: int, fraction: float) -> list[int]:
 
 def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
             resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1,
-            relearn: Relearn | None = None, prefetch: bool = False, step_cycles: int = 0, fill: bool = True) -> Job:  # fmt: skip
+            relearn: Relearn | None = None, prefetch: bool = False, step_cycles: int = 0, fill: bool = True,
+            sample_buffers: int = SAMPLE_BUFFERS) -> Job:  # fmt: skip
     """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT, two with ``prefetch``.
 
     ``resident`` is a bound in rows, None for no resident tables, or -1 for the
-    largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows. Without ``fill`` samples and
+    largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows. Host memory has room for
+    ``sample_buffers`` mini-batches, and holds the first ones; :meth:`Job.load` brings others. Without ``fill`` samples and
     tables are not written into host memory, which then takes none: for whoever keeps them elsewhere.
 
     Raises ValueError for what ``config`` cannot serve.
@@ -263,7 +282,8 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
     check_model(config, model)
     batches = -(-trace.samples // batch_size)
     stride = _batch_stride(batch_size, model)
-    plan.add("samples", batches * stride)
+    buffers = min(batches, sample_buffers)
+    plan.add("samples", buffers * stride)
     host = plan.image()
     table_bytes = int(trace.table_rows.sum()) * (row_bytes + padding)
     whole = table_bytes <= WHOLE_TABLES_BYTES
@@ -277,16 +297,14 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
         ):
             device_plan.add(name, size)
     job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
-              device_plan.image(), whole, relearn, prefetch, step_cycles)  # fmt: skip
+              device_plan.image(), whole, relearn, prefetch, step_cycles, [-1] * buffers)  # fmt: skip
     if not fill:
         return job
-    samples = np.concatenate([trace.payload, trace.rows], axis=1)
-    for batch in range(batches):
-        part = samples[batch * batch_size : (batch + 1) * batch_size]
-        host.words(job.source(batch), part.size)[:] = part.reshape(-1)
-    for number, touched in enumerate(job.touched_rows()):
-        table = tables[number]
-        rows = np.arange(table.rows) if whole else touched
+    for batch in range(buffers):
+        job.load(batch, [host])
+    touched = None if whole else job.touched_rows()
+    for number, table in enumerate(tables):
+        rows = np.arange(table.rows) if touched is None else touched[number]
         words = host.words(table.base, table.rows * table.stride // 4).reshape(table.rows, -1)
         for part, values in initial_parts(number, rows, dim):
             words[part, :dim] = values.view(np.uint32)

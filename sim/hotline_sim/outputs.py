@@ -1,20 +1,20 @@
 """The folder that ``hotline run --out`` writes (docs/outputs.md), and reading it back."""
 
-import fcntl
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .files.json_file import write_json
+from .files.new_folder import NewFolder
 from .job import Job, initial_rows
 from .report import summary
 from .session import Results, SplitOutput
 from .traces import Trace
-from .traces.trace import TraceError, archive_arrays, load_npz
+from .traces.readers.arrays import npz_arrays
+from .traces.readers.npz import NpzTrace, save_npz
+from .traces.trace import TraceError
 
 INITIAL_RULE = "value c of row r of table t is (h >> 40) / 2**24 - 0.5, where h = splitmix64(t << 48 | r << 12 | c)"
 
@@ -26,37 +26,21 @@ class OutputWriter:
     """
 
     def __init__(self, directory: Path):
-        self.directory = directory
-        self.partial = directory.with_name(directory.name + ".partial")
+        self.folder = NewFolder(directory, "--out")
+        self.partial = self.folder.partial
 
     def __enter__(self) -> "OutputWriter":
-        self.partial.mkdir(parents=True, exist_ok=True)
-        # The lock is that of the folder itself, which keeps it under its new name, and loses it when this process ends.
-        self.lock = os.open(self.partial, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mine = os.path.samestat(os.fstat(self.lock), os.stat(self.partial))
-        except (BlockingIOError, FileNotFoundError):
-            mine = False
-        if not mine:
-            os.close(self.lock)
-            raise ValueError(
-                f"--out {self.directory}: another run is writing there; wait for it, or name another folder"
-            )
-        for left in self.partial.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        self.folder.__enter__()
         (self.partial / "micro_batches").mkdir()
         return self
 
-    def __exit__(self, kind, *exc) -> None:
-        if kind is not None:
-            shutil.rmtree(self.partial, ignore_errors=True)
-        os.close(self.lock)
+    def __exit__(self, *exc) -> None:
+        self.folder.__exit__(*exc)
 
     def before(self, job: Job, verilog: str) -> None:
         """What is known before the first command."""
         (self.partial / "hotline.v").write_text(verilog)
-        job.trace.save(self.partial / "trace.npz")
+        save_npz(job.trace, self.partial / "trace.npz")
         self._tables("tables_before.npz", job, before=True)
 
     def micro_batch(self, output: SplitOutput) -> None:
@@ -72,9 +56,7 @@ class OutputWriter:
         np.save(self.partial / "hot_list.npy", hot_list(job))
         self._tables("tables_after.npz", job, before=False)
         write_json(self.partial / "summary.json", summary(job, results))
-        if self.directory.exists():
-            self.directory.rmdir()
-        self.partial.rename(self.directory)
+        self.folder.complete()
 
     def _tables(self, name: str, job: Job, *, before: bool) -> None:
         arrays: dict[str, np.ndarray] = {}
@@ -119,7 +101,7 @@ class RunDirectory:
             raise TraceError(
                 f"{path}: this run swapped its hot set; this version trains on runs without --relearn only"
             )
-        trace = load_npz(path / "trace.npz")
+        trace = NpzTrace(path / "trace.npz")
         hot = _array(path / "hot_list.npy")
         if hot.ndim != 2 or hot.shape[1] != 2 or hot.dtype != np.uint32:
             raise TraceError(f"{path / 'hot_list.npy'}: {hot.dtype} {list(hot.shape)}; uint32 [slots, 2] is right")
@@ -140,10 +122,10 @@ class RunDirectory:
         """
         file = self.path / "micro_batches" / f"{batch:06}.npz"
         names, words = ("popular", "non_popular", "working_keys"), 1 + self.trace.payload_words + self.trace.accesses
-        arrays = archive_arrays(file, names, "use a folder that `hotline run --out` wrote")
+        arrays = npz_arrays(file, names, "use a folder that `hotline run --out` wrote")
         for name, width in zip(names, (words, words, 2), strict=True):
             array = arrays[name]
-            if array.ndim != 2 or array.shape[1] != width or array.dtype != np.uint32:
+            if len(array.shape) != 2 or array.shape[1] != width or array.dtype != np.uint32:
                 raise TraceError(
                     f"{file}: `{name}` is {array.dtype} {list(array.shape)}; uint32 [n, {width}] is right"
                 )
@@ -151,7 +133,7 @@ class RunDirectory:
         expected = min(self.summary["batch_size"], self.trace.samples - batch * self.summary["batch_size"])
         if samples != expected:
             raise TraceError(f"{file}: {samples} samples; this mini-batch has {expected}")
-        return arrays["popular"], arrays["non_popular"], arrays["working_keys"]
+        return arrays["popular"][:], arrays["non_popular"][:], arrays["working_keys"][:]
 
 
 #: What training needs to know of a run, and what it is.

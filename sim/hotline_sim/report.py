@@ -2,13 +2,9 @@
 
 from dataclasses import asdict
 
-import numpy as np
 from amaranth.utils import ceil_log2
 from rich.table import Table
 
-from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import NO_ACCESS
-from hotline_golden.oracle import most_frequent, popular_share
 from hotline_rtl.config import PRESETS, AcceleratorConfig
 from hotline_rtl.read_group import OWED_BITS
 from hotline_rtl.read_master import id_lists
@@ -16,11 +12,7 @@ from hotline_rtl.row_mover import move_layout
 
 from .job import Job
 from .session import Results
-from .traces import Trace
 from .traces.shapes import SHAPES
-
-#: Keys as wide as any trace needs, for statistics that no configuration enters.
-WIDE_KEYS = KeySpace(table_bits=10, row_bits=31, seed=1)
 
 
 def summary(job: Job, results: Results) -> dict:
@@ -138,55 +130,6 @@ def engine_memory_table() -> Table:
     for name in found[0]:
         table.add_row(name, *(f"{bits[name] / 1024:,.1f}" for bits in found))
     return table
-
-
-def describe_trace(trace: Trace) -> tuple[list[Table], dict]:
-    """Tables of sizes and skew, and the share of samples that the N most frequent keys make popular.
-
-    Hot sets are taken from the first half of the samples and judged on the second.
-    """
-    present = trace.rows != NO_ACCESS
-    sizes = Table("table", "rows", "accesses a sample", "distinct rows used", "share of its 10 most used",
-                  title=f"{trace.name}: {trace.samples:,} samples")  # fmt: skip
-    for number, rows in enumerate(trace.table_rows.tolist()):
-        columns = trace.table_of == number
-        used = trace.rows[:, columns][present[:, columns]]
-        counts = np.sort(np.unique(used, return_counts=True)[1])[::-1]
-        share = counts[:10].sum() / counts.sum() if len(counts) else 0.0
-        sizes.add_row(str(number), f"{rows:,}", f"{present[:, columns].sum() / trace.samples:.2f}",
-                      f"{len(counts):,}", f"{share:.1%}")  # fmt: skip
-    keys = WIDE_KEYS.pack(np.broadcast_to(trace.table_of, trace.rows.shape), np.where(present, trace.rows, 0))
-    half = trace.samples // 2
-    points = popular_curve(keys, present, half)
-    curve = Table("hot keys", "share of distinct keys", "hot accesses", "popular samples",
-                  title="the most frequent keys of the first half, judged on the second")  # fmt: skip
-    for point in points:
-        curve.add_row(f"{point['entries']:,}", f"{point['of_distinct']:.3f}", f"{point['hot_accesses']:.1%}",
-                      f"{point['popular_share']:.1%}")  # fmt: skip
-    numbers = {
-        "trace": trace.name, "samples": trace.samples, "accesses": trace.accesses,
-        "payload_words": trace.payload_words, "table_rows": trace.table_rows.tolist(),
-        "distinct_keys": len(np.unique(keys[present])), "curve": points,
-    }  # fmt: skip
-    return [sizes, curve], numbers
-
-
-def popular_curve(keys: np.ndarray, present: np.ndarray, half: int) -> list[dict]:
-    """The frequency oracle at sizes from 1/64 to all of the distinct keys of the first ``half`` samples."""
-    learnt = keys[:half][present[:half]]
-    distinct = len(np.unique(learnt))
-    points = []
-    for shift in range(6, -1, -1):
-        entries = max(1, distinct >> shift)
-        hot = most_frequent(learnt, entries)
-        later, there = keys[half:], present[half:]
-        points.append({
-            "entries": entries,
-            "of_distinct": entries / max(1, distinct),
-            "hot_accesses": float(np.isin(later, hot)[there].mean()) if there.any() else 0.0,
-            "popular_share": popular_share(later, there, hot),
-        })  # fmt: skip
-    return points
 
 
 def shapes_table() -> Table:

@@ -16,7 +16,7 @@ from .outputs import OutputWriter
 from .session import Results, Session
 from .timeline import Timeline
 from .toolchain import build_root, find_verilator
-from .traces import open_trace
+from .traces import Trace
 
 
 def run_session(job: Job, transport, *, directory: Path | None = None, progress=None) -> Results:
@@ -33,16 +33,15 @@ def run_session(job: Job, transport, *, directory: Path | None = None, progress=
     return session.results
 
 
-def run_job(spec: str, config: AcceleratorConfig, *, batch_size: int, learn: float, resident: int | None,
+def run_job(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float, resident: int | None,
             dim: int, engine: str, timings: tuple[MemoryTiming, MemoryTiming], directory: Path | None,
             waves: bool, console: Console, timeline: Path | None = None,
             **options) -> tuple[Job, Results]:  # fmt: skip
-    """Opens the trace, builds the engine, runs; ``options`` are more of ``prepare``'s, ``timeline`` a picture to draw.
+    """Builds the engine, runs; ``options`` are more of ``prepare``'s, ``timeline`` a picture to draw.
 
     Raises what the parts raise, before anything is written.
     """
-    with console.status(f"Reading {spec}..."):
-        trace = open_trace(spec)
+    with console.status("Laying out the memories..."):
         job = prepare(trace, config, batch_size=batch_size, learn=learn, resident=resident, dim=dim, **options)
     console.print(f"Verilog simulated by {find_verilator().description}", highlight=False)
     waves_file = None

@@ -180,6 +180,7 @@ class Session:
         self._both(Command(Opcode.CLEAR))
         for n, batch in enumerate(self.job.learn_batches):
             self.progress("learn", n, len(self.job.learn_batches))
+            self._load(batch)
             self._both(self.job.learn(batch))
         self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
         self.results.learn_batches = len(self.job.learn_batches)
@@ -188,6 +189,10 @@ class Session:
         self._allow({"completion ring", "hot list"}, set())
         self._both(self.job.hot_list(Opcode.DUMP))
         self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
+
+    def _load(self, batch: int) -> None:
+        """A mini-batch's samples into host memory, golden's too."""
+        self.job.load(batch, (self.transport.host, self.golden.host))
 
     def _relearn(self, batch: int) -> None:
         """What the hot set does before a mini-batch, if it follows the data."""
@@ -198,6 +203,7 @@ class Session:
             halve = relearn.halves(batch // relearn.swap_every)
             self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth, halve))
         if batch % relearn.every == 0:
+            self._load(batch)
             self._allow({"completion ring"}, set())
             self._both(self.job.learn(batch))
 
@@ -222,6 +228,7 @@ class Session:
 
     def _split(self, batch: int) -> SplitOutput:
         """One step in strict order: SPLIT, the GPU's step, SCATTER."""
+        self._load(batch)
         self._allow({"completion ring"}, set(output_buffers()))
         self._log("SPLIT", batch, "submitted")
         popular_done, done = self._both(self.job.split(batch))
@@ -260,6 +267,7 @@ class Session:
 
     def _begin_split(self, batch: int, names: dict[str, int], count: int):
         """SPLIT of a mini-batch, which brings ``count`` completions for now: its tag, what golden found, completions."""
+        self._load(batch)
         self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
         self._log("SPLIT", batch, "submitted")
         done = self._both(replace(self.job.split(batch, into=batch % 2), **names), count)

@@ -17,7 +17,8 @@ from .driver import RING_ENTRIES, Driver
 from .job import Job, output_buffers, prepare, rings
 from .memory_model import MemoryTiming
 from .session import memory_difference
-from .traces import Trace, open_trace
+from .traces import ArrayTrace, open_trace
+from .traces.trace import in_memory
 
 #: Commands that wait in the ring while one is under way.
 QUEUED = RING_ENTRIES // 2
@@ -110,28 +111,29 @@ class Measured:
         return 1 - self.split["lane_cycles"] / self.split_cycles
 
 
-def several_clicks(trace: Trace, clicks: int) -> Trace:
+def several_clicks(trace: ArrayTrace, clicks: int) -> ArrayTrace:
     """``clicks`` consecutive samples make one, without payload: a trace with hardly anything but accesses."""
     n = trace.samples // clicks * clicks
-    return Trace(
+    return ArrayTrace(
         f"{trace.name}, {clicks} clicks a record", np.ascontiguousarray(trace.rows[:n].reshape(n // clicks, -1)),
         np.tile(trace.table_of, clicks), trace.table_rows, np.zeros((n // clicks, 0), np.uint32),
     )  # fmt: skip
 
 
-def repeated(trace: Trace, samples: int) -> Trace:
+def repeated(trace: ArrayTrace, samples: int) -> ArrayTrace:
     """The first ``samples`` of the trace repeated without end."""
     times = -(-samples // trace.samples)
-    return Trace(
+    return ArrayTrace(
         trace.name if times == 1 else f"{trace.name}, repeated",
         np.tile(trace.rows, (times, 1))[:samples], trace.table_of, trace.table_rows,
         np.tile(trace.payload, (times, 1))[:samples],
     )  # fmt: skip
 
 
-def case_trace(case: Case) -> Trace:
+def case_trace(case: Case) -> ArrayTrace:
     """The samples of a case. Raises TraceError for a trace that cannot be read."""
-    trace = repeated(open_trace(case.trace), case.samples * max(1, case.clicks))
+    samples = case.samples * max(1, case.clicks)
+    trace = repeated(in_memory(open_trace(case.trace, samples=samples)), samples)
     return several_clicks(trace, case.clicks) if case.clicks else trace
 
 
@@ -143,7 +145,7 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
     trace = case_trace(case)
     batches = -(-trace.samples // case.batch_size)
     job = prepare(trace, config, batch_size=case.batch_size, learn=case.learn, resident=case.resident,
-                  output_sets=batches)  # fmt: skip
+                  output_sets=batches, sample_buffers=batches)  # fmt: skip
     golden = job.golden()
     host_timing = MemoryTiming((case.host_latency,) * 2, (case.host_latency // 2,) * 2)
     with CosimTransport(config, job.host, job.device, host_timing=host_timing,

@@ -2,7 +2,7 @@
 
 Golden trackers, not RTL: they are equal bit for bit, and these learn millions of accesses a second when
 Numba compiles them. The first half of a trace is learnt, mini-batch by mini-batch; all shares are of
-the second half.
+the second half. The oracles need all of it: some 30 bytes an access are held.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,6 +20,7 @@ from hotline_rtl.config import PRESETS, AcceleratorConfig
 
 from .job import RESIDENT_SHARE_BYTES, resident_bound
 from .traces import Trace, open_trace
+from .traces.trace import in_memory
 
 #: Traces of the default study, with samples enough that most keys have come.
 TRACES = (
@@ -109,7 +110,7 @@ class Study:
 
 
 class Samples:
-    """A trace as the tracker sees it. ``keys`` uint64, ``tracked`` and ``present`` bool, ``ids`` int64: all
+    """A trace, in memory, as the tracker sees it. ``keys`` uint64, ``tracked`` and ``present`` bool, ``ids`` int64: all
     [samples, accesses]; ``half`` samples are for learning."""
 
     def __init__(self, trace: Trace, resident: bool, share_bytes: int = RESIDENT_SHARE_BYTES, *,
@@ -120,9 +121,10 @@ class Samples:
         bound = resident_bound(trace.table_rows, row_bytes, share_bytes) if resident else 0
         self.resident_tables = int((trace.table_rows <= bound).sum())
         self.resident_rows = int(trace.table_rows[trace.table_rows <= bound].sum())
-        self.present = trace.rows != NO_ACCESS
+        rows = in_memory(trace).rows
+        self.present = rows != NO_ACCESS
         self.tracked = self.present & ~(trace.table_rows <= bound)[trace.table_of]
-        self.keys = self.space.pack(trace.table_of[None, :], np.where(self.present, trace.rows, 0))
+        self.keys = self.space.pack(trace.table_of[None, :], np.where(self.present, rows, 0))
         self.ids, self.distinct_keys = number_keys(self.keys, self.tracked)
         self.half = len(self.ids) // 2
 

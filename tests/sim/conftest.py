@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hotline_rtl.config import AcceleratorConfig, preset
@@ -12,7 +13,7 @@ from hotline_sim.cosim import CosimTransport
 from hotline_sim.job import Job, prepare
 from hotline_sim.memory_model import MemoryTiming
 from hotline_sim.session import Session
-from hotline_sim.traces import open_trace
+from hotline_sim.traces import ArrayTrace, Trace, open_trace
 
 ROOT = Path(__file__).parents[2]
 os.environ.setdefault("HOTLINE_BUILD", str(ROOT / "build"))
@@ -30,6 +31,12 @@ def tiny(*settings: str) -> AcceleratorConfig:
 def small_job(config: AcceleratorConfig, spec: str = "synthetic:samples=150", **changes) -> Job:
     """A job of a few mini-batches; odd sizes on purpose."""
     return prepare(open_trace(spec), config, **({"batch_size": 37, "learn": 0.3} | changes))
+
+
+def with_payload(trace: Trace, payload: np.ndarray) -> ArrayTrace:
+    """``trace``, in memory, with another payload float32 [samples, words]."""
+    rows = trace.part().rows
+    return ArrayTrace(trace.name, rows, trace.table_of, trace.table_rows, payload.view(np.uint32))
 
 
 def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
 from hotline_sim.files.json_file import write_json
 from hotline_sim.traces import open_trace
+from hotline_sim.traces.readers.npz import save_npz
 
-from .conftest import hotline
+from .conftest import hotline, with_payload
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "criteo_sample.tsv"
@@ -147,7 +147,8 @@ def test_out_must_be_new(run_directory):
         (["run", "--json", "no/such/file.json"], "there is no folder no/such"),
         (["verilog", "-o", "no/such/file.v"], "there is no folder no/such"),
         (["verilog", "-o", "."], "this is a folder; name a file in it"),
-        (["trace", "make", "synthetic:samples=9", "-o", "."], "this is a folder; name a file in it"),
+        (["trace", "make", "synthetic:samples=9", "-o", "."], "-o .: name a folder that is to be made"),
+        (["trace", "make", "synthetic:samples=9", "-o", "no/such/trace"], "there is no folder no/such"),
         (["train", "nowhere"], "nowhere: no summary.json"),
         (["trace", "describe", "npz:none.npz"], "none.npz: no such file"),
     ],
@@ -303,9 +304,9 @@ def test_json_has_null_for_what_is_not_a_number(tmp_path):
 def test_held_out_samples_of_one_label_have_no_auc(tmp_path):
     """Its AUC is not a number, which JSON does not have."""
     trace = open_trace("synthetic:ratings,samples=80")
-    payload = trace.payload.view(np.float32).copy()
+    payload = trace.part().payload.view(np.float32).copy()
     payload[60:, 0] = 1
-    replace(trace, payload=payload.view(np.uint32)).save(tmp_path / "t.npz")
+    save_npz(with_payload(trace, payload), tmp_path / "t.npz")
     hotline("train", "--trace", f"npz:{tmp_path}/t.npz", "--batch-size", 20, *TINY, "--json", tmp_path / "train.json")
     assert json.loads((tmp_path / "train.json").read_text())["held_out"]["auc"] is None
 

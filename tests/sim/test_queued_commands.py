@@ -14,7 +14,7 @@ from hotline_rtl.config import AcceleratorConfig, preset
 from hotline_sim.cosim import CosimTransport
 from hotline_sim.job import Job, output_buffers, prepare
 from hotline_sim.memory_model import MemoryTiming
-from hotline_sim.traces import Trace
+from hotline_sim.traces import ArrayTrace
 
 from .lockstep import Lockstep, random_rows
 
@@ -58,7 +58,7 @@ def cold_job(
     rows = r.integers(0, table_rows[0], (batches * samples, accesses)).astype(np.uint32)
     rows[r.random(rows.shape) < 0.03] = NO_ACCESS
     payload = r.integers(0, 1 << 32, (len(rows), 2), np.uint64).astype(np.uint32)
-    trace = Trace("cold", rows, np.arange(accesses) % tables, table_rows, payload)
+    trace = ArrayTrace("cold", rows, np.arange(accesses) % tables, table_rows, payload)
     return prepare(
         trace, config, batch_size=samples, learn=0.01, resident=None, dim=row_bytes // 4, output_sets=batches
     )

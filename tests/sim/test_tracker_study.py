@@ -62,7 +62,7 @@ def test_bench_tracker_prints_writes_and_draws(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [(["--entries", "1000"], "must be a power of two"), (["--trace", "synthetic:none"], "unknown shape 'none'"),
-     (["--trace", "nowhere.tsv"], "use criteo:PATH")],
+     (["--trace", "nowhere.tsv"], "use SCHEME:PATH")],
 )  # fmt: skip
 def test_bench_tracker_says_what_is_wrong(arguments, message):
     done = hotline("bench", "tracker", *arguments, check=2)

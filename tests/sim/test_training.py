@@ -3,7 +3,6 @@
 import threading
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ from hotline_sim.outputs import RunDirectory  # noqa: E402
 from hotline_sim.runner import run_session  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 
-from .conftest import HOSTILE, small_job, tiny  # noqa: E402
+from .conftest import HOSTILE, small_job, tiny, with_payload  # noqa: E402
 
 STEPS = 200
 torch.set_num_threads(1)  # small tensors, and tests beside each other
@@ -363,9 +362,9 @@ def test_what_is_not_finite_is_never_equal():
 
 def changed_payload(sample: int, word: int, value: float):
     trace = open_trace("synthetic:ratings,samples=64")
-    payload = trace.payload.view(np.float32).copy()
+    payload = trace.part().payload.view(np.float32).copy()
     payload[sample, word] = value
-    return replace(trace, payload=payload.view(np.uint32))
+    return with_payload(trace, payload)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +384,7 @@ def test_a_payload_that_cannot_be_trained_on_is_refused_first(sample, word, valu
 
 def test_a_payload_of_whole_numbers_is_refused(tmp_path):
     trace = open_trace("synthetic:ratings,samples=64")
-    np.savez(tmp_path / "t.npz", rows=trace.rows, table_of=trace.table_of, table_rows=trace.table_rows,
+    np.savez(tmp_path / "t.npz", rows=trace.part().rows, table_of=trace.table_of, table_rows=trace.table_rows,
              payload=np.zeros((64, 2), np.uint32))  # fmt: skip
     with pytest.raises(SourceError, match="its payload is uint32; training needs a label"):
         check_payload(open_trace(f"npz:{tmp_path}/t.npz"))
@@ -395,7 +394,7 @@ def test_a_payload_of_whole_numbers_is_refused(tmp_path):
 def test_training_without_dense_features_is_exact_too(optimizer):
     settings = settings_for(optimizer)
     trace = open_trace("synthetic:ratings,samples=400")
-    trace = replace(trace, payload=trace.payload[:, :1].copy())
+    trace = with_payload(trace, trace.part().payload[:, :1].copy())
     job = prepare(trace, tiny(), batch_size=16, dim=settings.rows.words, resident=100)
     trainer = Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers())
     run(trainer, 50)

@@ -7,7 +7,7 @@
     fbgemm     FBGEMM's table-batched embeddings with UVM caching, where it is installed
 
 There is no accelerator here: its records are made beforehand, and lie in device memory as it would write them; the working
-rows are gathered and scattered by the CPU, inside the time that is measured.
+rows are gathered and scattered by the CPU, inside the time that is measured. The whole trace is held in memory.
 """
 
 import time
@@ -25,6 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from hotline_golden.layouts import NO_ACCESS
 
 from ..job import Job
+from ..traces.trace import in_memory
 from .rows import ROW_OPTIMIZERS
 from .sources import GoldenSource, HostTables
 from .trainer import Settings, Trainer
@@ -105,7 +106,7 @@ class MiniBatches(System):
 
     def __init__(self, job: Job, settings: Settings, device: str):
         super().__init__(job, settings, device)
-        trace = job.trace
+        trace = in_memory(job.trace)
         self.net = settings.model(len(trace.table_rows), trace.payload_words - 1).to(self.device)
         self.dense_optimizer = settings.dense_optimizer(self.net)
         self.payload = torch.from_numpy(trace.payload.view(np.float32)).to(settings.rows.dtype)
@@ -146,7 +147,7 @@ class FlatTables:
     @staticmethod
     def of_all(job: Job, settings: Settings) -> tuple[Tensor, Tensor]:
         """All rows of all tables as they are at first, and the keys of all samples, on the CPU."""
-        trace, host = job.trace, HostTables(job.trace.table_rows, settings.rows)
+        trace, host = in_memory(job.trace), HostTables(job.trace.table_rows, settings.rows)
         places = torch.from_numpy(trace.rows.astype(np.int64) + host.first[trace.table_of])
         return torch.from_numpy(host.all), torch.where(torch.from_numpy(trace.rows != NO_ACCESS), places, -1)
 
@@ -275,7 +276,7 @@ class Fbgemm(MiniBatches):
             raise DoesNotFit(f"fbgemm_gpu is not installed ({e})") from e
         if self.device.type != "cuda" or settings.dtype != "float32":
             raise DoesNotFit("its cache needs CUDA and float32")
-        trace = job.trace
+        trace = in_memory(job.trace)
         rows = trace.table_rows.tolist()
         self.embedding = SplitTableBatchedEmbeddingBagsCodegen(
             [(count, settings.rows.dim, EmbeddingLocation.MANAGED_CACHING, ComputeDevice.CUDA) for count in rows],

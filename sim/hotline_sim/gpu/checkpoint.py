@@ -15,7 +15,7 @@ from hotline_golden.layouts import NO_ACCESS
 
 from ..files.whole_file import whole_file
 from ..traces import Trace
-from .sources import MicroBatchSource, distinct_keys
+from .sources import MicroBatchSource
 from .trainer import REMEDY, NotFiniteError, Settings, Trainer
 
 FORMAT = 1
@@ -27,12 +27,21 @@ class CheckpointError(ValueError):
 
 def touched_keys(trace: Trace) -> np.ndarray:
     """uint32 [n, 2]: every (table, row) that a trace accesses, in order: the only rows that training changes."""
-    present = trace.rows != NO_ACCESS
-    return distinct_keys(np.broadcast_to(trace.table_of, trace.rows.shape)[present], trace.rows[present])[0]
+    used = [np.zeros(rows, bool) for rows in trace.table_rows.tolist()]
+    for part in trace.parts():
+        for access, table in enumerate(trace.table_of.tolist()):
+            rows = part.rows[:, access]
+            used[table][rows[rows != NO_ACCESS]] = True
+    found = [np.flatnonzero(rows).astype(np.uint32) for rows in used]
+    return np.concatenate([np.stack([np.full_like(rows, table), rows], axis=1) for table, rows in enumerate(found)])
 
 
 def _data(source: MicroBatchSource) -> dict:
-    digest = hashlib.sha256(source.trace.rows.tobytes() + source.trace.payload.tobytes())
+    digest = hashlib.sha256()
+    for part in source.trace.parts():
+        digest.update(part.rows.tobytes())
+    for part in source.trace.parts():
+        digest.update(part.payload.tobytes())
     return {"batch_size": source.batch_size, "samples": source.trace.samples, "digest": digest.hexdigest()}
 
 

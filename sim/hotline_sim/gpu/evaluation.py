@@ -47,10 +47,9 @@ def evaluate(trainer: Trainer, held_out: Trace) -> Quality:
     table_of = torch.from_numpy(held_out.table_of).to(device)
     probabilities, labels = [], []
     with torch.no_grad():
-        for first in range(0, held_out.samples, CHUNK):
-            part = slice(first, first + CHUNK)
-            label, dense = features(held_out, part, dtype)
-            values = torch.from_numpy(table_rows(source, held_out.table_of, held_out.rows[part])).to(device)
+        for part in held_out.parts(CHUNK):
+            label, dense = features(part.payload, dtype)
+            values = torch.from_numpy(table_rows(source, held_out.table_of, part.rows)).to(device)
             pooled = values.new_zeros(len(values), len(held_out.table_rows), values.shape[2])
             pooled.index_add_(1, table_of, values)
             probabilities.append(torch.sigmoid(trainer.model(dense.to(device), pooled)).cpu())

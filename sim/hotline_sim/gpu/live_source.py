@@ -34,8 +34,9 @@ class LiveSource(MicroBatchSource):
         self.named = False  # a SPLIT waits for the oldest of these
         self.scattering: list[Command] = []  # SCATTERs whose completion has not been looked at
         self.completions: dict[tuple[int, int], Completion] = {}
+        touched = None if job.whole_tables else job.touched_rows()
         for number, table in enumerate(job.model.tables):
-            every = np.arange(table.rows) if job.whole_tables else job.touched_rows()[number]
+            every = np.arange(table.rows) if touched is None else touched[number]
             for part, values in initial_parts(number, every, rows.dim):
                 self._table(number)[part] = rows.initial(values).view(np.uint32)
 
@@ -72,6 +73,7 @@ class LiveSource(MicroBatchSource):
             names = {"flags": 1, "after": self.given[0].after}
             self.named = True
         self.into ^= 1
+        self.job.load(batch, [self.transport.host])
         self.asked.append(self._submit(replace(self.job.split(batch, into=self.into), **names)))
 
     def popular(self) -> np.ndarray:
@@ -125,6 +127,7 @@ class LiveSource(MicroBatchSource):
             self._table(number)[keys[mine, 1]] = words[mine]
 
     def learn(self, batch: int) -> None:
+        self.job.load(batch, [self.transport.host])
         self._execute(self.job.learn(batch))
 
     def swap(self, limit: int, worth: int, halve: bool) -> Delta:

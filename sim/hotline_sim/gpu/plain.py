@@ -17,10 +17,10 @@ from .sources import HostTables
 from .trainer import Settings
 
 
-def features(trace: Trace, part, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Labels [n] and dense features [n, dense] of samples ``part`` of a trace."""
-    payload = torch.from_numpy(np.ascontiguousarray(trace.payload[part]).view(np.float32)).to(dtype)
-    return payload[:, 0], payload[:, 1:]
+def features(payload: np.ndarray, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Labels [n] and dense features [n, dense] of samples' payload."""
+    found = torch.from_numpy(np.array(payload).view(np.float32)).to(dtype)
+    return found[:, 0], found[:, 1:]
 
 
 def pool(tables: list[Tensor], table_of: list[int], rows: np.ndarray) -> Tensor:
@@ -44,10 +44,14 @@ class Plain:
 
     def probabilities(self, trace: Trace) -> tuple[np.ndarray, np.ndarray]:
         """Labels and what the model predicts, float [n], for a trace with the same tables."""
-        labels, dense = features(trace, slice(None), self.tables[0].dtype)
-        with torch.no_grad():
-            logits = self.model(dense, pool(self.tables, trace.table_of.tolist(), trace.rows))
-        return labels.numpy(), torch.sigmoid(logits).numpy()
+        labels, found = [], []
+        for part in trace.parts():
+            label, dense = features(part.payload, self.tables[0].dtype)
+            with torch.no_grad():
+                logits = self.model(dense, pool(self.tables, trace.table_of.tolist(), part.rows))
+            labels.append(label)
+            found.append(torch.sigmoid(logits))
+        return torch.cat(labels).numpy(), torch.cat(found).numpy()
 
 
 def train_plain(trace: Trace, settings: Settings, batch_size: int, steps: int,
@@ -67,10 +71,11 @@ def train_plain(trace: Trace, settings: Settings, batch_size: int, steps: int,
     losses = []
     for step in range(steps):
         first = step % batches * batch_size
-        part = order(np.arange(first, min(first + batch_size, trace.samples)))
-        labels, inputs = features(trace, part, dtype)
-        logits = model(inputs, pool(list(tables), table_of, trace.rows[part]))
-        loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(part)
+        part = trace.part(first, first + batch_size)
+        places = order(np.arange(len(part.rows)))
+        labels, inputs = features(part.payload[places], dtype)
+        logits = model(inputs, pool(list(tables), table_of, part.rows[places]))
+        loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(places)
         dense.zero_grad()
         loss.backward()
         dense.step()

@@ -64,17 +64,23 @@ def check_payload(trace: Trace) -> None:
     needs = "training needs a label, 0 or 1, and then dense features, if any, as float32"
     if trace.payload_words < 1:
         raise SourceError(f"{trace.name}: samples have no payload; {needs}")
-    if trace.notes.get("payload") == "uint32":
+    if trace.payload_type == "uint32":
         raise SourceError(f"{trace.name}: its payload is uint32; {needs}")
-    payload = trace.payload.view(np.float32)
-    bad = ~np.isfinite(payload)
-    bad[:, 0] = (payload[:, 0] != 0) & (payload[:, 0] != 1)
-    if bad.any():
-        sample, word = divmod(int(bad.argmax()), payload.shape[1])
-        what = "label" if word == 0 else "dense feature"
-        raise SourceError(
-            f"{trace.name}: sample {sample}, payload word {word}: {what} {payload[sample, word]}; {needs}"
-        )
+    first = 0
+    for part in trace.parts():
+        payload = part.payload.view(np.float32)
+        bad = ~np.isfinite(payload)
+        bad[:, 0] = (payload[:, 0] != 0) & (payload[:, 0] != 1)
+        if bad.any():
+            sample, word = divmod(int(bad.argmax()), payload.shape[1])
+            what = "label" if word == 0 else "dense feature"
+            none = (
+                "; a log that is read with label=none has none" if word == 0 and np.isnan(payload[sample, 0]) else ""
+            )
+            raise SourceError(
+                f"{trace.name}: sample {first + sample}, payload word {word}: {what} {payload[sample, word]}; {needs}{none}"
+            )
+        first += len(payload)
 
 
 class MicroBatchSource(ABC):
@@ -237,8 +243,7 @@ class GoldenSource(_TableSource):
         return np.concatenate([self.tracker.dump().reshape(-1, 2), self.job.resident_keys()])
 
     def _samples(self, batch: int) -> np.ndarray:
-        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-        return np.concatenate([self.trace.payload[part], self.trace.rows[part]], axis=1)
+        return self.trace.part(batch * self.batch_size, (batch + 1) * self.batch_size).records
 
     def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = split(self.job.model, self.tracker, self._samples(batch))

@@ -1,6 +1,6 @@
 """Traces: click logs from files, from arrays and from a generator. ``open_trace`` takes a SPEC."""
 
 from .spec import open_trace
-from .trace import Trace, TraceError
+from .trace import ArrayTrace, Trace, TraceError
 
-__all__ = ["Trace", "TraceError", "open_trace"]
+__all__ = ["ArrayTrace", "Trace", "TraceError", "open_trace"]

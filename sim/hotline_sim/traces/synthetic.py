@@ -15,13 +15,15 @@ import numpy as np
 
 from hotline_golden.keys import mix64
 
-from .shapes import SHAPES, Shape
-from .trace import Trace, TraceError
+from .shapes import SHAPES
+from .trace import Samples, Trace, TraceError
 
 NO_ACCESS = np.uint32(0xFFFF_FFFF)
 PATTERNS = ("zipf", "uniform", "single-key", "all-distinct", "drift", "ratings")
-#: Of the rows of every popularity, this part changes places in each tenth of a drifting trace.
-DRIFT = 0.1
+#: Of the rows of every popularity, this part changes places in each of the STEPS of a drifting trace.
+DRIFT, STEPS = 0.1, 10
+#: Samples that are made at once.
+BLOCK = 1 << 17
 DEFAULT_SAMPLES = 20_000
 DEFAULT_SCALE = 0.01
 
@@ -49,94 +51,156 @@ def scramble(ranks: np.ndarray, rows: int, seed: int) -> np.ndarray:
     return (ranks * multiplier + seed % rows) % rows
 
 
-def generate(name: str = "criteo-kaggle", *, samples: int = DEFAULT_SAMPLES, scale: float = DEFAULT_SCALE,
-             seed: int = 1, exponent: float | None = None, correlation: float | None = None) -> Trace:  # fmt: skip
-    """A trace of the named shape. ``scale`` multiplies table sizes above 10 000 rows.
+class SyntheticTrace(Trace):
+    """A trace of the shape ``kind``. ``scale`` multiplies table sizes above 10 000 rows. Samples are made BLOCK at a time, each
+    block by a generator of its own; the last one is held.
 
     Raises TraceError for an unknown shape or an impossible number.
     """
-    if name not in SHAPES:
-        raise TraceError(f"unknown shape {name!r}; there are {', '.join(SHAPES)}")
-    if samples < 1 or not 0 < scale <= 1:
-        raise TraceError(f"samples must be at least 1 and scale in (0, 1], not {samples} and {scale}")
-    shape = SHAPES[name]
-    exponent = shape.exponent if exponent is None else exponent
-    correlation = shape.correlation if correlation is None else correlation
-    if not 0 <= correlation < 1 or exponent <= 0 or exponent == 1:
-        raise TraceError(f"correlation must be in [0, 1) and exponent positive and not 1: {correlation}, {exponent}")
-    random = np.random.default_rng(seed)
-    sizes = np.array(
-        [max(round(r * scale), 10_000) if r > 10_000 and shape.scaled else r for r in shape.rows], np.int64
-    )
-    table_of = np.repeat(np.arange(len(sizes)), shape.hot)
-    rows = _rows(shape, sizes, table_of, samples, exponent, correlation, random)
-    for table in shape.padded:
-        columns = np.flatnonzero(table_of == table)
-        lengths = random.integers(0, len(columns) + 1, samples)
-        block = rows[:, columns]
-        block[np.arange(len(columns)) >= lengths[:, None]] = NO_ACCESS
-        rows[:, columns] = block
-    dense = np.log1p(random.exponential(2.0, (samples, shape.dense))).astype(np.float32)
-    labels = _labels(rows, table_of, dense, random)
-    payload = np.ascontiguousarray(np.concatenate([labels[:, None], dense], axis=1)).view(np.uint32)
-    return Trace(f"synthetic:{name}", rows, table_of, sizes, payload,
-                 {"scale": scale, "seed": seed, "exponent": exponent, "correlation": correlation})  # fmt: skip
+
+    def __init__(self, kind: str = "criteo-kaggle", *, samples: int = DEFAULT_SAMPLES, scale: float = DEFAULT_SCALE,
+                 seed: int = 1, exponent: float | None = None, correlation: float | None = None):  # fmt: skip
+        if kind not in SHAPES:
+            raise TraceError(f"unknown shape {kind!r}; there are {', '.join(SHAPES)}")
+        if samples < 1 or not 0 < scale <= 1:
+            raise TraceError(f"samples must be at least 1 and scale in (0, 1], not {samples} and {scale}")
+        if seed < 0:
+            raise TraceError(f"seed={seed}: 0 or more is right")
+        self.shape = shape = SHAPES[kind]
+        self.seed = seed
+        self.exponent = shape.exponent if exponent is None else exponent
+        self.correlation = shape.correlation if correlation is None else correlation
+        if not 0 <= self.correlation < 1 or self.exponent <= 0 or self.exponent == 1:
+            raise TraceError(
+                f"correlation must be in [0, 1) and exponent positive and not 1: {self.correlation}, {self.exponent}"
+            )
+        sizes = np.array(
+            [max(round(r * scale), 10_000) if r > 10_000 and shape.scaled else r for r in shape.rows], np.int64
+        )
+        if shape.pattern == "all-distinct" and samples > sizes.min():
+            raise TraceError(f"all-distinct: tables of {sizes.min()} rows give at most {sizes.min()} samples")
+        super().__init__(
+            f"synthetic:{kind}", samples, np.repeat(np.arange(len(sizes)), shape.hot), sizes, 1 + shape.dense
+        )
+        self.held: tuple[int, Samples] | None = None
+        self.orders: dict[int, list[np.ndarray]] = {}
+        self.people: People | None = None
+
+    def _read(self, first: int, last: int) -> Samples:
+        blocks = []
+        for number in range(first // BLOCK, -(-last // BLOCK)):
+            if self.held is None or self.held[0] != number:
+                self.held = (number, self._block(number))
+            start = number * BLOCK
+            blocks.append(Samples(*(a[max(0, first - start) : last - start] for a in self.held[1])))
+        if len(blocks) == 1:
+            return blocks[0]
+        if not blocks:
+            return Samples(np.zeros((0, self.accesses), np.uint32), np.zeros((0, self.payload_words), np.uint32))
+        return Samples(np.concatenate([b.rows for b in blocks]), np.concatenate([b.payload for b in blocks]))
+
+    def _block(self, number: int) -> Samples:
+        """Samples ``number`` * BLOCK on."""
+        shape = self.shape
+        random = np.random.default_rng([self.seed, number] if number else self.seed)
+        first = number * BLOCK
+        count = min(BLOCK, self.samples - first)
+        rows = self._ratings(first, count, random) if shape.pattern == "ratings" else self._rows(first, count, random)
+        for table in shape.padded:
+            columns = np.flatnonzero(self.table_of == table)
+            lengths = random.integers(0, len(columns) + 1, count)
+            block = rows[:, columns]
+            block[np.arange(len(columns)) >= lengths[:, None]] = NO_ACCESS
+            rows[:, columns] = block
+        dense = np.log1p(random.exponential(2.0, (count, shape.dense))).astype(np.float32)
+        labels = _labels(rows, self.table_of, dense, random)
+        payload = np.ascontiguousarray(np.concatenate([labels[:, None], dense], axis=1)).view(np.uint32)
+        return Samples(rows, payload)
+
+    def _rows(self, first: int, count: int, random: np.random.Generator) -> np.ndarray:
+        shape = self.shape
+        rows = np.empty((count, self.accesses), np.uint32)
+        z = random.standard_normal(count)
+        for access, table in enumerate(self.table_of):
+            size = int(self.table_rows[table])
+            if shape.pattern == "single-key":
+                rows[:, access] = size // 2
+                continue
+            if shape.pattern == "all-distinct":
+                rows[:, access] = scramble(np.arange(first, first + count), size, int(access))
+                continue
+            noise = random.standard_normal(count)
+            quantile = normal_cdf(np.sqrt(self.correlation) * z + np.sqrt(1 - self.correlation) * noise)
+            if shape.pattern == "uniform":
+                rows[:, access] = np.minimum(random.random(count) * size, size - 1)
+                continue
+            own_exponent = self.exponent + shape.spread * ((access * 7 % 26) / 13 - 1)
+            if abs(own_exponent - 1) < 0.01:
+                own_exponent = 1.01
+            ranks = zipf_rank(quantile, size, own_exponent)
+            if shape.pattern == "drift":
+                ranks = self._drift(access, first, ranks, size, random)
+            rows[:, access] = scramble(ranks, size, int(table))
+        return rows
+
+    def _drift(
+        self, access: int, first: int, ranks: np.ndarray, size: int, random: np.random.Generator
+    ) -> np.ndarray:
+        """Ranks in an order of popularity that changes in steps, a tenth of the trace each: some rows change places."""
+        if self.samples <= BLOCK:
+            orders = popularity_orders(size, random)
+        elif access not in self.orders:  # the same for all blocks
+            orders = self.orders[access] = popularity_orders(size, np.random.default_rng([self.seed, 0, access]))
+        else:
+            orders = self.orders[access]
+        bounds = np.cumsum([len(part) for part in np.array_split(np.empty(self.samples, np.uint8), STEPS)])
+        step = np.searchsorted(bounds, first + np.arange(len(ranks)), side="right")
+        moved = np.empty_like(ranks)
+        for number in np.unique(step).tolist():
+            mine = step == number
+            moved[mine] = orders[number][ranks[mine]]
+        return moved
+
+    def _ratings(self, first: int, count: int, random: np.random.Generator) -> np.ndarray:
+        """A user rates a film; all other columns are properties of either. Both are chosen by log-normal activities."""
+        if first == 0:
+            people = People(self.table_rows, count, random)
+            user, film = people.chosen
+        else:
+            people = self.people = self.people or People(self.table_rows, BLOCK, np.random.default_rng(self.seed))
+            user, film = people.choose(count, random)
+        columns = [user, film, *(p[user] for p in people.of_user), *(p[film] for p in people.of_film)]
+        return np.minimum(np.stack(columns, axis=1), self.table_rows - 1).astype(np.uint32)
 
 
-def _rows(shape: Shape, sizes, table_of, samples: int, exponent: float, correlation: float, random) -> np.ndarray:
-    if shape.pattern == "ratings":
-        return _ratings(sizes, samples, random)
-    rows = np.empty((samples, len(table_of)), np.uint32)
-    z = random.standard_normal(samples)
-    for access, table in enumerate(table_of):
-        size = int(sizes[table])
-        if shape.pattern == "single-key":
-            rows[:, access] = size // 2
-            continue
-        if shape.pattern == "all-distinct":
-            if samples > size:
-                raise TraceError(f"all-distinct: tables of {size} rows give at most {size} samples")
-            rows[:, access] = scramble(np.arange(samples), size, int(access))
-            continue
-        noise = random.standard_normal(samples)
-        quantile = normal_cdf(np.sqrt(correlation) * z + np.sqrt(1 - correlation) * noise)
-        if shape.pattern == "uniform":
-            rows[:, access] = np.minimum(random.random(samples) * size, size - 1)
-            continue
-        own_exponent = exponent + shape.spread * ((access * 7 % 26) / 13 - 1)
-        if abs(own_exponent - 1) < 0.01:
-            own_exponent = 1.01
-        ranks = zipf_rank(quantile, size, own_exponent)
-        if shape.pattern == "drift":
-            ranks = _drift(ranks, size, random)
-        rows[:, access] = scramble(ranks, size, int(table))
-    return rows
-
-
-def _drift(ranks: np.ndarray, size: int, random) -> np.ndarray:
-    """Ranks in a popularity order that changes in steps, a tenth of the trace each: some rows change places."""
-    order = np.arange(size)
-    moved = np.empty_like(ranks)
-    for part in np.array_split(np.arange(len(ranks)), 10):
-        moved[part] = order[ranks[part]]
+def popularity_orders(size: int, random: np.random.Generator) -> list[np.ndarray]:
+    """int32 [size] for each step of a drifting trace: the row of each rank."""
+    orders = [np.arange(size, dtype=np.int32)]
+    for _ in range(STEPS):
         chosen = np.flatnonzero(random.random(size) < DRIFT)
+        order = orders[-1].copy()
         order[chosen] = order[random.permutation(chosen)]
-    return moved
+        orders.append(order)
+    return orders[:STEPS]
 
 
-def _ratings(sizes: np.ndarray, samples: int, random) -> np.ndarray:
-    """A user rates a film; all other columns are properties of either. Both are chosen by log-normal activities."""
-    users, films = int(sizes[0]), int(sizes[1])
-    user_weight, film_weight = np.exp(random.normal(0, 1.0, users)), np.exp(random.normal(0, 1.7, films))
-    user = random.choice(users, samples, p=user_weight / user_weight.sum())
-    film = random.choice(films, samples, p=film_weight / film_weight.sum())
-    of_user = [
-        np.abs(random.normal(25, 12, users)).astype(int), (random.random(users) < 0.29).astype(int),
-        random.exponential(5, users).astype(int), random.integers(0, sizes[5], users),
-    ]  # fmt: skip
-    of_film = [random.exponential(8, films).astype(int), random.exponential(30, films).astype(int)]
-    columns = [user, film, *(p[user] for p in of_user), *(p[film] for p in of_film)]
-    return np.minimum(np.stack(columns, axis=1), sizes - 1).astype(np.uint32)
+class People:
+    """Users and films: how active they are, what they are like, and the first choices."""
+
+    def __init__(self, sizes: np.ndarray, count: int, random: np.random.Generator):
+        users, films = int(sizes[0]), int(sizes[1])
+        self.weights = np.exp(random.normal(0, 1.0, users)), np.exp(random.normal(0, 1.7, films))
+        self.chosen = self.choose(count, random)
+        self.of_user = [
+            np.abs(random.normal(25, 12, users)).astype(int), (random.random(users) < 0.29).astype(int),
+            random.exponential(5, users).astype(int), random.integers(0, sizes[5], users),
+        ]  # fmt: skip
+        self.of_film = [random.exponential(8, films).astype(int), random.exponential(30, films).astype(int)]
+
+    def choose(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A user and a film for each sample."""
+        user, film = (random.choice(len(w), count, p=w / w.sum()) for w in self.weights)
+        return user, film
 
 
 def _labels(rows, table_of, dense, random) -> np.ndarray:

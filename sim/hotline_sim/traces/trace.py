@@ -1,154 +1,183 @@
-"""A trace: samples of a click log as row numbers and payload words, whatever they came from."""
+"""A trace: the samples of a click log as row numbers and payload words, whatever it came from, one part at a time."""
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hotline_golden.layouts import NO_ACCESS
 
-from ..files.whole_file import whole_file
+#: Samples that are read together where no other number is asked for.
+PART = 1 << 15
+#: What the payload words are: float32 values by their bits, the label first, or words without meaning.
+PAYLOAD_TYPES = ("float32", "uint32")
 
 
 class TraceError(ValueError):
     """Input that cannot be used; the message names file, line or sample, column, and what would be right."""
 
 
-@dataclass(frozen=True)
-class Trace:
-    """``rows`` uint32 [samples, accesses], ``table_of`` int64 [accesses], ``table_rows`` int64 [tables],
-    ``payload`` uint32 [samples, payload_words] (float32 values by their bits, the label first).
+class Samples(NamedTuple):
+    """Consecutive samples: ``rows`` uint32 [n, accesses], ``payload`` uint32 [n, payload words]."""
 
-    ``NO_ACCESS`` in ``rows`` is padding. Raises :class:`TraceError` for arrays that do not fit together,
-    or a row that its table does not have.
-    """
-
-    name: str
     rows: np.ndarray
-    table_of: np.ndarray
-    table_rows: np.ndarray
     payload: np.ndarray
-    notes: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        def need(ok: bool, message: str) -> None:
-            if not ok:
-                raise TraceError(f"{self.name}: {message}")
-
-        need(self.rows.ndim == 2 and self.rows.dtype == np.uint32,
-             f"`rows` must be uint32 [samples, accesses], not {self.rows.dtype} {list(self.rows.shape)}")  # fmt: skip
-        samples, accesses = self.rows.shape
-        need(samples > 0 and accesses > 0, "no samples or no accesses")
-        need(self.table_of.shape == (accesses,),
-             f"`table_of` must have {accesses} entries, one for each access, not {list(self.table_of.shape)}")  # fmt: skip
-        need(self.table_rows.ndim == 1 and len(self.table_rows) > 0, "`table_rows` must list the tables' rows")
-        need(bool((self.table_rows >= 1).all() and (self.table_rows < NO_ACCESS).all()),
-             f"every table must have 1 to {NO_ACCESS - 1} rows")  # fmt: skip
-        need(bool((self.table_of >= 0).all() and (self.table_of < len(self.table_rows)).all()),
-             f"`table_of` must name tables 0 to {len(self.table_rows) - 1}")  # fmt: skip
-        need(self.payload.ndim == 2 and len(self.payload) == samples and self.payload.dtype == np.uint32,
-             f"`payload` must be 32-bit [{samples}, words], not {self.payload.dtype} {list(self.payload.shape)}")  # fmt: skip
-        bad = (self.rows != NO_ACCESS) & (self.rows >= self.table_rows[self.table_of])
-        if bad.any():
-            sample, access = divmod(int(bad.argmax()), accesses)
-            table = int(self.table_of[access])
-            raise TraceError(
-                f"{self.name}: sample {sample}, access {access}: row {self.rows[sample, access]} is outside "
-                f"table {table}, which has rows 0 to {self.table_rows[table] - 1}"
-            )
 
     @property
-    def samples(self) -> int:
-        return len(self.rows)
+    def records(self) -> np.ndarray:
+        """uint32 [n, payload words + accesses]: sample records as host memory holds them."""
+        return np.concatenate([self.payload, self.rows], axis=1)
+
+
+class Trace(ABC):
+    """A log of ``samples`` samples, each ``payload_words`` words of payload and an access for each of ``table_of``.
+
+    ``table_of`` int64 [accesses]: the table of each access. ``table_rows`` int64 [tables]: rows of each table.
+    ``payload_type``: one of PAYLOAD_TYPES. ``NO_ACCESS`` among the rows pads a multi-hot list.
+
+    Nothing is held in memory but what :meth:`part` gives, except by an :class:`ArrayTrace`.
+    """
+
+    def __init__(self, name: str, samples: int, table_of: np.ndarray, table_rows: np.ndarray, payload_words: int,
+                 payload_type: str = "float32"):  # fmt: skip
+        """Raises TraceError for sizes that do not fit together."""
+        self.name, self.samples, self.payload_words, self.payload_type = name, samples, payload_words, payload_type
+        self.table_of, self.table_rows = table_of, table_rows
+        if samples < 1 or not len(table_of):
+            raise TraceError(f"{name}: no samples or no accesses")
+        if table_rows.ndim != 1 or not len(table_rows):
+            raise TraceError(f"{name}: `table_rows` must list the tables' rows")
+        if (table_rows < 1).any() or (table_rows >= NO_ACCESS).any():
+            raise TraceError(f"{name}: every table must have 1 to {NO_ACCESS - 1} rows")
+        if (table_of < 0).any() or (table_of >= len(table_rows)).any():
+            raise TraceError(f"{name}: `table_of` must name tables 0 to {len(table_rows) - 1}")
 
     @property
     def accesses(self) -> int:
-        return self.rows.shape[1]
+        return len(self.table_of)
 
-    @property
-    def payload_words(self) -> int:
-        return self.payload.shape[1]
+    @abstractmethod
+    def _read(self, first: int, last: int) -> Samples:
+        """Samples ``first`` to ``last`` - 1, which are there."""
+
+    def part(self, first: int = 0, last: int | None = None) -> Samples:
+        """Samples ``first`` to ``last`` - 1, as far as there are any; all of them by default.
+
+        Raises TraceError for a row that its table does not have.
+        """
+        last = self.samples if last is None else min(last, self.samples)
+        found = self._read(min(first, last), last)
+        check_rows(self.name, found.rows, self.table_of, self.table_rows, first)
+        return found
+
+    def parts(self, size: int = PART) -> Iterator[Samples]:
+        """All samples in order, ``size`` at a time."""
+        for first in range(0, self.samples, size):
+            yield self.part(first, first + size)
 
     def head(self, samples: int) -> "Trace":
-        """The first ``samples`` samples."""
-        return Trace(self.name, self.rows[:samples], self.table_of, self.table_rows, self.payload[:samples],
-                     self.notes)  # fmt: skip
+        """The first ``samples`` samples, or all."""
+        return self if samples >= self.samples else Window(self, 0, samples)
 
     def after(self, samples: int) -> "Trace":
         """The samples after the first ``samples``."""
-        return Trace(self.name, self.rows[samples:], self.table_of, self.table_rows, self.payload[samples:],
-                     self.notes)  # fmt: skip
+        return Window(self, samples, self.samples)
 
-    def save(self, path: Path) -> None:
-        """Writes the ``npz`` format (docs/traces.md); nothing is left behind when it fails."""
-        with whole_file(Path(path)) as beside, open(beside, "wb") as file:
-            np.savez_compressed(
-                file, rows=self.rows, table_of=self.table_of.astype(np.uint32),
-                table_rows=self.table_rows.astype(np.uint32), payload=self.payload.view(np.float32),
-            )  # fmt: skip
+    def __reduce__(self):
+        """Another process gets the samples themselves."""
+        whole = self.part()
+        return ArrayTrace, (self.name, whole.rows, self.table_of, self.table_rows, whole.payload, self.payload_type)
 
-
-def load_npz(path: Path) -> Trace:
-    """Reads the ``npz`` format. Raises TraceError for a file that is not of it, saying what would be right."""
-    names = ("rows", "table_of", "table_rows", "payload")
-    how = "numpy.savez(FILE, rows=..., table_of=..., table_rows=..., payload=...) writes one; see docs/traces.md"
-    arrays = archive_arrays(path, names, how)
-    rows = _whole(path, "rows", arrays["rows"], NO_ACCESS)
-    table_of = _whole(path, "table_of", arrays["table_of"], NO_ACCESS)
-    table_rows = _whole(path, "table_rows", arrays["table_rows"], NO_ACCESS)
-    payload = arrays["payload"]
-    if payload.dtype not in (np.float32, np.uint32):
-        raise TraceError(f"{path}: `payload` must be float32 or uint32, not {payload.dtype}")
-    return Trace(
-        str(path), np.ascontiguousarray(rows.astype(np.uint32)), table_of.astype(np.int64), table_rows.astype(np.int64),
-        np.ascontiguousarray(payload).view(np.uint32), {"payload": str(payload.dtype)},
-    )  # fmt: skip
+    def same_shape(self, name: str, samples: int) -> dict:
+        """What a trace that is made of this one passes to the constructor."""
+        return {"name": name, "samples": samples, "table_of": self.table_of, "table_rows": self.table_rows,
+                "payload_words": self.payload_words, "payload_type": self.payload_type}  # fmt: skip
 
 
-def archive_arrays(path: Path, names: tuple[str, ...], how: str) -> dict[str, np.ndarray]:
-    """The arrays ``names`` of an archive of NumPy arrays; Python objects are never loaded. Raises TraceError; ``how`` says
-    what makes such an archive."""
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(6)
-    except OSError as e:
-        raise TraceError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from None
-    if magic == b"\x93NUMPY":
-        raise TraceError(f"{path}: a single NumPy array (.npy), not an archive of arrays (.npz): {how}")
-    if not magic.startswith(b"PK"):
-        raise TraceError(f"{path}: not a NumPy .npz archive: {how}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [n for n in names if n not in archive.files]
-            if missing:
-                raise TraceError(f"{path}: no array {', '.join(missing)}; {how}")
-            arrays = {}
-            for name in names:
-                try:
-                    arrays[name] = archive[name]
-                except ValueError as e:
-                    if "pickle" not in str(e):
-                        raise
-                    raise TraceError(f"{path}: `{name}` holds Python objects; numbers are right") from None
-    except TraceError:
-        raise
-    except Exception as e:
-        raise TraceError(f"{path}: a damaged .npz archive: {e}") from e
-    for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # a member that is no array comes as its bytes
-            raise TraceError(f"{path}: `{name}` is not an array")
-    return arrays
+class ArrayTrace(Trace):
+    """A trace in memory: ``rows`` uint32 [samples, accesses], ``payload`` uint32 [samples, payload words].
+
+    Raises :class:`TraceError` for arrays that do not fit together, or a row that its table does not have.
+    """
+
+    def __init__(self, name: str, rows: np.ndarray, table_of: np.ndarray, table_rows: np.ndarray, payload: np.ndarray,
+                 payload_type: str = "float32"):  # fmt: skip
+        check_arrays(name, rows, table_of, payload)
+        super().__init__(name, len(rows), table_of, table_rows, payload.shape[1], payload_type)
+        check_rows(name, rows, table_of, table_rows)
+        self.rows, self.payload = rows, payload
+
+    def _read(self, first: int, last: int) -> Samples:
+        return Samples(self.rows[first:last], self.payload[first:last])
 
 
-def _whole(path: Path, name: str, array: np.ndarray, most: int) -> np.ndarray:
-    """``array`` if its values are whole numbers from 0 to ``most``, whatever its dtype."""
+class Window(Trace):
+    """Samples ``first`` to ``last`` - 1 of another trace."""
+
+    def __init__(self, trace: Trace, first: int, last: int):
+        super().__init__(**trace.same_shape(trace.name, last - first))
+        self.trace, self.first = trace, first
+
+    def _read(self, first: int, last: int) -> Samples:
+        return self.trace.part(self.first + first, self.first + last)
+
+
+def in_memory(trace: Trace) -> ArrayTrace:
+    """``trace`` as arrays. For small ones, and for whoever says that it holds the whole trace."""
+    if isinstance(trace, ArrayTrace):
+        return trace
+    whole = trace.part()
+    return ArrayTrace(trace.name, whole.rows, trace.table_of, trace.table_rows, whole.payload, trace.payload_type)
+
+
+def check_arrays(name: str, rows: np.ndarray, table_of: np.ndarray, payload: np.ndarray) -> None:
+    """Raises TraceError for arrays of other types or sizes than an :class:`ArrayTrace` has."""
+    if rows.ndim != 2 or rows.dtype != np.uint32:
+        raise TraceError(f"{name}: `rows` must be uint32 [samples, accesses], not {rows.dtype} {list(rows.shape)}")
+    samples, accesses = rows.shape
+    if table_of.shape != (accesses,):
+        raise TraceError(
+            f"{name}: `table_of` must have {accesses} entries, one for each access, not {list(table_of.shape)}"
+        )
+    if payload.ndim != 2 or len(payload) != samples or payload.dtype != np.uint32:
+        raise TraceError(
+            f"{name}: `payload` must be 32-bit [{samples}, words], not {payload.dtype} {list(payload.shape)}"
+        )
+
+
+def check_rows(name: str, rows: np.ndarray, table_of: np.ndarray, table_rows: np.ndarray, first: int = 0) -> None:
+    """Raises TraceError for the first of ``rows`` that its table does not have; ``first``: the sample they begin with."""
+    # Padding becomes 0 and every row one more, so that one comparison does.
+    limits = table_rows[table_of].astype(np.uint32)
+    bad = rows + np.uint32(1) > limits
+    if not bad.any():
+        return
+    sample, access = divmod(int(bad.argmax()), rows.shape[1])
+    table = int(table_of[access])
+    raise TraceError(
+        f"{name}: sample {first + sample}, access {access}: row {rows[sample, access]} is outside table {table}, which has "
+        f"rows 0 to {table_rows[table] - 1}"
+    )
+
+
+def whole_numbers(where: str | Path, name: str, array: np.ndarray, most: int, first: int = 0) -> np.ndarray:
+    """``array`` if its values are whole numbers from 0 to ``most``, whatever its dtype; ``first``: what its first index counts
+    from, in messages. Raises TraceError."""
     if not np.issubdtype(array.dtype, np.integer):
-        raise TraceError(f"{path}: `{name}` must hold integers, not {array.dtype}")
+        raise TraceError(f"{where}: `{name}` must hold integers, not {array.dtype}")
     bad = (array < 0) | (array > most)
     if bad.any():
-        where = ", ".join(str(int(n)) for n in np.argwhere(bad)[0])
+        place = np.argwhere(bad)[0]
+        place[0] += first
         raise TraceError(
-            f"{path}: `{name}[{where}]` is {int(array[bad][0])}; 0 to {most} is right"
-            + (f", where {NO_ACCESS} pads a shorter list" if name == "rows" else "")
+            f"{where}: `{name}[{', '.join(str(int(n)) for n in place)}]` is {int(array[bad][0])}; 0 to {most} is right"
+            + (f", where {NO_ACCESS} pads a shorter list" if most == NO_ACCESS and name == "rows" else "")
         )
     return array
+
+
+def shortened(text: str, most: int = 24) -> str:
+    """``text`` in quotes for a message, cut after ``most`` characters."""
+    return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text):,} characters)"

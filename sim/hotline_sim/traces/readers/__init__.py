@@ -1,0 +1,1 @@
+"""Logs in formats of others, read in order, a piece at a time."""
