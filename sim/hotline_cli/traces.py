@@ -44,6 +44,8 @@ SchemaOption = Annotated[
 ]
 #: From so many samples on, a log that is read as text is better converted once.
 LONG = 1_000_000
+#: Bytes from which on it is said what was held.
+MUCH = 50_000_000
 
 
 @contextmanager
@@ -69,6 +71,8 @@ def opened(spec: str, samples: int | None = None, schema: Path | None = None) ->
 
     with progress_bar(f"Reading {spec[:60]}") as show:
         trace = open_trace(spec, samples=samples, schema_file=schema, progress=show)
+    if isinstance(trace, SpooledTrace) and trace.memory >= MUCH:
+        err.print(f"{trace.memory / 1e6:,.0f} MB held the values seen", highlight=False)
     if isinstance(trace, SpooledTrace) and trace.samples >= LONG:
         err.print(
             f"{trace.samples:,} samples were read from text or columns; `hotline trace make` converts them once, into a "
@@ -102,8 +106,8 @@ def trace_make(
     whole: the folder gets its name in the end.
     """
     from hotline_sim.traces.criteo_text import write_criteo
-    from hotline_sim.traces.folder import write_folder
-    from hotline_sim.traces.readers.npz import save_npz
+    from hotline_sim.traces.mapped.folder import write_folder
+    from hotline_sim.traces.mapped.npz import save_npz
     from hotline_sim.traces.spec import open_source, split_spec
 
     if shuffle is not None:

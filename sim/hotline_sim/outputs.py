@@ -12,8 +12,8 @@ from .job import Job, initial_rows
 from .report import summary
 from .session import Results, SplitOutput
 from .traces import Trace
-from .traces.readers.arrays import npz_arrays
-from .traces.readers.npz import NpzTrace, save_npz
+from .traces.mapped.file_array import npz_arrays
+from .traces.mapped.npz import NpzTrace, save_npz
 from .traces.trace import TraceError
 
 INITIAL_RULE = "value c of row r of table t is (h >> 40) / 2**24 - 0.5, where h = splitmix64(t << 48 | r << 12 | c)"

@@ -16,7 +16,7 @@ from hotline_rtl.config import preset
 from hotline_rtl.verilog import accelerator_verilog
 from hotline_sim.files.json_file import write_json
 from hotline_sim.traces import open_trace
-from hotline_sim.traces.readers.npz import save_npz
+from hotline_sim.traces.mapped.npz import save_npz
 
 from .conftest import hotline, with_payload
 

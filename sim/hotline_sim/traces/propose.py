@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
+from .mapped.npy import MULTI_HOT, ONE_HOT
 from .readers.columns import NUMBER, flat, is_list, is_text
 from .readers.criteo import CATEGORICALS
 from .readers.csv_files import INTEGER, csv_rows
-from .readers.npy import MULTI_HOT, ONE_HOT
 from .readers.parquet import arrow_schema, parquet_schema, sample_rows
 from .readers.shards import shards
 from .readers.text_blocks import first_lines

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from .folder import FolderTrace
+from .mapped.folder import FolderTrace
+from .mapped.npy import NpyTrace
+from .mapped.npz import NpzTrace
 from .readers.columns import ColumnsReader
 from .readers.criteo import CATEGORICALS, CriteoReader
 from .readers.csv_files import CsvForm, CsvReader
 from .readers.libsvm import Field, LibsvmReader
-from .readers.npy import NpyTrace
-from .readers.npz import NpzTrace
 from .readers.parquet import ArrowReader, ParquetReader, arrow_schema, parquet_schema
 from .readers.reader import Reader
 from .readers.schema import DECIMAL, KEYS, read_schema, rules, schema, table_sizes, whole_number

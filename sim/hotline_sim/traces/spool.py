@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .readers.arrays import FileArray
+from .mapped.file_array import FileArray
 from .readers.reader import Reader
 from .trace import Samples, Trace, TraceError
 
@@ -34,6 +34,8 @@ class SpooledTrace(Trace):
             ) from e
         if not samples:
             raise TraceError(f"{reader.name}: no samples")
+        #: Bytes that held the values seen, for rule=first-seen.
+        self.memory = reader.memory
         super().__init__(reader.name, samples, reader.table_of, reader.table_rows, reader.payload_words)
         self.rows = FileArray(rows, np.dtype(np.uint32), (samples, self.accesses), 0)
         self.payload = FileArray(payload, np.dtype(np.uint32), (samples, self.payload_words), 0)

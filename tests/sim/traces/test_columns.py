@@ -154,8 +154,11 @@ def test_labels_and_features_are_mapped_when_asked_for(tmp_path):
     pq.write_table(
         pa.table({"stars": [4, 5, 1], "x": [math.nan, -2.0, math.inf], "u": [0, 1, 2]}), tmp_path / "a.parquet"
     )
+    pq.write_table(pa.table({"x": [1.0, -2.0, math.inf], "u": [0, 1, 2]}), tmp_path / "b.parquet")
     spec = f"parquet:{tmp_path}/a.parquet,label=stars,sparse=u,rule=as-is"
     assert open_trace(spec + ",threshold=4").part().payload.view(np.float32)[:, 0].tolist() == [1, 1, 0]
+    with pytest.raises(TraceError, match="row 2, column x: label 'inf'; a finite number is right"):
+        open_trace(f"parquet:{tmp_path}/b.parquet,label=x,sparse=u,threshold=1")
     with pytest.raises(TraceError, match="a.parquet, row 0, column stars: label '4'; 0 or 1 is right; threshold=N"):
         open_trace(spec)
     with pytest.raises(TraceError, match="row 0, column x: 'nan'; a finite float32 is right; nonfinite=zero"):

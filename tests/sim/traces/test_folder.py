@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hotline_sim.traces import ArrayTrace, Trace, TraceError, open_trace
-from hotline_sim.traces import folder as folders
-from hotline_sim.traces.folder import write_folder
+from hotline_sim.traces.mapped import folder as folders
+from hotline_sim.traces.mapped.folder import write_folder
 from hotline_sim.traces.readers import reader, text_blocks
 from hotline_sim.traces.spec import open_source
 
@@ -59,8 +59,9 @@ def small_steps(monkeypatch):
 
 @pytest.mark.parametrize("rule", ["hash", "first-seen", "as-is"])
 @pytest.mark.parametrize("at", [1, 40, 75, 100])
-def test_what_was_stopped_goes_on_where_it_was(tmp_path, small_steps, rule, at):
-    spec = f"criteo:{write(tmp_path / 'log.tsv', *lines(100))},rule={rule}"
+@pytest.mark.parametrize("samples", [120, 100])
+def test_what_was_stopped_goes_on_where_it_was(tmp_path, small_steps, rule, at, samples):
+    spec = f"criteo:{write(tmp_path / 'log.tsv', *lines(120))},rule={rule},samples={samples}"
     with pytest.raises(Stopped):
         make(spec, tmp_path / "t", progress=stopped_after(at))
     with pytest.raises(TraceError, match="t: not complete yet; the same `hotline trace make` again goes on"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hotline_golden.layouts import NO_ACCESS
 from hotline_sim.traces import TraceError, open_trace
-from hotline_sim.traces.readers.npz import save_npz
+from hotline_sim.traces.mapped.npz import save_npz
 
 
 def arrays(**changes) -> dict:

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hotline_sim.traces import TraceError, open_trace
-from hotline_sim.traces.folder import write_folder
+from hotline_sim.traces.mapped.folder import write_folder
+from hotline_sim.traces.mapped.npz import save_npz
 from hotline_sim.traces.propose import is_unknown, propose
-from hotline_sim.traces.readers.npz import save_npz
 
 from .conftest import line, write
 from .test_columns import LOG, TYPES

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hotline_sim.traces import ArrayTrace, TraceError, open_trace
-from hotline_sim.traces.folder import write_folder
-from hotline_sim.traces.readers.npz import save_npz
+from hotline_sim.traces.mapped.folder import write_folder
+from hotline_sim.traces.mapped.npz import save_npz
 
 from .conftest import line, write
 

@@ -65,8 +65,8 @@ class ColumnsReader(Reader):
         assert name is not None
         found = _floats(name, column, where, np.nan)
         if threshold is not None:
-            bad = np.isnan(found)
-            right = "a number is right"
+            bad = ~np.isfinite(found)
+            right = "a finite number is right"
             labels = (found >= threshold).astype(np.float32)
         else:
             bad = (found != 0) & (found != 1)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from ..trace import TraceError, shortened
-from .reader import Column, Parsed, Piece, Reader
-from .text_blocks import Block, text_blocks
+from .reader import Column, Parsed, Piece, Reader, text_pieces
+from .text_blocks import Block
 from .values import NULL_VALUE, Rule
 
 INTEGERS = 13
@@ -44,8 +44,7 @@ class CriteoReader(Reader):
         self.columns = labels + INTEGERS + CATEGORICALS
 
     def _pieces(self, cursor: dict | None, most: int | None) -> Iterator[Piece]:
-        for block in text_blocks(self.files, cursor, most):
-            yield Piece(block, block.where, block.cursor, block.done)
+        return text_pieces(self.files, cursor, most)
 
     def _parse(self, piece: Piece) -> Parsed:
         block = piece.content

@@ -11,9 +11,9 @@ from pyarrow import csv
 
 from ..trace import TraceError, shortened
 from .columns import ColumnsReader, Content, checked_text, flat, is_list
-from .reader import Piece
+from .reader import Piece, text_pieces
 from .schema import Schema
-from .text_blocks import Block, check_utf8, first_lines, text_blocks
+from .text_blocks import Block, check_utf8, first_lines
 
 #: What an integer is in text, whole.
 INTEGER = r"^(?:-?[1-9][0-9]{0,18}|0[0-9]{0,18})$"
@@ -29,8 +29,7 @@ class CsvReader(ColumnsReader):
         super().__init__(name, files, schema, set(schema.sparse) - self.integers, limit)
 
     def _pieces(self, cursor: dict | None, most: int | None) -> Iterator[Piece]:
-        for block in text_blocks(self.files, cursor, most, header=self.form.header):
-            yield Piece(block, block.where, block.cursor, block.done)
+        return text_pieces(self.files, cursor, most, header=self.form.header)
 
     def _content(self, piece: Piece) -> Content:
         block = piece.content

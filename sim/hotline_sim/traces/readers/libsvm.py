@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from ..trace import TraceError, shortened
 from .columns import NUMBER
-from .reader import Column, Parsed, Piece, Reader
-from .text_blocks import Block, check_utf8, text_blocks
+from .reader import Column, Parsed, Piece, Reader, text_pieces
+from .text_blocks import Block, check_utf8
 from .values import AsIs
 
 INDEX = r"^[0-9]{1,18}$"
@@ -50,8 +50,7 @@ class LibsvmReader(Reader):
         self.by_first = np.argsort(self.firsts, kind="stable")
 
     def _pieces(self, cursor: dict | None, most: int | None) -> Iterator[Piece]:
-        for block in text_blocks(self.files, cursor, most):
-            yield Piece(block, block.where, block.cursor, block.done)
+        return text_pieces(self.files, cursor, most)
 
     def _parse(self, piece: Piece) -> Parsed:
         block = piece.content
@@ -78,7 +77,7 @@ class LibsvmReader(Reader):
 
     def _labels(self, texts: pa.Array, piece: Piece) -> np.ndarray:
         found = _numbers(texts, np.arange(len(texts)), "label", piece)
-        if self.threshold is not None:
+        if self.threshold is not None and np.isfinite(found).all():
             found = (found >= self.threshold).astype(np.float64)
         bad = (found != 0) & (found != 1)
         if bad.any():

@@ -15,6 +15,7 @@ from hotline_golden.layouts import NO_ACCESS
 
 from ..trace import Samples, TraceError
 from .shards import identity
+from .text_blocks import text_blocks
 from .values import FirstSeenText, Rule, ValueFault, text_values
 
 #: Threads that parse, and pieces that are read ahead of the one that is wanted.
@@ -113,6 +114,8 @@ class Reader(ABC):
         """The log from ``cursor`` on, ``already`` samples lying before it. Raises TraceError, with the place, for what is
         malformed; everything before it has been given then."""
         left = None if self.limit is None else self.limit - already
+        if left == 0:
+            return
         for piece, parsed in in_order(self._parse_and_number, self._pieces(cursor, left)):
             if left is not None and left <= len(parsed.payload):
                 yield self._chunk(parsed, left, piece)
@@ -169,6 +172,12 @@ class Reader(ABC):
             rows[there] = found
             found = rows
         return found.reshape(count, width)
+
+
+def text_pieces(files: list[Path], cursor: dict | None, most: int | None, *, header: bool = False) -> Iterator[Piece]:
+    """Pieces of text files whose content is a :class:`Block`."""
+    for block in text_blocks(files, cursor, most, header=header):
+        yield Piece(block, block.where, block.cursor, block.done)
 
 
 def _numbers(column: Column, rule: Rule) -> np.ndarray:

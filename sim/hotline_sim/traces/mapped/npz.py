@@ -10,7 +10,7 @@ from hotline_golden.layouts import NO_ACCESS
 
 from ...files.whole_file import whole_file
 from ..trace import Samples, Trace, TraceError, whole_numbers
-from .arrays import npz_arrays
+from .file_array import npz_arrays
 
 NAMES = ("rows", "table_of", "table_rows", "payload")
 HOW = "numpy.savez(FILE, rows=..., table_of=..., table_rows=..., payload=...) writes one; see docs/traces.md"

@@ -9,12 +9,12 @@ import numpy as np
 
 from hotline_golden.layouts import NO_ACCESS
 
+from ..readers.criteo import dense as log1p
+from ..readers.schema import rules
+from ..readers.shards import natural
+from ..readers.values import ValueFault
 from ..trace import Samples, Trace, TraceError
-from .arrays import npy_array, npz_arrays
-from .criteo import dense as log1p
-from .schema import rules
-from .shards import natural
-from .values import ValueFault
+from .file_array import npy_array, npz_arrays
 
 ONE_HOT, MULTI_HOT = "_sparse.npy", "_sparse_multi_hot.npz"
 ENDINGS = (ONE_HOT, MULTI_HOT)

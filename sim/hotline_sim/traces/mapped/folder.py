@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.json_file import write_json
-from ..files.new_folder import NewFolder
-from .readers.arrays import npy_array
-from .readers.reader import Reader
-from .trace import PAYLOAD_TYPES, Samples, Trace, TraceError
+from ...files.json_file import write_json
+from ...files.new_folder import NewFolder
+from ..readers.reader import Reader
+from ..trace import PAYLOAD_TYPES, Samples, Trace, TraceError
+from .file_array import npy_array
 
 FORMAT, VERSION = "hotline-trace", 1
 DESCRIPTION, PROGRESS = "trace.json", "progress.json"
