@@ -33,6 +33,16 @@ def golden_tracker(config: AcceleratorConfig) -> Tracker:
                    shadow=bool(config.shadow))  # fmt: skip
 
 
+def native_tracker(config: AcceleratorConfig):
+    """The same of the software engine, which needs Numba."""
+    from hotline_native import NativeTracker
+
+    keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
+    return NativeTracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits,
+                         arrays=config.tracker_arrays, sketch_cells=config.sketch_cells, sketch_bits=config.sketch_bits,
+                         shadow=bool(config.shadow))  # fmt: skip
+
+
 def resident_bound(table_rows: np.ndarray, row_bytes: int, share_bytes: int = RESIDENT_SHARE_BYTES) -> int:
     """The largest table size such that all tables up to it fit ``share_bytes`` together; 0 if none."""
     bound = 0

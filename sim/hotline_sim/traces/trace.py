@@ -63,7 +63,8 @@ class Trace(ABC):
         """Samples ``first`` to ``last`` - 1, which are there."""
 
     def part(self, first: int = 0, last: int | None = None) -> Samples:
-        """Samples ``first`` to ``last`` - 1, as far as there are any; all of them by default.
+        """Samples ``first`` to ``last`` - 1, as far as there are any; all of them by default. They are not to be changed: the
+        arrays may be the trace's own.
 
         Raises TraceError for a row that its table does not have.
         """

@@ -1,0 +1,340 @@
+"""The hot-entry tracker in compiled code: learning, hot lists, and following by a shadow.
+
+The semantics are golden's ``tracker``, ``policies`` and ``rehearsal``; a mini-batch is learnt in one compiled call.
+"""
+
+import numpy as np
+
+from hotline_golden.keys import KeySpace
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
+from hotline_golden.placement import CELL_ARRAYS, WORD_CELLS, Placement
+from hotline_golden.policies import POLICIES
+from hotline_golden.rehearsal import AGING_SHIFT, BEST_PART, BLOCK_ACCESSES, LEVEL_SHIFT, MAX_LEVEL
+from hotline_golden.tracker import HotListError
+
+from .compiler import compiled
+from .keys import ROW_BITS, cell_of, hash_tables, key_of_slot, key_shape, permuted, set_of
+
+#: What a policy's training is, by its name.
+SRRIP, FREQUENCY = 0, 1
+KINDS = {"srrip": SRRIP, "frequency": FREQUENCY, "sample_aware": FREQUENCY}
+#: Places in the numbers that learning keeps from block to block.
+PRESSURE, THRESHOLD = 0, 1
+
+
+class NativeTracker:
+    """A tracker of golden's shape and contents: ``tags`` [sets, ways], -1 for an empty entry, and ``state`` of the same shape,
+    ``sketch`` [cells]; with ``shadow``, ``frozen`` is what lookups see until :meth:`swap`. Each is of the smallest integers that
+    hold its values: the sketch of a large tracker stays in the caches of a CPU."""
+
+    def __init__(self, keys: KeySpace, sets: int, ways: int, policy: str, state_bits: int = 0, *, arrays: int = 1,
+                 sketch_cells: int = 16, sketch_bits: int = 6, shadow: bool = False):  # fmt: skip
+        if policy not in KINDS:
+            raise ValueError(f"unknown policy {policy!r}; there are {', '.join(KINDS)}")
+        self.policy = POLICIES[policy]
+        self.keys = keys
+        placement = Placement(keys.key_bits, sets, ways, arrays, sketch_cells if self.policy.sketch else 0)
+        self.shape, self.tables = key_shape(keys, placement), hash_tables(keys, placement)
+        self.kind = KINDS[policy]
+        self.sets, self.ways, self.shadow = sets, ways, shadow
+        self.cells = CELL_ARRAYS * WORD_CELLS * placement.words
+        self.state_max, self.cell_max = (1 << (state_bits or self.policy.bits)) - 1, (1 << sketch_bits) - 1
+        self.types = (
+            np.int32 if placement.tag_bits < 32 else np.int64,
+            np.uint8 if self.state_max < 256 else np.uint16 if self.state_max < 1 << 16 else np.int64,
+            np.uint8 if self.cell_max < 256 else np.uint16 if self.cell_max < 1 << 16 else np.int64,
+        )
+        self.clear()
+
+    @property
+    def slots(self) -> int:
+        return self.sets * self.ways
+
+    def clear(self) -> None:
+        """Empties every slot, and forgets all counts."""
+        tag, state, cell = self.types
+        self.tags = np.full((self.sets, self.ways), -1, tag)
+        self.state = np.zeros((self.sets, self.ways), state)
+        self.sketch = np.zeros(self.cells, cell)
+        self.frozen = self.tags.copy() if self.shadow else self.tags
+        self.kept = np.zeros(2, np.int64)  # pressure and threshold
+        self.cursor = 0
+
+    def learn(self, rows: np.ndarray, tables: np.ndarray, tracked: np.ndarray) -> int:
+        """Shows the tracked accesses of ``rows`` uint32 [samples, accesses], one at a time; ``tables`` int64 and ``tracked`` bool
+        [accesses]: their table, and whether it is tracked. Returns how many were hits."""
+        return int(
+            _learn(
+                rows, tables, tracked, self.shape, self.tables, self.tags, self.state, self.sketch, self.kept, self.kind,
+                self.policy.rehearses, self.policy.weight, self.state_max, self.cell_max,
+            )
+        )  # fmt: skip
+
+    def dump(self) -> np.ndarray:
+        """uint32 [slots, 2]: (table, row) of every slot, EMPTY_SLOT twice where empty."""
+        return _dump(self.shape, self.tables, self.frozen)
+
+    def load(self, hot_list: np.ndarray) -> None:
+        """Replaces the contents by a hot list, entries new and all counts forgotten. Raises HotListError, changing nothing."""
+        hot = np.ascontiguousarray(hot_list, np.uint32).reshape(self.slots, 2)
+        tags = np.empty((self.sets, self.ways), self.types[0])
+        bad = _load(hot, self.keys.table_bits, self.keys.row_bits, self.shape, self.tables, tags)
+        if bad >= 0:
+            why = "is too large for its field, or not this set's key, or there twice"
+            raise HotListError(int(bad), f"(table, row) = ({hot[bad, 0]}, {hot[bad, 1]}) {why}")
+        self.clear()
+        self.tags = tags
+        self.frozen = tags.copy() if self.shadow else tags
+        self.state[tags >= 0] = self.policy.inserted(self.state_max)
+
+    def swap(self, limit: int, worth: int = 0, halve: bool = False) -> tuple[np.ndarray, int]:
+        """Takes over what the shadow has learnt, at most ``limit`` slots: the delta list, uint32 [n, DELTA_WORDS], and how many
+        slots still differ."""
+        delta = np.empty((min(limit, self.slots), DELTA_WORDS), np.uint32)
+        taken, left, self.cursor = _swap(
+            self.shape, self.tables, self.tags, self.state, self.frozen, worth, self.cursor, delta
+        )
+        if halve:
+            np.right_shift(self.state, 1, out=self.state)
+            np.right_shift(self.sketch, 1, out=self.sketch)
+            self.kept[PRESSURE] = self.kept[PRESSURE] >> 1
+        return delta[:taken].copy(), int(left)
+
+
+@compiled
+def _find(tags, sets, tag, arrays):
+    """Whether ``tag`` stands in one of ``sets``."""
+    for a in range(arrays):
+        s = sets[a]
+        for w in range(tags.shape[1]):
+            if tags[s, w] == tag:
+                return True
+    return False
+
+
+@compiled
+def _count(tags, state, sketch, sets, tag, cells, weight, arrays, state_max, cell_max):
+    """Frequency: an entry counts its key, the sketch all others; a key takes the place of one counted no more often."""
+    ways = tags.shape[1]
+    victim_set, victim_way, smallest = np.int64(-1), np.int64(-1), np.int64(state_max + 1)
+    hit = False
+    for a in range(arrays):
+        s = sets[a]
+        for w in range(ways):
+            held = tags[s, w]
+            if held == tag:
+                state[s, w] = min(np.int64(state_max), np.int64(state[s, w]) + weight)
+                hit = True
+            count = np.int64(-1) if held < 0 else np.int64(state[s, w])
+            if count < smallest:
+                victim_set, victim_way, smallest = s, np.int64(w), count
+    if hit:
+        return True
+    first, second = np.int64(sketch[cells[0]]), np.int64(sketch[cells[1]])
+    estimate = min(np.int64(cell_max), min(first, second) + weight)
+    sketch[cells[0]] = max(first, estimate)
+    sketch[cells[1]] = max(second, estimate)
+    if estimate >= smallest:
+        tags[victim_set, victim_way] = tag
+        state[victim_set, victim_way] = min(np.int64(state_max), estimate)
+    return False
+
+
+@compiled
+def _predict(tags, state, sets, tag, arrays, state_max):
+    """SRRIP with hit promotion: a hit is near, a miss takes an empty entry or the most distant, which ages all to it."""
+    ways = tags.shape[1]
+    victim_set, victim_way, oldest = np.int64(-1), np.int64(-1), np.int64(-1)
+    hit = False
+    for a in range(arrays):
+        s = sets[a]
+        for w in range(ways):
+            if tags[s, w] == tag:
+                state[s, w] = 0
+                hit = True
+            age = np.int64(state_max + 1) if tags[s, w] < 0 else np.int64(state[s, w])
+            if age > oldest:
+                victim_set, victim_way, oldest = s, np.int64(w), age
+    if hit:
+        return True
+    if oldest <= state_max:
+        for a in range(arrays):
+            for w in range(ways):
+                state[sets[a], w] = np.int64(state[sets[a], w]) + state_max - oldest
+    tags[victim_set, victim_way] = tag
+    state[victim_set, victim_way] = state_max - 1
+    return False
+
+
+@compiled
+def _learn(
+    rows, tables, tracked, shape, hashes, tags, state, sketch, kept, kind, scores, weight, state_max, cell_max
+):
+    """A mini-batch, block by block of whole samples: a block is placed and looked up first, if samples are scored by their
+    misses, and then trained."""
+    samples, accesses = rows.shape
+    arrays = np.int64(shape[13])
+    room = BLOCK_ACCESSES + accesses
+    sets, cells = np.empty((room, arrays), np.int64), np.zeros((room, 2), np.int64)
+    wanted, sample_of = np.empty(room, np.int64), np.empty(room, np.int64)
+    misses = np.empty(room, np.int64)
+    entries = tags.size
+    hits = 0
+    next_sample = 0
+    while next_sample < samples:
+        # The next block: whole samples until there are enough accesses.
+        count, scored = 0, 0
+        while next_sample < samples and count < BLOCK_ACCESSES:
+            missed, before = 0, count
+            for j in range(accesses):
+                row = rows[next_sample, j]
+                if row == NO_ACCESS or not tracked[j]:
+                    continue
+                key = permuted(shape, (np.uint64(tables[j]) << shape[ROW_BITS]) | np.uint64(row))
+                wanted[count] = np.int64(key >> shape[11])
+                for a in range(arrays):
+                    sets[count, a] = set_of(shape, hashes, key, a)
+                if kind == FREQUENCY:
+                    cells[count, 0] = cell_of(shape, hashes, key, 0)
+                    cells[count, 1] = cell_of(shape, hashes, key, 1)
+                sample_of[count] = scored
+                if scores and not _find(tags, sets[count], wanted[count], arrays):
+                    missed += 1
+                count += 1
+            if count > before:
+                misses[scored] = missed
+                scored += 1
+            next_sample += 1
+        if not count:
+            continue
+        level = min(MAX_LEVEL, _bits(kept[PRESSURE] // (entries << LEVEL_SHIFT)))
+        for n in range(count):
+            shift = min(max(misses[sample_of[n]] - kept[THRESHOLD], 0), level) if scores else 0
+            if kind == FREQUENCY:
+                hit = _count(
+                    tags, state, sketch, sets[n], wanted[n], cells[n], weight >> shift, arrays, state_max, cell_max
+                )
+            else:
+                hit = _predict(tags, state, sets[n], wanted[n], arrays, state_max)
+            if hit and not scores:
+                hits += 1
+        if scores:
+            hits += count - _note(misses[:scored], kept, entries)
+            if kept[PRESSURE] >= entries << AGING_SHIFT:
+                kept[PRESSURE] >>= 1
+                for s in range(state.shape[0]):
+                    for w in range(state.shape[1]):
+                        state[s, w] = state[s, w] >> 1
+                for n in range(sketch.size):
+                    sketch[n] = sketch[n] >> 1
+    return hits
+
+
+@compiled
+def _bits(value):
+    """Bits of a number."""
+    found = 0
+    while value:
+        value >>= 1
+        found += 1
+    return found
+
+
+@compiled
+def _note(misses, kept, entries):
+    """Moves the threshold towards what the best samples miss, and adds to the pressure; returns all misses."""
+    at_most, fewer, total = 0, 0, 0
+    for m in misses:
+        at_most += m <= kept[THRESHOLD]
+        fewer += m < kept[THRESHOLD]
+        total += m
+    if BEST_PART * at_most < len(misses):
+        kept[THRESHOLD] += 1
+    elif BEST_PART * fewer >= len(misses):
+        kept[THRESHOLD] -= 1
+    kept[PRESSURE] += total
+    return total
+
+
+@compiled
+def _dump(shape, hashes, tags):
+    sets, ways = tags.shape
+    hot = np.empty((sets * ways, 2), np.uint32)
+    mask = (np.uint64(1) << shape[ROW_BITS]) - np.uint64(1)
+    for s in range(sets):
+        for w in range(ways):
+            slot = s * ways + w
+            if tags[s, w] < 0:
+                hot[slot, 0] = hot[slot, 1] = EMPTY_SLOT
+            else:
+                key = key_of_slot(shape, hashes, tags[s, w], s)
+                hot[slot, 0], hot[slot, 1] = key >> shape[ROW_BITS], key & mask
+    return hot
+
+
+@compiled
+def _load(hot, table_bits, row_bits, shape, hashes, tags):
+    """Fills ``tags``; returns the first slot that no tracker could have dumped, or -1."""
+    sets, ways = tags.shape
+    lines = np.int64(1) << np.int64(shape[11])
+    for s in range(sets):
+        for w in range(ways):
+            slot = s * ways + w
+            table, row = np.int64(hot[slot, 0]), np.int64(hot[slot, 1])
+            tags[s, w] = -1
+            if table == EMPTY_SLOT and row == EMPTY_SLOT:
+                continue
+            if table >> table_bits or row >> row_bits:
+                return slot
+            key = permuted(shape, (np.uint64(table) << shape[ROW_BITS]) | np.uint64(row))
+            if set_of(shape, hashes, key, s // lines) != s:
+                return slot
+            tags[s, w] = np.int64(key >> shape[11])
+            for other in range(w):
+                if tags[s, other] == tags[s, w]:
+                    return slot
+    return -1
+
+
+@compiled
+def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
+    """Changes, in order of sets from ``cursor`` on, until ``delta`` is full; (taken, left, the next cursor)."""
+    sets, ways = tags.shape
+    arrays = np.int64(shape[13])
+    mask = (np.uint64(1) << shape[ROW_BITS]) - np.uint64(1)
+    taken, left, kept_back = 0, 0, -1
+    fresh, new = np.empty(ways, np.bool_), np.empty(ways, np.uint64)
+    for n in range(sets):
+        s = (cursor + n) % sets
+        # What is nowhere in the hot set as it was before this set's turn.
+        for w in range(ways):
+            fresh[w] = False
+            if tags[s, w] == frozen[s, w] or tags[s, w] < 0 or state[s, w] < worth:
+                continue
+            new[w] = key_of_slot(shape, hashes, tags[s, w], s)
+            key = permuted(shape, new[w])
+            found = False
+            for a in range(arrays):
+                other = set_of(shape, hashes, key, a)
+                for v in range(ways):
+                    found |= frozen[other, v] == np.int64(key >> shape[11])
+            fresh[w] = not found
+            left += found
+        for w in range(ways):
+            if not fresh[w]:
+                continue
+            if taken >= len(delta):
+                left += 1
+                if kept_back < 0:
+                    kept_back = s
+                continue
+            delta[taken, 0] = s * ways + w
+            if frozen[s, w] < 0:
+                delta[taken, 1] = delta[taken, 2] = EMPTY_SLOT
+            else:
+                old = key_of_slot(shape, hashes, frozen[s, w], s)
+                delta[taken, 1], delta[taken, 2] = old >> shape[ROW_BITS], old & mask
+            delta[taken, 3], delta[taken, 4] = new[w] >> shape[ROW_BITS], new[w] & mask
+            frozen[s, w] = tags[s, w]
+            taken += 1
+    return taken, left, cursor if kept_back < 0 else kept_back
