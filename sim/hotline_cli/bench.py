@@ -234,7 +234,7 @@ def bench_train(
 
     On a CPU the ratios say nothing about GPUs: there is no bus to save.
     """
-    need("bench train", "torch", "sklearn")
+    need("bench train", "torch", "sklearn", "numba")
     from hotline_sim.gpu import bench
     from hotline_sim.gpu.dlrm import dlrm_shape
     from hotline_sim.gpu.trainer import Settings

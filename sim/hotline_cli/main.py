@@ -325,11 +325,11 @@ def train(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="golden|live|DIR",
-            help="What makes the micro-batches: the golden model (fast), the co-simulated accelerator, or a folder that "
-            "`hotline run --out DIR` wrote.",
+            metavar="native|golden|live|DIR",
+            help="What makes the micro-batches: the software engine (millions of samples a second), the golden model, the "
+            "co-simulated accelerator, or a folder that `hotline run --out DIR` wrote.",
         ),
-    ] = "golden",
+    ] = "native",
     trace: ModelTraceOption = None,
     model: ModelOption = "small",
     scale: ScaleOption = 0.01,
@@ -340,8 +340,11 @@ def train(
     batch_size: BatchSizeOption = 256,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Mini-batches; 0: all, once.")] = 0,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the samples that is kept for AUC and log loss.")] = 0.1,
-    optimizer: OptimizerOption = "sgd",
-    learning_rate: Annotated[float, typer.Option("--lr", help="Learning rate.")] = 0.1,
+    optimizer: OptimizerOption = "adagrad",
+    learning_rate: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--lr", help="Learning rate; without it 0.05 for adagrad, 0.1 for sgd."),
+    ] = None,
     double: Annotated[bool, typer.Option("--double", help="Train in float64.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the model's initial weights.")] = 1,
     learn: LearnOption = 0.05,
@@ -370,12 +373,12 @@ def train(
 
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
-    need("train", "torch", "sklearn")
+    need("train", "torch", "sklearn", "numba")
     from hotline_sim.gpu.distributed import first_rank, leave
     from hotline_sim.gpu.dlrm import dlrm_shape
-    from hotline_sim.gpu.experiment import Plan, draw
+    from hotline_sim.gpu.experiment import SOURCES, Plan, draw
     from hotline_sim.gpu.experiment import train as carry_out
-    from hotline_sim.gpu.trainer import Settings
+    from hotline_sim.gpu.trainer import LEARNING_RATES, Settings
     from hotline_sim.job import Relearn
 
     check_outputs(json_file, plot)
@@ -388,12 +391,14 @@ def train(
     if resume and check:
         raise ValueError("--check compares a whole training: leave --resume away")
     shape = dlrm_shape(model)
+    rate = LEARNING_RATES.get(optimizer, 0.1) if learning_rate is None else learning_rate
+    wanted = Settings(shape, optimizer, rate, "float64" if double else "float32", seed)
     plan = Plan(
-        source, Settings(shape, optimizer, learning_rate, "float64" if double else "float32", seed), device, steps, held_out,
+        source, wanted, device, steps, held_out,
         prefetch, Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
         check, deterministic, checkpoint, every, resume,
     )  # fmt: skip
-    if source in ("golden", "live"):
+    if source in SOURCES:
         config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
         log = opened(trace or f"{shape.trace},samples={samples or 20_000},scale={scale}", samples, schema)
         result = carry_out(plan, log, config, batch_size, err, learn=learn, resident=resident_rows(resident))

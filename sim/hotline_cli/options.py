@@ -64,7 +64,7 @@ SamplesOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--samples", min=1, help="Use the first N samples, or generate N."),
 ]
-OptimizerOption = Annotated[str, typer.Option("--optimizer", help="sgd, or adagrad (row-wise for the tables).")]
+OptimizerOption = Annotated[str, typer.Option("--optimizer", help="adagrad (row-wise for the tables) or sgd.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 LearnOption = Annotated[
     float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")

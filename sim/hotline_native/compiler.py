@@ -5,7 +5,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numba
+# A thread that waits looks for work for some microseconds, and then sleeps: GNU OpenMP's default is milliseconds, in which the
+# threads of PyTorch, or of another process, cannot work. It reads this when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+import numba  # noqa: E402
 
 #: Compiled functions let other Python threads run, and are kept on disk for the next process.
 compiled = numba.njit(nogil=True, cache=True)

@@ -18,6 +18,7 @@ from hotline_sim.gpu.evaluation import all_tables, evaluate, largest_difference,
 from hotline_sim.gpu.experiment import Plan, divide  # noqa: E402
 from hotline_sim.gpu.experiment import train as train_by_plan  # noqa: E402
 from hotline_sim.gpu.live_source import LiveSource  # noqa: E402
+from hotline_sim.gpu.native_source import NativeSource  # noqa: E402
 from hotline_sim.gpu.plain import train_plain  # noqa: E402
 from hotline_sim.gpu.sources import GoldenSource, RecordedSource, SourceError, check_payload  # noqa: E402
 from hotline_sim.gpu.trainer import NotFiniteError, Settings, Trainer  # noqa: E402
@@ -105,10 +106,11 @@ class _Late(Arriving, Leaving):
                          ids=["one-hot", "multi-hot"])  # fmt: skip
 @pytest.mark.parametrize("prefetch, relearn", [(False, None), (True, None), (True, RELEARN)],
                          ids=["plain", "prefetch", "prefetch-relearn"])  # fmt: skip
-def test_200_steps_give_the_parameters_of_plain_training(optimizer, spec, prefetch, relearn):
+@pytest.mark.parametrize("source", [GoldenSource, NativeSource])
+def test_200_steps_give_the_parameters_of_plain_training(source, optimizer, spec, prefetch, relearn):
     settings = settings_for(optimizer)
     job = job_for(settings, spec, shadow=int(relearn is not None))
-    trainer = Trainer(settings, GoldenSource(job, settings.rows), LateTransfers(), prefetch=prefetch, relearn=relearn)
+    trainer = Trainer(settings, source(job, settings.rows), LateTransfers(), prefetch=prefetch, relearn=relearn)
     losses = run(trainer)
     plain = train_plain(job.trace, settings, job.batch_size, STEPS)
     assert largest_difference([torch.tensor(losses)], [torch.tensor(plain.losses)]) < 1e-10

@@ -26,8 +26,9 @@ from hotline_golden.layouts import NO_ACCESS
 
 from ..job import Job
 from ..traces.trace import in_memory
+from .native_source import NativeSource
 from .rows import ROW_OPTIMIZERS
-from .sources import GoldenSource, HostTables
+from .sources import HostTables
 from .trainer import Settings, Trainer
 from .transfers import Arrived, Arriving, Leaving, Transfers, transfers_for
 
@@ -57,7 +58,7 @@ class Busy:
     """How long the device computes: on CUDA by events, elsewhere it is not known."""
 
     def __init__(self, device: torch.device):
-        self.cuda = device.type == "cuda"
+        self.device, self.cuda = device, device.type == "cuda"
         self.spans: list = []
 
     @contextmanager
@@ -66,9 +67,10 @@ class Busy:
             yield
             return
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
+        stream = torch.cuda.current_stream(self.device)
+        begin.record(stream)
         yield
-        end.record()
+        end.record(stream)
         self.spans.append((begin, end))
 
     def seconds(self) -> float:
@@ -328,8 +330,11 @@ class Resident(Transfers):
         self.inner.synchronise()
 
 
-class _Made(GoldenSource):
+class _Made(NativeSource):
     """All mini-batches are split beforehand."""
+
+    def _out(self, batch: int) -> None:
+        return None  # each has arrays of its own
 
     def make(self) -> None:
         self.made = [super(_Made, self)._records(batch) for batch in range(self.batches)]

@@ -18,7 +18,7 @@ from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
 
 from ..job import Job
 from .rows import RowFormat
-from .sources import GoldenSource, NonPopular
+from .sources import Engine, EngineSource, HostTables, NonPopular
 from .trainer import Trainer
 
 #: How long a rank waits for the others.
@@ -64,15 +64,15 @@ def exchange(sent: np.ndarray, counts: np.ndarray, device: torch.device) -> tupl
     return received.cpu().numpy(), came
 
 
-class ShardedSource(GoldenSource):
-    """The golden model on each rank, which splits the whole mini-batch and gives this rank's samples of it.
+class ShardedSource(EngineSource):
+    """An engine on each rank, which splits the whole mini-batch and gives this rank's samples of it.
 
     ``read_rows`` is called on all ranks together, with the same keys.
     """
 
-    def __init__(self, job: Job, rows: RowFormat, device: torch.device):
+    def __init__(self, job: Job, rows: RowFormat, engine: Engine, device: torch.device):
         self.rank, self.ranks, self.device = dist.get_rank(), dist.get_world_size(), device
-        super().__init__(job, rows, self.rank, self.ranks)
+        super().__init__(job, rows, engine, HostTables(job.trace.table_rows, rows, self.rank, self.ranks))
         #: Of the working rows in hand: their keys, by owner; and how many each has.
         self.wanted, self.wanted_counts = np.zeros((0, 2), np.int64), np.zeros(self.ranks, np.int64)
         #: Of this rank's rows: which are wanted, by whom.

@@ -86,6 +86,19 @@ def largest_difference(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> floa
     return worst
 
 
+def part_of_movement(ours: Iterable[Tensor], theirs: Iterable[Tensor], start: Iterable[Tensor]) -> float:
+    """How far two trainings ended from each other, as a part of how far the second has moved from ``start``: of the tensor for
+    which it is largest. Distances are Euclidean. Infinite for a value that is not finite, and where only the first has moved."""
+    worst = 0.0
+    for x, y, s in zip(ours, theirs, start, strict=True):
+        apart, moved = float((x - y).double().norm()), float((y - s).double().norm())
+        if not math.isfinite(apart) or not math.isfinite(moved):
+            return math.inf
+        if apart:
+            worst = max(worst, apart / moved if moved else math.inf)
+    return worst
+
+
 def parameters(model: Dlrm) -> list[Tensor]:
     """The MLPs' parameters, on the CPU."""
     return [p.detach().cpu() for p in model.parameters()]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from hotline_golden.split import learn, split
 from ..job import Job, golden_tracker, initial_parts
 from ..outputs import RunDirectory
 from ..traces import Trace
+from ..traces.trace import Samples
 from .rows import RowFormat
 
 
@@ -142,15 +144,11 @@ class MicroBatchSource(ABC):
 
     def learn(self, batch: int) -> None:
         """Shows a mini-batch to the tracker's shadow."""
-        raise SourceError(
-            f"{type(self).__name__} cannot relearn: use the golden model or the accelerator, with shadow=1"
-        )
+        raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
 
     def swap(self, limit: int, worth: int, halve: bool) -> Delta:
         """Takes over what has been learnt; rows are the caller's to move."""
-        raise SourceError(
-            f"{type(self).__name__} cannot relearn: use the golden model or the accelerator, with shadow=1"
-        )
+        raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
 
 
 class HostTables:
@@ -187,9 +185,9 @@ class HostTables:
 class _TableSource(MicroBatchSource):
     """A source whose tables are arrays here, and which gathers itself; ``_records`` makes a mini-batch's records."""
 
-    def __init__(self, trace: Trace, batch_size: int, rows: RowFormat, rank: int = 0, ranks: int = 1):
+    def __init__(self, trace: Trace, batch_size: int, rows: RowFormat, tables: HostTables):
         super().__init__(trace, batch_size, rows)
-        self.tables = HostTables(trace.table_rows, rows, rank, ranks)
+        self.tables = tables
         self.asked: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self.given: list[NonPopular] = []
 
@@ -219,13 +217,44 @@ class _TableSource(MicroBatchSource):
         self.tables.write(keys, rows)
 
 
-class GoldenSource(_TableSource):
-    """The golden model in place of the accelerator: exact, and fast enough for large experiments."""
+class Engine(Protocol):
+    """What learns and splits mini-batches: golden or the software engine. ``rows`` uint32 [n, accesses], ``payload`` uint32 [n,
+    payload words]; what ``split`` gives has ``popular``, ``non_popular`` and ``working_keys``, as golden's ``SplitResult``."""
 
-    def __init__(self, job: Job, rows: RowFormat, rank: int = 0, ranks: int = 1):
-        super().__init__(job.trace, job.batch_size, rows, rank, ranks)
-        self.job = job
-        self.tracker = golden_tracker(job.config)
+    def learn(self, rows: np.ndarray) -> tuple[int, int]: ...
+
+    def split(self, rows: np.ndarray, payload: np.ndarray, out=None): ...
+
+    def swap(self, limit: int, worth: int, halve: bool) -> tuple[np.ndarray, int]: ...
+
+    def dump(self) -> np.ndarray: ...
+
+    def load(self, hot_list: np.ndarray) -> None: ...
+
+
+class GoldenEngine:
+    """The golden model as an :class:`Engine`: the plain reference, one thread, thousands of samples a second."""
+
+    def __init__(self, job: Job):
+        self.model, self.tracker = job.model, golden_tracker(job.config)
+        self.swap, self.dump = self.tracker.swap, self.tracker.dump
+
+    def learn(self, rows: np.ndarray) -> tuple[int, int]:
+        return learn(self.model, self.tracker, rows)
+
+    def split(self, rows: np.ndarray, payload: np.ndarray, out=None):
+        return split(self.model, self.tracker, np.concatenate([payload, rows], axis=1))
+
+    def load(self, hot_list: np.ndarray) -> None:
+        self.tracker.load(hot_list.reshape(-1))
+
+
+class EngineSource(_TableSource):
+    """A model of the accelerator in its place, in this process: exact, and fast enough for large experiments."""
+
+    def __init__(self, job: Job, rows: RowFormat, engine: Engine, tables: HostTables):
+        super().__init__(job.trace, job.batch_size, rows, tables)
+        self.job, self.engine = job, engine
         self.relearns = bool(job.config.shadow)
 
     @property
@@ -234,19 +263,24 @@ class GoldenSource(_TableSource):
 
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
         if hot_list is not None:
-            self.tracker.load(hot_list[: self.tracker.slots].reshape(-1))
+            self.engine.load(hot_list[: self.job.config.tracker_entries])
         else:
             for batch in self.job.learn_batches:
                 self.learn(batch)
             if self.relearns:
                 self.swap(0xFFFF_FFFF, 0, False)
-        return np.concatenate([self.tracker.dump().reshape(-1, 2), self.job.resident_keys()])
+        return np.concatenate([self.engine.dump(), self.job.resident_keys()])
 
-    def _samples(self, batch: int) -> np.ndarray:
-        return self.trace.part(batch * self.batch_size, (batch + 1) * self.batch_size).records
+    def _part(self, batch: int) -> Samples:
+        return self.trace.part(batch * self.batch_size, (batch + 1) * self.batch_size)
+
+    def _out(self, batch: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where records go: arrays that nobody is using; None for new ones."""
+        return None
 
     def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = split(self.job.model, self.tracker, self._samples(batch))
+        part = self._part(batch)
+        found = self.engine.split(part.rows, part.payload, self._out(batch))
         if len(found.working_keys) > self.job.working_limit:
             raise SourceError(
                 f"mini-batch {batch} has {len(found.working_keys)} working rows, more than {self.job.working_limit}: use "
@@ -255,12 +289,19 @@ class GoldenSource(_TableSource):
         return found.popular, found.non_popular, found.working_keys
 
     def learn(self, batch: int) -> None:
-        learn(self.job.model, self.tracker, self._samples(batch)[:, self.trace.payload_words :])
+        self.engine.learn(self._part(batch).rows)
 
     def swap(self, limit: int, worth: int, halve: bool) -> Delta:
         if not self.relearns:
             return super().swap(limit, worth, halve)
-        return Delta.of(self.tracker.swap(limit, worth, halve)[0])
+        return Delta.of(self.engine.swap(limit, worth, halve)[0])
+
+
+class GoldenSource(EngineSource):
+    """The golden model makes the micro-batches."""
+
+    def __init__(self, job: Job, rows: RowFormat):
+        super().__init__(job, rows, GoldenEngine(job), HostTables(job.trace.table_rows, rows))
 
 
 class RecordedSource(_TableSource):
@@ -269,7 +310,8 @@ class RecordedSource(_TableSource):
 
     def __init__(self, run: RunDirectory, rows: RowFormat, part: Trace | None = None):
         """``part``: the first mini-batches of the run's trace, if not all are wanted."""
-        super().__init__(part or run.trace, run.summary["batch_size"], rows)
+        trace = part or run.trace
+        super().__init__(trace, run.summary["batch_size"], rows, HostTables(trace.table_rows, rows))
         self.run = run
 
     @property

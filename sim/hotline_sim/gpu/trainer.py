@@ -28,6 +28,8 @@ DENSE_OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "adagrad": lambda parameters, lr: torch.optim.Adagrad(parameters, lr, eps=1e-10),
 }
+#: With which a DLRM on click logs learns something within a few thousand samples.
+LEARNING_RATES = {"sgd": 0.1, "adagrad": 0.05}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Trainer:
                  relearn: Relearn | None = None, hot_list: np.ndarray | None = None, step: int = 0):  # fmt: skip
         if relearn and not source.relearns:
             raise ValueError(
-                "relearning needs a source with a shadow of the hot set: --source golden or live, --set shadow=1"
+                "relearning needs a source with a shadow of the hot set: native, golden or live, with --set shadow=1"
             )
         if source.rows != settings.rows:
             raise ValueError(f"the source has rows of {source.rows}, training needs {settings.rows}")

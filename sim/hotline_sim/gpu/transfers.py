@@ -67,23 +67,33 @@ class DirectTransfers(Transfers):
         pass
 
 
-class _OnStream(Arriving, Leaving):
-    def __init__(self, event, tensor: Tensor | None = None, finish=None):
-        self.event, self.tensor, self.finish = event, tensor, finish
+class _Coming(Arriving):
+    """``event`` comes when ``tensor`` is whole."""
 
-    def wait(self):
-        if self.tensor is not None:
-            torch.cuda.current_stream().wait_event(self.event)
-            self.tensor.record_stream(torch.cuda.current_stream())
-            return self.tensor
+    def __init__(self, event: torch.cuda.Event, tensor: Tensor):
+        self.event, self.tensor = event, tensor
+
+    def wait(self) -> Tensor:
+        stream = torch.cuda.current_stream(self.tensor.device)
+        stream.wait_event(self.event)
+        self.tensor.record_stream(stream)  # its memory is not given away before this stream has done with it
+        return self.tensor
+
+
+class _Going(Leaving):
+    """``event`` comes when ``pinned`` is whole; then it is copied into ``array``."""
+
+    def __init__(self, event: torch.cuda.Event, pinned: Tensor, array: np.ndarray):
+        self.event, self.pinned, self.array = event, pinned, array
+
+    def wait(self) -> None:
         self.event.synchronize()
-        if self.finish:
-            self.finish()
-        return None
+        torch.from_numpy(self.array).copy_(self.pinned)
 
 
 class CudaTransfers(Transfers):
-    """Through pinned memory, on a stream of their own: the device computes meanwhile."""
+    """Through pinned memory, on a stream of their own: the device computes meanwhile. Every stream and event is of ``device``,
+    whatever the current device is."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -94,15 +104,15 @@ class CudaTransfers(Transfers):
         pinned.copy_(torch.from_numpy(array))
         with torch.cuda.stream(self.stream):
             tensor = pinned.to(self.device, non_blocking=True)
-        return _OnStream(self.stream.record_event(), tensor)
+        return _Coming(self.stream.record_event(), tensor)
 
     def take(self, tensor: Tensor, array: np.ndarray) -> Leaving:
         pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        self.stream.wait_stream(torch.cuda.current_stream())
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
             pinned.copy_(tensor, non_blocking=True)
         tensor.record_stream(self.stream)
-        return _OnStream(self.stream.record_event(), finish=lambda: torch.from_numpy(array).copy_(pinned))
+        return _Going(self.stream.record_event(), pinned, array)
 
     def synchronise(self) -> None:
         torch.cuda.synchronize(self.device)
@@ -116,7 +126,11 @@ def transfers_for(device: str) -> Transfers:
         raise ValueError(f"unknown device {device!r}: cpu, cuda or cuda:N")
     if not torch.cuda.is_available():
         raise ValueError(f"--device {device}: PyTorch finds no CUDA device here; use --device cpu")
-    return CudaTransfers(torch.device(device))
+    found = torch.device(device)
+    count = torch.cuda.device_count()
+    if found.index is not None and found.index >= count:
+        raise ValueError(f"--device {device}: there {'is' if count == 1 else 'are'} {count} here, numbered from 0")
+    return CudaTransfers(torch.device("cuda", torch.cuda.current_device() if found.index is None else found.index))
 
 
 def device_name(device: str) -> str:
