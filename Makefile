@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 export HOTLINE_BUILD := $(CURDIR)/build
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all bench-gpu synth synth-check lint format registers wheel clean
+.PHONY: help run test test-all gpu-wheels bench-gpu synth synth-check lint format registers wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -39,19 +39,28 @@ test: $(VENV)/.test  ## The default tests, cocotb regressions on Verilator inclu
 test-all: $(VENV)/.test  ## All tests: also FPGA tools, more configurations, 100 000 samples (hours)
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m '' $(ARGS)
 
-#: Another environment: constraints.txt asks for PyTorch without CUDA.
-GPU_VENV := .venv-gpu
+#: The machine with the GPU: its Python has PyTorch with CUDA. Nothing is installed there but what `make gpu-wheels` brought along.
+GPU_PYTHON ?= python3
+GPU_DEVICE ?= cuda
+GPU_SIZES ?= --preset alveo --scale 0.1 --samples 200000 --batch-size 4096
+GPU_CAP ?= 100
+GPU_RUN := PYTHONPATH=$(CURDIR)/build/gpu-packages:golden:rtl:sim:fpga $(GPU_PYTHON) -m hotline_cli
+WHEELS := numba llvmlite typer rich click shellingham markdown-it-py mdurl Pygments annotated-doc typing_extensions
 
-bench-gpu:  ## On a machine with a GPU: training there beside the hybrid baseline, and the exactness tests' model; JSON in build/
-	@test -x $(GPU_VENV)/bin/python || $(PYTHON) -m venv $(GPU_VENV)
-	@$(GPU_VENV)/bin/python -m pip install --quiet -e '.[train]'
-	@mkdir -p build
-	@$(GPU_VENV)/bin/hotline train --device cuda --double --check --optimizer adagrad --lr 0.05 --json build/train_cuda.json
-	@for model in rm1 rm2 rm3 rm4; do \
-		$(GPU_VENV)/bin/hotline bench train --device cuda --model $$model --preset alveo --scale 0.1 --samples 200000 \
-			--batch-size 4096 --json build/bench_$$model.json || exit; \
-		$(GPU_VENV)/bin/hotline bench train --device cuda --model $$model --preset alveo --scale 0.1 --samples 200000 \
-			--batch-size 4096 --device-memory-cap 100 --json build/bench_$${model}_capped.json || exit; \
+gpu-wheels:  ## For a machine with a GPU and no network: what it lacks, for Python 3.12, as wheels in build/wheels (63 MB)
+	@$(PYTHON) -m pip download --quiet -d build/wheels -c constraints.txt --no-deps --only-binary=:all: --python-version 3.12 \
+		--platform manylinux2014_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64 $(WHEELS)
+
+bench-gpu:  ## On a machine with a GPU: training there, compared with plain training, and beside the baselines; JSON in build/gpu
+	@mkdir -p build/gpu
+	@test ! -d build/wheels || $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --target build/gpu-packages --upgrade \
+		build/wheels/*.whl
+	@$(GPU_RUN) train --device $(GPU_DEVICE) --held-out 0 --double --check --json build/gpu/train.json
+	@for model in rm2 rm3 rm1 rm4; do \
+		$(GPU_RUN) bench train --device $(GPU_DEVICE) --model $$model $(GPU_SIZES) \
+			--device-memory-cap $$(if [ $$model = rm3 ]; then echo $$((4 * $(GPU_CAP))); else echo $(GPU_CAP); fi) \
+			--json build/gpu/bench_$${model}_capped.json || exit; \
+		$(GPU_RUN) bench train --device $(GPU_DEVICE) --model $$model $(GPU_SIZES) --json build/gpu/bench_$$model.json || exit; \
 	done
 
 synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (ARGS='--seeds 0': area alone, ten minutes)

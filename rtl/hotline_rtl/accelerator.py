@@ -14,7 +14,7 @@ from .axi import Axi4LiteSignature, Axi4Signature
 from .classifier import Classifier, connect_port
 from .cold_resolver import ColdResolver
 from .command_processor import CommandProcessor
-from .config import AcceleratorConfig
+from .config import POLICY_NAMES, AcceleratorConfig
 from .control.command_watchdog import CommandWatchdog, handshakes
 from .control.model_store import ERRORS as MODEL_ERRORS
 from .control.model_store import ModelStore
@@ -25,7 +25,6 @@ from .gather import Gather, GatherError
 from .hot_list import HotList
 from .key_list import KeyList
 from .layouts import COUNT_BITS, Opcode, Status
-from .policies import POLICIES
 from .read_master import ReadMaster
 from .record_reader import RecordReader
 from .register_slice import RegisterSlice
@@ -589,7 +588,7 @@ class Accelerator(wiring.Component):
             "limits_record_words": config.max_record_words, "limits_row_bytes": config.max_row_bytes,
             "key_fields_table_bits": config.table_bits, "key_fields_row_bits": config.row_bits,
             "key_fields_policy_bits": config.state_bits, "key_fields_address_bits": config.address_bits,
-            "tracker_policy_policy": list(POLICIES).index(config.policy),
+            "tracker_policy_policy": POLICY_NAMES.index(config.policy),
             "tracker_policy_arrays": config.tracker_arrays,
             "tracker_policy_sketch_cells": config.sketch_cells if config.has_sketch else 0,
             "tracker_policy_sketch_bits": config.sketch_bits if config.has_sketch else 0,

@@ -18,6 +18,10 @@ def partition_bits(index_bits: int) -> int:
     return max(0, min(6, max(index_bits - 5, min(index_bits - 2, 3))))
 
 
+#: The replacement policies of ``hotline_rtl.policies``, by the number that register ``tracker`` has for each.
+POLICY_NAMES = ("srrip", "frequency", "sample_aware")
+
+
 @dataclass(frozen=True)
 class AcceleratorConfig:
     """Sizes of one accelerator. Raises ValueError, naming field and value, for a size that cannot be built.
@@ -94,15 +98,13 @@ class AcceleratorConfig:
             expected = str if f.type in (str, "str") else int
             if type(getattr(self, f.name)) is not expected:
                 raise TypeError(f"{f.name} must be {expected.__name__}, not {getattr(self, f.name)!r}")
-        from .policies import POLICIES
-
         need(self.lanes in (1, 2, 4, 8, 16), "lanes", "1, 2, 4, 8 or 16")
         need(self.banks_per_lane in (1, 2, 4), "banks_per_lane", "1, 2 or 4")
         need(self.tracker_arrays in (1, 2, 4), "tracker_arrays", "1, 2 or 4")
         need(
             self.tracker_ways in (2, 4, 8, 16), "tracker_ways", "2, 4, 8 or 16",
         )  # fmt: skip
-        need(self.policy in POLICIES, "policy", f"one of {', '.join(POLICIES)}")
+        need(self.policy in POLICY_NAMES, "policy", f"one of {', '.join(POLICY_NAMES)}")
         need(self.shadow in (0, 1), "shadow", "0 or 1")
         need(0 <= self.policy_bits <= 16, "policy_bits", "1 to 16, or 0 for what the policy likes")
         need(self.sketch_cells in (4, 8, 16, 32), "sketch_cells", "4, 8, 16 or 32")

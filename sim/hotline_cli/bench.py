@@ -5,7 +5,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from hotline_golden.layouts import MAX_COUNT
 from hotline_rtl.config import AcceleratorConfig
+from hotline_sim.files.json_file import write_json
 
 from .options import (
     DIFFER,
@@ -219,7 +221,8 @@ def bench_train(
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 1024,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Mini-batches that are timed.")] = 30,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="Least time of a window.")] = 3.0,
+    repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Windows; the median counts.")] = 3,
     optimizer: OptimizerOption = "sgd",
     learn: LearnOption = 0.05,
     resident: ResidentOption = "auto",
@@ -232,14 +235,15 @@ def bench_train(
 ) -> None:  # fmt: skip
     """Time Hotline beside the hybrid CPU-GPU training, and others, on the same model, data and device.
 
-    On a CPU the ratios say nothing about GPUs: there is no bus to save.
+    `--resident auto` takes half of the device memory that the tracker's rows leave; on a CPU 4 MiB. On a CPU the ratios say nothing about
+    GPUs: there is no bus to save. `--json` is written after each system.
     """
-    need("bench train", "torch", "sklearn", "numba")
+    need("bench train", "torch", "numba")
     from hotline_sim.gpu import bench
     from hotline_sim.gpu.dlrm import dlrm_shape
     from hotline_sim.gpu.trainer import Settings
     from hotline_sim.gpu.transfers import device_memory, device_name
-    from hotline_sim.job import prepare
+    from hotline_sim.job import prepare, resident_bound
     from hotline_sim.traces.trace import in_memory
 
     check_outputs(json_file)
@@ -248,15 +252,22 @@ def bench_train(
     room = cap * 10**6 if cap else device_memory(device)
     samples = samples or 40_000
     log = in_memory(opened(trace or f"{shape.trace},samples={samples},scale={scale}", samples))
+    config, bound = configuration(preset, settings), resident_rows(resident)
+    if bound == -1 and (cap or device != "cpu"):
+        row_bytes = 4 * plan.rows.words
+        bound = resident_bound(log.table_rows, row_bytes, max(0, room - config.tracker_entries * row_bytes) // 2)
+    name = device_name(device)
     with err.status("Making the mini-batches...") as status:
-        job = prepare(log, configuration(preset, settings), batch_size=batch_size, learn=learn, fill=False,
-                      resident=resident_rows(resident), dim=plan.rows.words)  # fmt: skip
+        job = prepare(log, config, batch_size=batch_size, learn=learn, fill=False, resident=bound,
+                      dim=plan.rows.words)  # fmt: skip
+        about = bench.about(job, plan, model, room, seconds, repetitions)
         measured = []
         for system in bench.SYSTEMS:
-            status.update(f"{getattr(system, 'name', '')}: {steps} mini-batches...")
-            measured.append(bench.measure(system, job, plan, device, room, steps))
-    name = device_name(device)
-    publish([bench.table(measured, name)], bench.numbers(measured, name), json_file)
+            status.update(f"{getattr(system, 'name', '')}: {repetitions} windows of {seconds:.3g} s...")
+            measured.append(bench.measure(system, job, plan, device, room, seconds=seconds, repetitions=repetitions))
+            if json_file:
+                write_json(json_file, about | bench.numbers(measured, name))
+    publish([bench.table(measured, name)], about | bench.numbers(measured, name), json_file)
 
 
 @bench_app.command("relearn")
@@ -295,25 +306,44 @@ def bench_relearn(
 def bench_engines(
     samples: Annotated[int, typer.Option("--samples", min=1, help="For the co-simulation.")] = 2_000,
     cocotb_samples: Annotated[int, typer.Option("--cocotb-samples", min=1, help="For cocotb.")] = 2_000,
+    native_samples: Annotated[
+        int, typer.Option("--native-samples", min=1, help="For the software engine.")
+    ] = 131_072,
+    native_batch_size: Annotated[
+        int, typer.Option("--native-batch-size", min=1, max=MAX_COUNT, help="Mini-batches of the software engine.")
+    ] = 4096,
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 256,
     engines: EnginesOption = Engines.both,
     json_file: JsonOption = None,
 ) -> None:
-    """Run the main job on both engines, every byte compared, and print how fast each is.
+    """Print how fast each engine is: the software engine beside golden, then the main job in the co-simulation and in cocotb.
 
-    Beside them, the clock alone on an idle accelerator: no engine on this model can be faster.
+    Everything is compared: the first two with each other, the others with golden, byte for byte. Beside the co-simulation is the
+    clock alone on an idle accelerator: no engine on this model can be faster.
     """
     from hotline_sim.cosim import clock_rate
+    from hotline_sim.engine_speed import Different, tables
+    from hotline_sim.engine_speed import measure as measure_native
     from hotline_sim.report import engines_table
 
     check_outputs(json_file)
+    need("bench engines", "numba")
     need_engines("bench engines", engines)
     config = configuration(preset, settings)
+    log = opened(f"synthetic:criteo-kaggle,scale=1,samples={native_samples}")
+    with err.status("The software engine and golden..."):
+        try:
+            native = measure_native(log, config, native_batch_size)
+        except Different as e:
+            out.print(f"[bold red]the software engine differs from golden[/]: {e}")
+            raise typer.Exit(DIFFER) from e
     measured = run_engines(config, samples, cocotb_samples, batch_size, engines)
     table, numbers = engines_table(measured, clock_rate(config))
-    publish([table], numbers, json_file)
+    found = native.numbers()
+    numbers["samples_per_second"] |= found.pop("samples_per_second")
+    publish([*tables(native, native_batch_size), table], numbers | found, json_file)
     if any(results.difference for _, results in measured):
         out.print("[bold red]RTL differs from golden[/]")
         raise typer.Exit(DIFFER)

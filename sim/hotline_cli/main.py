@@ -373,7 +373,7 @@ def train(
 
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
-    need("train", "torch", "sklearn", "numba")
+    need("train", "torch", "numba", *(["sklearn"] if held_out else []))
     from hotline_sim.gpu.distributed import first_rank, leave
     from hotline_sim.gpu.dlrm import dlrm_shape
     from hotline_sim.gpu.experiment import SOURCES, Plan, draw

@@ -105,7 +105,6 @@ def trace_make(
     When it is stopped, by Ctrl-C, a full disk or a crash, the same command goes on where it was. Nobody takes a part for the
     whole: the folder gets its name in the end.
     """
-    from hotline_sim.traces.criteo_text import write_criteo
     from hotline_sim.traces.mapped.folder import write_folder
     from hotline_sim.traces.mapped.npz import save_npz
     from hotline_sim.traces.spec import open_source, split_spec
@@ -118,6 +117,8 @@ def trace_make(
         trace = opened(spec, samples, schema)
         with progress_bar(f"Writing {output}") as show:
             if text:
+                from hotline_sim.traces.criteo_text import write_criteo
+
                 write_criteo(trace, output, show)
             else:
                 save_npz(trace, output)
@@ -174,11 +175,13 @@ def trace_describe(
     Of a file that it has never seen, named without a scheme, it says what it looks like, and proposes the SPEC to read it by.
     """
     from hotline_sim.trace_statistics import describe
-    from hotline_sim.traces.propose import is_unknown, propose
+    from hotline_sim.traces.spec import is_unknown
 
     check_outputs(json_file)
     check_outputs(proposal_file)
     if is_unknown(spec):
+        from hotline_sim.traces.propose import propose
+
         proposal = propose(Path(spec))
         publish(proposal.tables(), proposal.numbers(), json_file)
         out.print(f"[bold]proposed:[/] hotline trace describe '{proposal.spec}'", highlight=False, soft_wrap=True)

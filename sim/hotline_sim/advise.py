@@ -1,6 +1,6 @@
 """``hotline advise``: is a Hotline accelerator worth it for this click log, and how large should it be?
 
-Golden trackers of several sizes learn mini-batches of the first half of the trace, and mini-batches of the second half judge
+Trackers of several sizes learn mini-batches of the first half of the trace, and mini-batches of the second half judge
 them: how many samples are popular, and how many rows still cross PCIe. Of a long trace, mini-batches are taken at equal
 distances, at most MOST of each half, so that neither time nor memory grows with it.
 """
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hotline_golden.layouts import EMPTY_SLOT
 from hotline_golden.oracle import is_hot
-from hotline_rtl.config import PRESETS
+from hotline_rtl.config import PRESETS, AcceleratorConfig
 
-from .traces import ArrayTrace, Trace
-from .traces.trace import in_memory
-from .tracker_study import MAIN_WAYS, Samples, make_tracker, train
+from .traces.trace import ArrayTrace, Trace, in_memory
+from .tracker_study import MAIN_WAYS, Samples
 
 #: Sizes tried: 1,024 entries to what the largest preset has.
 LARGEST = PRESETS["alveo"].tracker_entries
@@ -81,9 +81,7 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
     options = []
     entries = 1024
     while entries <= min(room, LARGEST):
-        tracker = make_tracker(samples.space, "sample_aware", entries, MAIN_WAYS)
-        train(samples, tracker, follow=False)
-        hot = is_hot(later, samples.distinct, samples.hot_ids(tracker))
+        hot = is_hot(later, samples.distinct, learnt(taken, samples, entries))
         working = sum(np.unique(later[b][~hot[b]]).size for b in batches) / len(later)
         share, coverage = samples.shares_where(hot)
         options.append(Option(entries, share, coverage, working, 2 * working * row_bytes + 4 + record))
@@ -101,6 +99,25 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
         samples.resident_tables, len(trace.table_rows), samples.resident_rows, batch, -(-samples.half // batch), float(accesses),
         float(2 * accesses * row_bytes + 4 * trace.payload_words), float(merged), options, chosen, verdict, reasons,
     )  # fmt: skip
+
+
+def learnt(trace: ArrayTrace, samples: Samples, entries: int) -> np.ndarray:
+    """The ids of the keys that a tracker of ``entries`` holds once it has learnt the first half: the software engine's, which is
+    golden's."""
+    from hotline_native import NativeTracker
+
+    shape = AcceleratorConfig()
+    tracker = NativeTracker(
+        samples.space, entries // MAIN_WAYS, MAIN_WAYS, "sample_aware", arrays=shape.tracker_arrays,
+        sketch_cells=shape.sketch_cells, sketch_bits=shape.sketch_bits,
+    )  # fmt: skip
+    for first in range(0, samples.half, samples.batch):
+        tracker.learn(
+            trace.rows[first : min(first + samples.batch, samples.half)], trace.table_of, samples.tracked_accesses
+        )
+    hot = tracker.dump()
+    hot = hot[hot[:, 0] != EMPTY_SLOT]
+    return np.flatnonzero(np.isin(samples.distinct_keys, samples.space.pack(hot[:, 0], hot[:, 1])))
 
 
 def evenly_spaced(trace: Trace, batch: int, most: int) -> ArrayTrace:

@@ -13,8 +13,8 @@ from hotline_golden.model import Model, Table
 from hotline_golden.tracker import Tracker
 from hotline_rtl.config import AcceleratorConfig
 
-from .driver import RING_BYTES
-from .traces import Trace
+from .host.limits import RING_BYTES, check_model
+from .traces.trace import Trace
 
 #: Device memory that resident rows may take together, unless a bound is given.
 RESIDENT_SHARE_BYTES = 4 << 20
@@ -286,8 +286,6 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
         tables.append(Table(buffer.address, rows, row_bytes + padding, is_resident, slot if is_resident else 0))
         slot += rows if is_resident else 0
     model = Model(tuple(tables), tuple(trace.table_of.tolist()), trace.payload_words, row_bytes)
-
-    from .driver import check_model
 
     check_model(config, model)
     batches = -(-trace.samples // batch_size)

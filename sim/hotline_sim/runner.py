@@ -16,7 +16,7 @@ from .outputs import OutputWriter
 from .session import Results, Session
 from .timeline import Timeline
 from .toolchain import build_root, find_verilator
-from .traces import Trace
+from .traces.trace import Trace
 
 
 def run_session(job: Job, transport, *, directory: Path | None = None, progress=None) -> Results:

@@ -17,7 +17,8 @@ from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
 
-from .driver import CommandError, Driver, DriverError, NoCompletion
+from .host.driver import Driver
+from .host.errors import CommandError, DriverError, NoCompletion
 from .job import Job, output_buffers, rings
 
 #: Called with (what, done, of how many).

@@ -13,7 +13,8 @@ from hotline_golden.layouts import Command, Opcode
 from hotline_rtl.config import AcceleratorConfig, preset
 
 from .cosim import CosimTransport
-from .driver import RING_ENTRIES, Driver
+from .host.driver import Driver
+from .host.limits import RING_ENTRIES
 from .job import Job, output_buffers, prepare, rings
 from .memory_model import MemoryTiming
 from .session import memory_difference

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from hotline_golden.layouts import NO_ACCESS
 
-from .traces import Trace
+from .traces.trace import Trace
 
 #: Hot sets: all distinct keys of the first half, a half of them, and so on.
 SIZES = 7

@@ -123,7 +123,8 @@ class Samples:
         self.resident_rows = int(trace.table_rows[trace.table_rows <= bound].sum())
         rows = in_memory(trace).rows
         self.present = rows != NO_ACCESS
-        self.tracked = self.present & ~(trace.table_rows <= bound)[trace.table_of]
+        self.tracked_accesses = ~(trace.table_rows <= bound)[trace.table_of]
+        self.tracked = self.present & self.tracked_accesses
         self.keys = self.space.pack(trace.table_of[None, :], np.where(self.present, rows, 0))
         self.ids, self.distinct_keys = number_keys(self.keys, self.tracked)
         self.half = len(self.ids) // 2

@@ -15,7 +15,8 @@ from hotline_golden.model import Model, Table
 from hotline_rtl.config import AcceleratorConfig, preset
 
 from .cosim import CosimTransport
-from .driver import RING_BYTES, Driver
+from .host.driver import Driver
+from .host.limits import RING_BYTES
 from .job import DEVICE_BASE
 from .memory_model import MemoryTiming, sum_of
 from .report import engine_memory_table

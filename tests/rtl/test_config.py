@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
+from hotline_rtl.config import POLICY_NAMES, PRESETS, AcceleratorConfig, preset
+from hotline_rtl.policies import POLICIES
 
 
 def test_presets_are_what_the_design_asks_for():
@@ -50,3 +51,7 @@ def test_settings_apply_together_and_name_what_is_wrong():
 
 def test_digest_names_a_configuration():
     assert preset("tiny").digest() == AcceleratorConfig().digest() != preset("ecp5").digest()
+
+
+def test_the_policies_have_the_names_that_the_configuration_takes():
+    assert tuple(POLICIES) == POLICY_NAMES

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from hotline_golden.layouts import Command, Completion, Kind
-from hotline_sim.driver import RING_ENTRIES, Driver
+from hotline_sim.host.driver import Driver
+from hotline_sim.host.limits import RING_ENTRIES
 from hotline_sim.job import Job, rings
 from hotline_sim.session import memory_difference
 

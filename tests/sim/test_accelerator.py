@@ -7,7 +7,7 @@ from hotline_golden.layouts import Command, Kind, Opcode
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.verilog import accelerator_verilog
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.driver import Driver
+from hotline_sim.host.driver import Driver
 from hotline_sim.job import output_buffers, prepare, rings
 from hotline_sim.session import Session, first_difference
 from hotline_sim.traces import open_trace

@@ -9,7 +9,7 @@ from hotline_golden import rehearsal as golden_rehearsal
 from hotline_golden.layouts import Command, Kind, Opcode, Status
 from hotline_golden.rehearsal import BEST_PART, Rehearsal
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.driver import RING_ENTRIES
+from hotline_sim.host.limits import RING_ENTRIES
 from hotline_sim.job import output_buffers
 from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.session import Session

@@ -12,7 +12,9 @@ from hotline_golden.model import Model
 from hotline_rtl.verilog import accelerator_verilog
 from hotline_rtl.working_set import WorkingSet
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.driver import RING_ENTRIES, Driver, DriverError
+from hotline_sim.host.driver import Driver
+from hotline_sim.host.errors import DriverError
+from hotline_sim.host.limits import RING_ENTRIES
 from hotline_sim.job import rings
 from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 

@@ -59,7 +59,7 @@ def test_relearning_without_a_shadow_is_refused():
     command = job.swap(False)
     fresh = small_job(tiny())
     with CosimTransport(fresh.config, fresh.host, fresh.device) as transport:
-        from hotline_sim.driver import Driver
+        from hotline_sim.host.driver import Driver
 
         driver = Driver(transport, fresh.config, rings(transport.host))
         with pytest.raises(ValueError, match="no shadow; set shadow=1"):

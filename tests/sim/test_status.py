@@ -7,7 +7,8 @@ import pytest
 
 from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.driver import CommandError, Driver, DriverError
+from hotline_sim.host.driver import Driver
+from hotline_sim.host.errors import CommandError, DriverError
 from hotline_sim.job import output_buffers
 from hotline_sim.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.session import Session

@@ -24,7 +24,7 @@ from hotline_sim.gpu.sources import GoldenSource, RecordedSource, SourceError, c
 from hotline_sim.gpu.trainer import NotFiniteError, Settings, Trainer  # noqa: E402
 from hotline_sim.gpu.transfers import Arriving, DirectTransfers, Leaving, Transfers  # noqa: E402
 from hotline_sim.job import Relearn, prepare  # noqa: E402
-from hotline_sim.outputs import RunDirectory  # noqa: E402
+from hotline_sim.run_directory import RunDirectory  # noqa: E402
 from hotline_sim.runner import run_session  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 
@@ -196,16 +196,17 @@ def test_relearning_changes_the_hot_set_and_not_the_mathematics():
     assert difference(trainer, train_plain(job.trace, settings, job.batch_size, STEPS)) < 1e-10
 
 
-def test_what_a_source_cannot_do_is_refused():
+@pytest.mark.parametrize("source", [GoldenSource, NativeSource])
+def test_what_a_source_cannot_do_is_refused(source):
     settings = settings_for("sgd")
     job = job_for(settings, "synthetic:ratings,samples=200")
     with pytest.raises(ValueError, match="shadow=1"):
-        Trainer(settings, GoldenSource(job, settings.rows), DirectTransfers(), relearn=RELEARN)
+        Trainer(settings, source(job, settings.rows), DirectTransfers(), relearn=RELEARN)
     with pytest.raises(ValueError, match="training needs"):
-        Trainer(settings_for("adagrad"), GoldenSource(job, settings.rows), DirectTransfers())
-    with pytest.raises(SourceError, match="working_rows"):
-        Trainer(settings, GoldenSource(job_for(settings, "synthetic:all-distinct,samples=512", batch_size=512),
-                                       settings.rows), DirectTransfers()).run(1)  # fmt: skip
+        Trainer(settings_for("adagrad"), source(job, settings.rows), DirectTransfers())
+    large = job_for(settings, "synthetic:all-distinct,samples=512", batch_size=512)
+    with pytest.raises(SourceError, match="mini-batch 0 has .* working rows, more than .*: use smaller mini-batches"):
+        Trainer(settings, source(large, settings.rows), DirectTransfers()).run(1)
 
 
 @pytest.mark.parametrize("kind", ["golden", "live"])
@@ -346,13 +347,49 @@ def test_the_systems_that_are_compared_train_the_same_model(system, spec):
 def test_what_does_not_fit_is_not_measured():
     settings = settings_for("sgd", "float32")
     job = job_for(settings, "synthetic:ratings,samples=400")
-    found = {m.name: m for m in (bench.measure(system, job, settings, "cpu", 50_000, 3) for system in bench.SYSTEMS)}
+    found = {
+        m.name: m
+        for m in (bench.measure(system, job, settings, "cpu", 50_000, seconds=0.05) for system in bench.SYSTEMS)
+    }
     assert "MB of device memory" in found["gpu_only"].note and not found["hybrid"].note
     shown = bench.numbers(list(found.values()), "CPU")
     assert (
         set(shown["samples_per_second"]) == {"hotline", "hybrid", "fae"} and shown["samples_per_second"]["hybrid"] > 0
     )
     assert "gpu_only" in shown["not_measured"]
+
+
+def test_a_system_that_fails_is_its_own_line():
+    class Broken(bench.Hybrid):
+        name = "broken"
+
+        def steps(self, count):
+            raise ImportError("undefined symbol: _ZN3c10\nand more")
+
+    settings = settings_for("sgd", "float32")
+    job = job_for(settings, "synthetic:ratings,samples=400")
+    found = [bench.measure(system, job, settings, "cpu", 1 << 40, seconds=0.05) for system in (Broken, bench.Hybrid)]
+    assert found[0].note == "ImportError: undefined symbol: _ZN3c10" and not found[1].note
+    assert len(found[1].windows) == 3 and min(found[1].windows) <= found[1].samples_per_second <= max(
+        found[1].windows
+    )
+
+
+def test_popular_samples_are_counted_where_nothing_was_learnt():
+    settings = settings_for("sgd", "float32")
+    job = job_for(settings, "synthetic:ratings,samples=1600", learn=0.5)
+    source = NativeSource(job, settings.rows)
+    source.open()
+    later = [b for b in range(job.batches) if b not in job.learn_batches]
+    share = sum(len(source._records(b)[0]) for b in later) / sum(job.samples_of(b) for b in later)
+    assert bench.Hotline(job, settings, "cpu", 1 << 40).popular == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    "spans, total", [([], 0), ([(0, 1)], 1), ([(0, 2), (1, 3)], 3), ([(5, 6), (0, 2), (1, 1.5)], 3)]
+)
+def test_overlapping_spans_count_once(spans, total):
+    assert bench.covered(spans) == total
 
 
 def test_what_is_not_finite_is_never_equal():

@@ -6,7 +6,8 @@ import pytest
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_sim.card import CardTransport, map_memory, map_registers
 from hotline_sim.cosim import CosimTransport
-from hotline_sim.driver import Driver, DriverError
+from hotline_sim.host.driver import Driver
+from hotline_sim.host.errors import DriverError
 from hotline_sim.serial_link import INTERRUPT, SerialError, SerialLink, SerialTransport
 from hotline_sim.session import Session
 

@@ -10,11 +10,12 @@ There is no accelerator here: its records are made beforehand, and lie in device
 rows are gathered and scattered by the CPU, inside the time that is measured. The whole trace is held in memory.
 """
 
+import math
+import platform
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hotline_golden.layouts import NO_ACCESS
+from hotline_rtl import VERSION
 
 from ..job import Job
 from ..traces.trace import in_memory
@@ -34,6 +36,8 @@ from .transfers import Arrived, Arriving, Leaving, Transfers, transfers_for
 
 #: Steps that are made before the clock starts.
 WARM_UP = 5
+#: Steps that are profiled, to see how long the device had nothing to do.
+IDLE_STEPS = 20
 
 
 class DoesNotFit(Exception):
@@ -42,39 +46,18 @@ class DoesNotFit(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """One system: ``idle`` is the share of the time in which the device had nothing to do (NaN on a CPU), ``popular`` that
-    of popular samples (NaN if it splits none); ``note``: why it was not measured."""
+    """One system: ``samples_per_second`` is the median of ``windows``; ``idle`` the share of the time in which no kernel ran on
+    the device (NaN on a CPU), ``popular`` that of popular samples in mini-batches that were not learnt from (NaN if it splits
+    none); ``note``: why it was not measured."""
 
     name: str
     samples_per_second: float = 0.0
+    windows: list[float] = field(default_factory=list)
     bus_bytes_per_sample: float = 0.0
     device_bytes: int = 0
     idle: float = float("nan")
     popular: float = float("nan")
     note: str = ""
-
-
-class Busy:
-    """How long the device computes: on CUDA by events, elsewhere it is not known."""
-
-    def __init__(self, device: torch.device):
-        self.device, self.cuda = device, device.type == "cuda"
-        self.spans: list = []
-
-    @contextmanager
-    def computing(self):
-        if not self.cuda:
-            yield
-            return
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        stream = torch.cuda.current_stream(self.device)
-        begin.record(stream)
-        yield
-        end.record(stream)
-        self.spans.append((begin, end))
-
-    def seconds(self) -> float:
-        return sum(begin.elapsed_time(end) for begin, end in self.spans) / 1000 if self.cuda else float("nan")
 
 
 class System(ABC):
@@ -87,7 +70,6 @@ class System(ABC):
         self.job, self.settings = job, settings
         self.transfers = transfers_for(device)
         self.device = self.transfers.device
-        self.busy = Busy(self.device)
         self.bus_bytes = 0
         self.device_bytes = 0
         self.popular = float("nan")
@@ -196,8 +178,7 @@ class WholeTables(MiniBatches):
         if self.apart:
             pooled = self.transfers.bring(pooled.numpy()).wait()
         pooled = pooled.detach().requires_grad_()
-        with self.busy.computing():
-            self.dense_step(payload, pooled)
+        self.dense_step(payload, pooled)
         assert pooled.grad is not None
         gradient = pooled.grad
         if self.apart:
@@ -243,7 +224,6 @@ class Fae(System):
         self.cold = WholeTables(job, settings, device, rows, keys, on_host=True, mine=~is_hot)
         self.hot = WholeTables(job, settings, device, rows[self.hot_rows], hot_keys, on_host=False, mine=is_hot)
         self.hot.net, self.hot.dense_optimizer = self.cold.net, self.cold.dense_optimizer
-        self.cold.busy = self.hot.busy = self.busy
         self.device_bytes = self.hot.device_bytes
         self.hot_part = float(is_hot.double().mean())
 
@@ -299,8 +279,7 @@ class Fbgemm(MiniBatches):
             self.batches.append(tuple(tensor.to(self.device) for tensor in found))
 
     def step(self, payload: Tensor, *rest: Tensor) -> None:
-        with self.busy.computing():
-            self.dense_step(payload, self.embedding(*rest).view(len(payload), -1, self.settings.rows.dim))
+        self.dense_step(payload, self.embedding(*rest).view(len(payload), -1, self.settings.rows.dim))
 
 
 class Resident(Transfers):
@@ -353,23 +332,13 @@ class Hotline(System):
             raise DoesNotFit(f"its hot table takes {self.device_bytes / 1e6:,.0f} MB: choose a smaller one")
         source = _Made(job, settings.rows)
         self.resident = Resident(self.transfers)
-        busy = self.busy
-
-        class Timed(Trainer):
-            def _micro_batch(self, *arguments):
-                with busy.computing():
-                    return super()._micro_batch(*arguments)
-
-            def _apply(self, *arguments):
-                with busy.computing():
-                    super()._apply(*arguments)
-
-        self.trainer = Timed(settings, source, self.resident, prefetch=True)
+        self.trainer = Trainer(settings, source, self.resident, prefetch=True)
         source.make()
         for popular, non_popular, _ in source.made:
             self.resident.hold(popular)
             self.resident.hold(non_popular)
-        self.popular = sum(len(popular) for popular, _, _ in source.made) / job.trace.samples
+        later = [made for batch, made in enumerate(source.made) if batch not in job.learn_batches] or source.made
+        self.popular = sum(len(p) for p, _, _ in later) / sum(len(p) + len(o) for p, o, _ in later)
 
     def steps(self, count: int) -> int:
         samples = 0
@@ -386,27 +355,72 @@ class Hotline(System):
 SYSTEMS: list[Callable[..., System]] = [Hotline, Hybrid, GpuOnly, Fae, Fbgemm]
 
 
-def measure(make: Callable[..., System], job: Job, settings: Settings, device: str, cap: int,
-            steps: int) -> Measured:  # fmt: skip
-    """Times ``steps`` steps of one system after the first WARM_UP."""
+def measure(make: Callable[..., System], job: Job, settings: Settings, device: str, cap: int, *, seconds: float = 3.0,
+            repetitions: int = 3) -> Measured:  # fmt: skip
+    """Times one system, after the first WARM_UP steps, over ``repetitions`` windows of at least ``seconds``. Whatever a system
+    raises is its own note: the others are still to be measured."""
     name = getattr(make, "name", "")
     try:
         system = make(job, settings, device, cap)
+        system.steps(WARM_UP)
+        system.transfers.synchronise()
+        bytes_before, total, speeds = system.bus_bytes, 0, []
+        for _ in range(repetitions):
+            samples, spent, count = 0, 0.0, WARM_UP
+            began = time.perf_counter()
+            while spent < seconds:
+                samples += system.steps(count)
+                system.transfers.synchronise()
+                spent = time.perf_counter() - began
+                # The rest of the window in one go, so that the device is waited for once or twice.
+                done = samples / max(1, job.batch_size)
+                count = max(1, int(1.1 * (seconds - spent) / spent * done))
+            speeds.append(samples / spent)
+            total += samples
+        bus_bytes = (system.bus_bytes - bytes_before) / total
+        idle = device_idle(system, IDLE_STEPS) if system.device.type == "cuda" else float("nan")
+        return Measured(name, float(np.median(speeds)), speeds, bus_bytes, system.device_bytes, idle, system.popular)
     except DoesNotFit as e:
         return Measured(name, note=str(e))
-    system.steps(WARM_UP)
-    system.transfers.synchronise()
-    system.busy.spans.clear()
-    bytes_before = system.bus_bytes
-    began = time.perf_counter()
-    samples = system.steps(steps)
-    system.transfers.synchronise()
-    seconds = time.perf_counter() - began
-    return Measured(
-        name, samples / seconds, (system.bus_bytes - bytes_before) / samples, system.device_bytes,
-        max(0.0, 1 - system.busy.seconds() / seconds) if system.busy.cuda else float("nan"),
-        system.popular,
-    )  # fmt: skip
+    except Exception as e:
+        return Measured(name, note=f"{type(e).__name__}: {(str(e).splitlines() or [''])[0][:200]}")
+
+
+def device_idle(system: System, steps: int) -> float:
+    """The share of the time of ``steps`` steps in which no kernel ran on the device, as its own profile has it."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as found:
+        began = time.perf_counter()
+        system.steps(steps)
+        system.transfers.synchronise()
+        seconds = time.perf_counter() - began
+    on_device = [e for e in found.events() if e.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [
+        (e.time_range.start, e.time_range.end) for e in on_device if not e.name.lower().startswith(("memcpy", "memset"))
+    ]  # fmt: skip
+    return max(0.0, 1 - covered(kernels) / 1e6 / seconds) if kernels else float("nan")
+
+
+def covered(spans: list[tuple[float, float]]) -> float:
+    """How much of a line ``spans`` (begin, end) cover together."""
+    total, reached = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        total += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return total
+
+
+def about(job: Job, settings: Settings, model: str, room: int, seconds: float, repetitions: int) -> dict:
+    """What was measured, for ``--json``: shapes, sizes and versions."""
+    return {
+        "model": model, "settings": asdict(settings), "trace": job.trace.name, "samples": job.trace.samples,
+        "batch_size": job.batch_size, "table_rows": job.trace.table_rows.tolist(), "device_memory": room,
+        "learn_mini_batches": len(job.learn_batches), "resident_bound_rows": job.resident_rows,
+        "configuration": asdict(job.config), "window_seconds": seconds, "repetitions": repetitions,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda,
+                     "numpy": np.__version__, "hotline": VERSION},
+    }  # fmt: skip
 
 
 def popular_share(measured: list[Measured]) -> float:
@@ -420,6 +434,7 @@ def numbers(measured: list[Measured], device_name: str) -> dict:
         "device": device_name,
         "popular_share": popular_share(measured),
         "samples_per_second": {m.name: m.samples_per_second for m in measured if not m.note},
+        "windows": {m.name: m.windows for m in measured if not m.note},
         "bus_bytes_per_sample": {m.name: m.bus_bytes_per_sample for m in measured if not m.note},
         "device_bytes": {m.name: m.device_bytes for m in measured if not m.note},
         "idle": {m.name: m.idle for m in measured if m.idle == m.idle},
@@ -429,17 +444,15 @@ def numbers(measured: list[Measured], device_name: str) -> dict:
 
 def table(measured: list[Measured], device_name: str) -> Table:
     """For people."""
-    title = f"training on {device_name}; {popular_share(measured):.1%} of the samples are popular"
-    shown = Table(
-        "system", "samples/s", "of hybrid", "MB on the device", "bytes over the bus a sample", "idle", title=title
-    )
+    title = f"training on {device_name}; {popular_share(measured):.1%} of the samples are popular that were not learnt from"
+    missing = [f"{m.name} was not measured: {m.note}" for m in measured if m.note]
+    shown = Table("system", "samples/s", "spread", "of hybrid", "MB on the device", "bytes over the bus a sample", "idle",
+                  title=title, caption="\n".join(missing))  # fmt: skip
     hybrid = next((m.samples_per_second for m in measured if m.name == "hybrid"), 0.0)
-    for m in measured:
-        if m.note:
-            shown.add_row(m.name, "-", "-", "-", "-", m.note)
-            continue
-        idle = f"{m.idle:.0%}" if m.idle == m.idle else "not known"
+    for m in [m for m in measured if not m.note]:
+        idle = f"{m.idle:.0%}" if m.idle == m.idle else "-"
         ratio = f"{m.samples_per_second / hybrid:.2f}" if hybrid else "-"
-        shown.add_row(m.name, f"{m.samples_per_second:,.0f}", ratio, f"{m.device_bytes / 1e6:,.1f}",
+        spread = f"{(max(m.windows) - min(m.windows)) / m.samples_per_second:.1%}"
+        shown.add_row(m.name, f"{m.samples_per_second:,.0f}", spread, ratio, f"{m.device_bytes / 1e6:,.1f}",
                       f"{m.bus_bytes_per_sample:,.0f}", idle)  # fmt: skip
     return shown

@@ -14,7 +14,7 @@ import torch
 from hotline_golden.layouts import NO_ACCESS
 
 from ..files.whole_file import whole_file
-from ..traces import Trace
+from ..traces.trace import Trace
 from .sources import MicroBatchSource
 from .trainer import REMEDY, NotFiniteError, Settings, Trainer
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import log_loss, roc_auc_score
 from torch import Tensor
 
 from hotline_golden.layouts import NO_ACCESS
 
-from ..traces import Trace
+from ..traces.trace import Trace
 from .dlrm import Dlrm
 from .plain import features
 from .sources import MicroBatchSource, distinct_keys
@@ -59,6 +58,8 @@ def evaluate(trainer: Trainer, held_out: Trace) -> Quality:
 
 def quality(labels: np.ndarray, probabilities: np.ndarray) -> Quality:
     """Of float [n] labels, 0 or 1, and what was predicted."""
+    from sklearn.metrics import log_loss, roc_auc_score
+
     one_label = labels.min() == labels.max()
     auc = float("nan") if one_label else float(roc_auc_score(labels, probabilities))
     return Quality(len(labels), auc, float(log_loss(labels, probabilities.astype(np.float64), labels=[0, 1])))

@@ -15,13 +15,11 @@ from rich.table import Table
 
 from hotline_rtl.config import AcceleratorConfig
 
-from ..cosim import CosimTransport
 from ..job import Relearn, prepare
-from ..outputs import RunDirectory
-from ..traces import Trace
+from ..run_directory import RunDirectory
+from ..traces.trace import Trace
 from . import checkpoint, distributed
 from .evaluation import Quality, all_tables, evaluate, parameters, part_of_movement, quality
-from .live_source import LiveSource
 from .native_source import NativeSource, native_engine
 from .plain import train_plain
 from .sources import Engine, GoldenEngine, GoldenSource, MicroBatchSource, RecordedSource, check_payload
@@ -175,6 +173,9 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
             elif plan.source == "golden":
                 source = GoldenSource(job, settings.rows)
             else:
+                from ..cosim import CosimTransport
+                from .live_source import LiveSource
+
                 with console.status("Building the co-simulation (once for each configuration)..."):
                     transport = stack.enter_context(CosimTransport(config, job.host, job.device))
                 source = LiveSource(job, transport, settings.rows)

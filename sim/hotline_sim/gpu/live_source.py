@@ -6,7 +6,8 @@ import numpy as np
 
 from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Kind, Opcode
 
-from ..driver import CommandError, Driver, Transport
+from ..host.driver import Driver, Transport
+from ..host.errors import CommandError
 from ..job import Job, initial_parts, output_buffers, rings
 from .rows import RowFormat
 from .sources import Delta, MicroBatchSource, NonPopular, hot_set_sizes

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hotline_golden.layouts import NO_ACCESS
 
-from ..traces import Trace
+from ..traces.trace import Trace
 from .dlrm import Dlrm
 from .rows import TYPES, RowWiseAdagrad
 from .sources import HostTables

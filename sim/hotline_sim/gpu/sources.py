@@ -10,9 +10,8 @@ from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
 from hotline_golden.split import learn, split
 
 from ..job import Job, golden_tracker, initial_parts
-from ..outputs import RunDirectory
-from ..traces import Trace
-from ..traces.trace import Samples
+from ..run_directory import RunDirectory
+from ..traces.trace import Samples, Trace
 from .rows import RowFormat
 
 

@@ -12,10 +12,10 @@ from .mapped.npy import MULTI_HOT, ONE_HOT
 from .readers.columns import NUMBER, flat, is_list, is_text
 from .readers.criteo import CATEGORICALS
 from .readers.csv_files import INTEGER, csv_rows
+from .readers.opened import FILE_ENDINGS
 from .readers.parquet import arrow_schema, parquet_schema, sample_rows
 from .readers.shards import shards
 from .readers.text_blocks import first_lines
-from .spec import FILE_ENDINGS, SCHEMES
 from .trace import TraceError
 
 #: Lines, or rows, that are looked at.
@@ -61,11 +61,6 @@ class Proposal:
             "schema": self.keys,
             "columns": [dict(zip(names, c, strict=True)) for c in self.columns],
         }
-
-
-def is_unknown(spec: str) -> bool:
-    """Whether it is the name of a file or folder, without a scheme."""
-    return spec.partition(":")[0] not in SCHEMES and Path(spec).exists()
 
 
 def propose(path: Path) -> Proposal:

@@ -5,6 +5,7 @@ import gzip
 import lzma
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -14,8 +15,12 @@ from hypothesis import strategies as st
 from hotline_golden.layouts import NO_ACCESS
 from hotline_sim.traces import TraceError, open_trace
 from hotline_sim.traces.readers import text_blocks
-from hotline_sim.traces.readers.text_blocks import zstd
 from hotline_sim.traces.shapes import CRITEO_KAGGLE_ROWS, CRITEO_TERABYTE_ROWS
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from .conftest import REAL, hashed, line, write
 

@@ -11,7 +11,8 @@ import pytest
 from hotline_sim.traces import TraceError, open_trace
 from hotline_sim.traces.mapped.folder import write_folder
 from hotline_sim.traces.mapped.npz import save_npz
-from hotline_sim.traces.propose import is_unknown, propose
+from hotline_sim.traces.propose import propose
+from hotline_sim.traces.spec import is_unknown
 
 from .conftest import line, write
 from .test_columns import LOG, TYPES

@@ -9,7 +9,7 @@ import numpy as np
 
 from hotline_golden.layouts import NO_ACCESS
 
-from ..readers.criteo import dense as log1p
+from ..readers.dense import log1p
 from ..readers.schema import rules
 from ..readers.shards import natural
 from ..readers.values import ValueFault

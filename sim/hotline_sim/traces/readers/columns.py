@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..trace import TraceError, shortened
-from .criteo import dense as log1p
+from .dense import log1p
 from .reader import Column, Parsed, Piece, Reader
 from .schema import Schema
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from ..trace import TraceError, shortened
+from .dense import log1p
 from .reader import Column, Parsed, Piece, Reader, text_pieces
 from .text_blocks import Block
 from .values import NULL_VALUE, Rule
@@ -113,7 +114,7 @@ class CriteoReader(Reader):
             column = table.column(self.labels + n).chunk(0).fill_null(0).to_numpy()
             if column.max() >= LARGEST or column.min() <= -LARGEST:
                 return None
-            payload[:, 1 + n] = dense(column)
+            payload[:, 1 + n] = log1p(column)
         values = []
         for n in range(CATEGORICALS):
             offsets, text = _bytes_of(table.column(self.labels + INTEGERS + n).chunk(0))
@@ -141,7 +142,7 @@ class CriteoReader(Reader):
         if self.labels:
             payload[:, 0] = _floats(table.column(0))
         for n in range(INTEGERS):
-            payload[:, 1 + n] = dense(_floats(table.column(self.labels + n)))
+            payload[:, 1 + n] = log1p(_floats(table.column(self.labels + n)))
         values = []
         for n in range(CATEGORICALS):
             found = hexadecimal(*_bytes_of(table.column(self.labels + INTEGERS + n).chunk(0)))
@@ -154,11 +155,6 @@ def _has_minus_zero(data: bytes) -> bool:
     """Whether there is a minus before a zero: faster than ``in``, and other threads go on meanwhile."""
     text = np.frombuffer(data, np.uint8)
     return bool((text[np.flatnonzero(text[:-1] == ord("-")) + 1] == ord("0")).any())
-
-
-def dense(numbers: np.ndarray) -> np.ndarray:
-    """float32 ``log(1 + max(x, 0))`` of integers or floats, made in float64."""
-    return np.log1p(np.maximum(numbers, 0).astype(np.float64)).astype(np.float32)
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from hotline_golden.layouts import NO_ACCESS
 
 from ..trace import Samples, TraceError
 from .shards import identity
 from .text_blocks import text_blocks
-from .values import FirstSeenText, Rule, ValueFault, text_values
+from .values import FirstSeenText, Rule, ValueFault
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Threads that parse, and pieces that are read ahead of the one that is wanted.
 WORKERS, AHEAD = 2, 3
@@ -42,7 +44,7 @@ class Column:
     name: str
     width: int = 1
     numbers: np.ndarray | None = None
-    texts: pa.Array | None = None
+    texts: "pa.Array | None" = None
     null: np.ndarray | None = None
     absent: np.ndarray | None = None
 
@@ -185,6 +187,8 @@ def _numbers(column: Column, rule: Rule) -> np.ndarray:
     if column.texts is None:
         assert column.numbers is not None
         return column.numbers
+    from .text_values import text_values
+
     encoded = column.texts.fill_null("").dictionary_encode()
     distinct = encoded.dictionary
     values = rule.text(distinct.to_pylist()) if isinstance(rule, FirstSeenText) else text_values(distinct)

@@ -20,6 +20,7 @@ The keys, in a SPEC or in a JSON or TOML file (where lists may be lists):
 """
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -194,6 +195,19 @@ def whole_number(where: str, text: str) -> int:
     if not WHOLE_NUMBER.fullmatch(text):
         raise TraceError(f"{where}: {shortened(text)} is not a whole number")
     return int(text)
+
+
+def at_least(spec: str, key: str, value: str, least: int) -> int:
+    number = whole_number(f"trace {shortened(spec, 80)}: {key}", value)
+    if not least <= number < 1 << 64:
+        raise TraceError(f"trace {shortened(spec, 80)}: {key}={value}: {least} to 2**64 - 1 is right")
+    return number
+
+
+def decimal(spec: str, key: str, value: str) -> float:
+    if not DECIMAL.fullmatch(value) or not math.isfinite(float(value)):
+        raise TraceError(f"trace {shortened(spec, 80)}: {key}={shortened(value)} is not a finite number")
+    return float(value)
 
 
 def _groups(text, names: Sequence[str], where: str) -> list[list[str]]:

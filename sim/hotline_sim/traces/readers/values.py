@@ -5,7 +5,7 @@
 - ``first-seen``: values are numbered in the order in which they appear; a table becomes as large as needed.
 - ``as-is``: the value is the row; where the table's rows are not given, it becomes as large as needed.
 
-A value is an integer of 64 bits, negative ones in two's complement. Text has a value for ``hash``, by :func:`text_values`,
+A value is an integer of 64 bits, negative ones in two's complement. Text has a value for ``hash``, by ``text_values.py``,
 and for ``first-seen``. What an empty value, a null, becomes is one of NULLS:
 
 - ``value``: a value of its own: 2**64 - 1 for ``hash``, row 0 for ``first-seen``, which keeps it free.
@@ -18,7 +18,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from hotline_golden.keys import mix64
 from hotline_golden.layouts import NO_ACCESS
@@ -218,24 +217,3 @@ def _refuse_negative(values: np.ndarray, null: np.ndarray | None) -> None:
         raise ValueFault(
             place, f"{int(values[place].astype(np.int64))}; 0 or more is right for rule=as-is and rule=modulo"
         )
-
-
-def text_values(texts: pa.Array) -> np.ndarray:
-    """uint64 [n]: a value for each of ``texts``, an Arrow array of strings or binaries without nulls.
-
-    ``h = length``; then for each 8 bytes of its UTF-8, little-endian, the last ones padded with zeros: ``h = mix64(h ^ word)``.
-    """
-    texts = texts.cast(pa.large_binary())
-    offsets = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(texts.buffers()[2] or b"", np.uint8)
-    starts, lengths = offsets[:-1], np.diff(offsets)
-    hashes = lengths.astype(np.uint64)
-    padded = np.concatenate([data, np.zeros(8, np.uint8)])
-    powers = np.uint64(8) * np.arange(8, dtype=np.uint64)
-    for at in range(0, int(lengths.max(initial=0)), 8):
-        more = np.flatnonzero(lengths > at)
-        places = (starts[more] + at)[:, None] + np.arange(8)
-        words = padded[places].astype(np.uint64)
-        words[np.arange(at, at + 8) >= lengths[more, None]] = 0
-        hashes[more] = mix64(hashes[more] ^ (words << powers).sum(axis=1, dtype=np.uint64))
-    return hashes

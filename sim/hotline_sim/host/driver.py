@@ -17,15 +17,16 @@ from hotline_golden.layouts import (
     ModelError,
     Opcode,
     RingError,
-    Status,
 )
 from hotline_golden.memory import Buffer, MemoryImage
-from hotline_golden.model import SLOT_LIMIT, STRIDE_LIMIT, Model
+from hotline_golden.model import Model
 from hotline_golden.split import check_rows
 from hotline_rtl import VERSION_NUMBER
-from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.policies import POLICIES
+from hotline_rtl.config import POLICY_NAMES, AcceleratorConfig
 from hotline_rtl.register_map import registers
+
+from .errors import RING_ADVICE, CommandError, DriverError, NoCompletion
+from .limits import RING_ENTRIES, RING_LOG2, check_model
 
 IDENTIFICATION = 0x484F544C
 #: Bits of the status register.
@@ -39,19 +40,6 @@ COUNT_WRAP = 1 << 32
 #: After one of these no completion can come; after the others, only those of commands that had been taken, in so many cycles.
 NO_COMPLETIONS = RingError.COMPLETION_WRITE | RingError.COMPLETION_BASE | RingError.COMPLETION_HEAD
 GRACE = 20_000
-#: What each bit of register ``ring_error`` means to a person.
-RING_ADVICE = {
-    RingError.COMPLETION_WRITE: "memory refused, or did not answer, the write of a completion",
-    RingError.COMMAND_BASE: "the command ring does not begin at a multiple of 64, or not end within the address width",
-    RingError.COMPLETION_BASE: "the completion ring does not begin at a multiple of 64, or not end within the address width",
-    RingError.DOORBELL: "command_tail was further ahead of command_head than the ring has entries",
-    RingError.WATCHDOG: "no command made progress for twice the cycles of register `timeout`: a memory port takes no addresses "
-    "or data, or the accelerator is at fault",
-    RingError.COMPLETION_HEAD: "completion_head was not within a ring's length behind completion_tail",
-}
-RING_LOG2 = 4
-RING_ENTRIES = 1 << RING_LOG2
-RING_BYTES = RING_ENTRIES * ENTRY_WORDS * 4
 
 
 class Transport(Protocol):
@@ -63,47 +51,6 @@ class Transport(Protocol):
     def read32(self, address: int) -> int: ...
     def write32(self, address: int, value: int) -> None: ...
     def wait_interrupt(self, cycles: int) -> bool: ...
-
-
-class DriverError(RuntimeError):
-    """The accelerator cannot be used, or did not answer."""
-
-
-class NoCompletion(DriverError):
-    """No completion came within the driver's patience: memory is slower than that, or the accelerator hangs."""
-
-
-class CommandError(RuntimeError):
-    """A command ended with a status other than OK; ``completion`` has all of it."""
-
-    def __init__(self, completion: Completion, host: MemoryImage, device: MemoryImage):
-        self.completion = completion
-        c = completion
-        status = Status(c.status)
-        advice = {
-            Status.UNKNOWN_OPCODE: f"opcode {c.opcode} is none of {', '.join(f'{o.value} {o.name}' for o in Opcode)}",
-            Status.MISALIGNED_ADDRESS: f"{c.address:#x} must be a multiple of {BUFFER_ALIGNMENT}",
-            Status.ROW_OUTSIDE_TABLE: f"sample or working row {c.index}, access {c.access}: no such row in its table",
-            Status.WORKING_SET_OVERFLOW: f"at sample {c.index}: use smaller mini-batches or a larger working_rows",
-            Status.BAD_COUNT: f"the number of samples or rows must be 1 to {MAX_COUNT}",
-            Status.READ_ERROR: f"memory answered a read with an error at {c.address:#x}",
-            Status.WRITE_ERROR: f"memory answered a write with an error at {c.address:#x}",
-            Status.TIMEOUT: f"memory did not answer at {c.address:#x} within the cycles of register `timeout`"
-            if c.address
-            else "no command made progress for twice the cycles of register `timeout`",
-            Status.BAD_HOT_LIST: f"slot {c.index} holds a key that is not this set's, or holds it twice",
-            Status.NO_MODEL: "load a model that fits this configuration's limits first; register `model_error` says what of "
-            "the last one was refused",
-            Status.UNSUPPORTED: "this configuration has no shadow: set shadow=1",
-            Status.NO_SUCH_SPLIT: "its `after` is the tag of no SPLIT, among the last few, that went well and has not been "
-            "scattered; name one of these, or clear bit 0 of `flags`",
-            Status.ADDRESS_OUT_OF_RANGE: f"the buffer at {c.address:#x} (word {c.index} of the command) does not lie within "
-            "the address width",
-            Status.SCATTER_MISSING: "the next command was not the SCATTER of the SPLIT that it named (or none came within "
-            "register `scatter_timeout`): submit that SCATTER directly after it",
-        }[status]
-        name = Opcode(c.opcode).name if c.opcode in Opcode._value2member_map_ else f"opcode {c.opcode}"
-        super().__init__(f"{name} (tag {c.tag}) ended with {status.name}: {advice}")
 
 
 class Driver:
@@ -177,7 +124,7 @@ class Driver:
             "working_rows": c.working_rows,
             "limits": c.max_record_words | c.max_row_bytes << 16,
             "key_fields": c.table_bits | c.row_bits << 8 | c.state_bits << 16 | c.address_bits << 24,
-            "tracker_policy": list(POLICIES).index(c.policy)
+            "tracker_policy": POLICY_NAMES.index(c.policy)
             | c.tracker_arrays << 8
             | c.has_sketch * (c.sketch_cells << 16 | c.sketch_bits << 24),
             "permutation_seed": c.permutation_seed,
@@ -362,38 +309,3 @@ class Driver:
             high, low = self.read(f"{name}_hi"), self.read(f"{name}_lo")
             if self.read(f"{name}_hi") == high:
                 return high << 32 | low
-
-
-def check_model(config: AcceleratorConfig, model: Model) -> None:
-    """Raises ValueError, naming table and limit, for a model that ``config`` cannot serve."""
-    if not 1 <= len(model.tables) <= config.tables:
-        raise ValueError(f"{len(model.tables)} tables; this configuration has table_bits={config.table_bits}")
-    if not 1 <= model.accesses or model.record_words > config.max_record_words:
-        raise ValueError(
-            f"micro-batch records of {model.record_words} words (sample number, {model.payload_words} payload, "
-            f"{model.accesses} accesses); this configuration has max_record_words={config.max_record_words}"
-        )
-    if model.row_bytes > config.max_row_bytes:
-        raise ValueError(f"rows of {model.row_bytes} bytes; max_row_bytes={config.max_row_bytes}")
-    for number, table in enumerate(model.tables):
-        if not 1 <= table.rows <= 1 << config.row_bits:
-            raise ValueError(
-                f"table {number} has {table.rows} rows; this configuration has row_bits={config.row_bits}"
-            )
-        if table.base % 4 or table.stride % 4 or not model.row_bytes <= table.stride < STRIDE_LIMIT:
-            raise ValueError(
-                f"table {number}: base {table.base:#x} and stride {table.stride} must be multiples of 4, "
-                f"and the stride at least a row ({model.row_bytes} bytes) and below 1 MiB"
-            )
-        if table.base + table.rows * table.stride > 1 << config.address_bits:
-            raise ValueError(f"table {number} ends beyond address_bits={config.address_bits}")
-        if table.resident and table.first_slot + table.rows > SLOT_LIMIT:
-            raise ValueError(f"table {number}: slots from {table.first_slot} on do not fit 31 bits")
-    taken = [(0, config.tracker_entries, "the tracker")]
-    for number, table in enumerate(model.tables):
-        if table.resident:
-            taken.append((table.first_slot, table.first_slot + table.rows, f"table {number}"))
-    taken.sort()
-    for (_, end, before), (begin, _, name) in zip(taken, taken[1:], strict=False):
-        if begin < end:
-            raise ValueError(f"{name}: slots from {begin} on are also those of {before}, up to {end - 1}")

@@ -1,0 +1,1 @@
+"""The host side of an accelerator: its driver, what it checks, and what it raises."""
