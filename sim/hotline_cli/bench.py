@@ -235,8 +235,8 @@ def bench_train(
 ) -> None:  # fmt: skip
     """Time Hotline beside the hybrid CPU-GPU training, and others, on the same model, data and device.
 
-    `--resident auto` takes half of the device memory that the tracker's rows leave; on a CPU 4 MiB. On a CPU the ratios say nothing about
-    GPUs: there is no bus to save. `--json` is written after each system.
+    `--resident auto` takes half of the device memory that the tracker's rows leave; on a CPU 4 MiB. On a CPU the ratios say
+    nothing about GPUs: there is no bus to save. `--json` is written after each system.
     """
     need("bench train", "torch", "numba")
     from hotline_sim.gpu import bench
