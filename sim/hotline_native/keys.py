@@ -13,17 +13,9 @@ from .compiler import compiled
 ROUNDS = 4
 PRODUCT_SHIFT = 8
 #: Places in a shape.
-ROW_BITS, RIGHT_BITS, LEFT_BITS, MULTIPLIERS, OFFSETS, INDEX_BITS, KEEP_BITS, ARRAYS, CELL_WORDS = (
-    0,
-    1,
-    2,
-    3,
-    7,
-    11,
-    12,
-    13,
-    14,
-)
+ROW_BITS, RIGHT_BITS, LEFT_BITS = 0, 1, 2
+MULTIPLIERS, OFFSETS = 3, 7  # of each round
+INDEX_BITS, KEEP_BITS, ARRAYS, CELL_WORDS = 11, 12, 13, 14
 SHAPE_WORDS = 15
 #: Bits of a cell's number within its word of the sketch.
 CELL_BITS = 3
@@ -68,35 +60,33 @@ def _bytes_of(masks: list[int]) -> np.ndarray:
 
 
 @compiled
+def _after_round(shape, r, left, right):
+    """Both halves after round ``r``, which changes one of them by a function of the other: doing it twice undoes it."""
+    one = np.uint64(1)
+    if r % 2 == 0:
+        product = (right ^ shape[OFFSETS + r]) * shape[MULTIPLIERS + r]
+        return left ^ ((product >> np.uint64(PRODUCT_SHIFT)) & ((one << shape[LEFT_BITS]) - one)), right
+    product = (left ^ shape[OFFSETS + r]) * shape[MULTIPLIERS + r]
+    return left, right ^ ((product >> np.uint64(PRODUCT_SHIFT)) & ((one << shape[RIGHT_BITS]) - one))
+
+
+@compiled
 def permuted(shape, key):
     """uint64: the key after the Feistel network."""
-    one = np.uint64(1)
-    right = key & ((one << shape[RIGHT_BITS]) - one)
+    right = key & ((np.uint64(1) << shape[RIGHT_BITS]) - np.uint64(1))
     left = key >> shape[RIGHT_BITS]
     for r in range(ROUNDS):
-        if r % 2 == 0:
-            product = (right ^ shape[OFFSETS + r]) * shape[MULTIPLIERS + r]
-            left ^= (product >> np.uint64(PRODUCT_SHIFT)) & ((one << shape[LEFT_BITS]) - one)
-        else:
-            product = (left ^ shape[OFFSETS + r]) * shape[MULTIPLIERS + r]
-            right ^= (product >> np.uint64(PRODUCT_SHIFT)) & ((one << shape[RIGHT_BITS]) - one)
+        left, right = _after_round(shape, r, left, right)
     return (left << shape[RIGHT_BITS]) | right
 
 
 @compiled
 def unpermuted(shape, key):
     """uint64: the key that :func:`permuted` makes ``key`` of."""
-    one = np.uint64(1)
-    right = key & ((one << shape[RIGHT_BITS]) - one)
+    right = key & ((np.uint64(1) << shape[RIGHT_BITS]) - np.uint64(1))
     left = key >> shape[RIGHT_BITS]
-    for n in range(ROUNDS):
-        r = ROUNDS - 1 - n
-        if r % 2 == 0:
-            product = (right ^ shape[OFFSETS + r]) * shape[MULTIPLIERS + r]
-            left ^= (product >> np.uint64(PRODUCT_SHIFT)) & ((one << shape[LEFT_BITS]) - one)
-        else:
-            product = (left ^ shape[OFFSETS + r]) * shape[MULTIPLIERS + r]
-            right ^= (product >> np.uint64(PRODUCT_SHIFT)) & ((one << shape[RIGHT_BITS]) - one)
+    for r in range(ROUNDS):
+        left, right = _after_round(shape, ROUNDS - 1 - r, left, right)
     return (left << shape[RIGHT_BITS]) | right
 
 

@@ -13,7 +13,7 @@ from hotline_golden.rehearsal import AGING_SHIFT, BEST_PART, BLOCK_ACCESSES, LEV
 from hotline_golden.tracker import HotListError
 
 from .compiler import compiled
-from .keys import ROW_BITS, cell_of, hash_tables, key_of_slot, key_shape, permuted, set_of
+from .keys import ARRAYS, INDEX_BITS, ROW_BITS, cell_of, hash_tables, key_of_slot, key_shape, permuted, set_of
 
 #: What a policy's training is, by its name.
 SRRIP, FREQUENCY = 0, 1
@@ -173,7 +173,7 @@ def _learn(
     """A mini-batch, block by block of whole samples: a block is placed and looked up first, if samples are scored by their
     misses, and then trained."""
     samples, accesses = rows.shape
-    arrays = np.int64(shape[13])
+    arrays = np.int64(shape[ARRAYS])
     room = BLOCK_ACCESSES + accesses
     sets, cells = np.empty((room, arrays), np.int64), np.zeros((room, 2), np.int64)
     wanted, sample_of = np.empty(room, np.int64), np.empty(room, np.int64)
@@ -191,7 +191,7 @@ def _learn(
                 if row == NO_ACCESS or not tracked[j]:
                     continue
                 key = permuted(shape, (np.uint64(tables[j]) << shape[ROW_BITS]) | np.uint64(row))
-                wanted[count] = np.int64(key >> shape[11])
+                wanted[count] = np.int64(key >> shape[INDEX_BITS])
                 for a in range(arrays):
                     sets[count, a] = set_of(shape, hashes, key, a)
                 if kind == FREQUENCY:
@@ -276,7 +276,7 @@ def _dump(shape, hashes, tags):
 def _load(hot, table_bits, row_bits, shape, hashes, tags):
     """Fills ``tags``; returns the first slot that no tracker could have dumped, or -1."""
     sets, ways = tags.shape
-    lines = np.int64(1) << np.int64(shape[11])
+    lines = np.int64(1) << np.int64(shape[INDEX_BITS])
     for s in range(sets):
         for w in range(ways):
             slot = s * ways + w
@@ -289,7 +289,7 @@ def _load(hot, table_bits, row_bits, shape, hashes, tags):
             key = permuted(shape, (np.uint64(table) << shape[ROW_BITS]) | np.uint64(row))
             if set_of(shape, hashes, key, s // lines) != s:
                 return slot
-            tags[s, w] = np.int64(key >> shape[11])
+            tags[s, w] = np.int64(key >> shape[INDEX_BITS])
             for other in range(w):
                 if tags[s, other] == tags[s, w]:
                     return slot
@@ -300,7 +300,7 @@ def _load(hot, table_bits, row_bits, shape, hashes, tags):
 def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
     """Changes, in order of sets from ``cursor`` on, until ``delta`` is full; (taken, left, the next cursor)."""
     sets, ways = tags.shape
-    arrays = np.int64(shape[13])
+    arrays = np.int64(shape[ARRAYS])
     mask = (np.uint64(1) << shape[ROW_BITS]) - np.uint64(1)
     taken, left, kept_back = 0, 0, -1
     fresh, new = np.empty(ways, np.bool_), np.empty(ways, np.uint64)
@@ -317,7 +317,7 @@ def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
             for a in range(arrays):
                 other = set_of(shape, hashes, key, a)
                 for v in range(ways):
-                    found |= frozen[other, v] == np.int64(key >> shape[11])
+                    found |= frozen[other, v] == np.int64(key >> shape[INDEX_BITS])
             fresh[w] = not found
             left += found
         for w in range(ways):

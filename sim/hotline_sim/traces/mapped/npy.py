@@ -9,10 +9,9 @@ import numpy as np
 
 from hotline_golden.layouts import NO_ACCESS
 
-from ..readers.dense import log1p
 from ..readers.schema import rules
 from ..readers.shards import natural
-from ..readers.values import ValueFault
+from ..readers.values import ValueFault, log1p
 from ..trace import Samples, Trace, TraceError
 from .file_array import npy_array, npz_arrays
 

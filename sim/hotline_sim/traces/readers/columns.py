@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..trace import TraceError, shortened
-from .dense import log1p
 from .reader import Column, Parsed, Piece, Reader
 from .schema import Schema
+from .values import log1p
 
 #: What a number is in text, whole: as the field writes it. No other number is taken.
 NUMBER = r"^-?[0-9]{1,400}(?:\.[0-9]{0,400})?(?:[eE][-+]?[0-9]{1,3})?$|^-?(?:inf|Inf|nan|NaN)$"

@@ -14,10 +14,9 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from ..trace import TraceError, shortened
-from .dense import log1p
 from .reader import Column, Parsed, Piece, Reader, text_pieces
 from .text_blocks import Block
-from .values import NULL_VALUE, Rule
+from .values import NULL_VALUE, Rule, log1p
 
 INTEGERS = 13
 CATEGORICALS = 26

@@ -217,3 +217,8 @@ def _refuse_negative(values: np.ndarray, null: np.ndarray | None) -> None:
         raise ValueFault(
             place, f"{int(values[place].astype(np.int64))}; 0 or more is right for rule=as-is and rule=modulo"
         )
+
+
+def log1p(numbers: np.ndarray) -> np.ndarray:
+    """float32 ``log(1 + max(x, 0))`` of integers or floats, made in float64."""
+    return np.log1p(np.maximum(numbers, 0).astype(np.float64)).astype(np.float32)
