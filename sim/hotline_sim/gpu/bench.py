@@ -1,7 +1,8 @@
 """``hotline bench train``: Hotline beside what else trains the same model on the same data and device.
 
     hotline    popular and non-popular micro-batches; hot rows on the device, working rows through pinned memory
-    hybrid     tables and their update on the CPU, MLPs on the device: one lookup for all tables, pinned memory
+    hybrid     tables and their update on the CPU, MLPs on the device: one fused look-up and one fused, sorted update of all
+               tables, compiled, with all cores; pinned memory
     gpu_only   everything on the device, where it fits
     fae        like FAE (Adnan et al., VLDB 2021): hot rows by an offline threshold, all cold mini-batches, then all hot ones
     fbgemm     FBGEMM's table-batched embeddings with UVM caching, where it is installed
@@ -24,12 +25,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from hotline_golden.layouts import NO_ACCESS
+from hotline_native.bags import ADAGRAD, SGD, Grouped, pool, update
+from hotline_native.compiler import default_threads
 from hotline_rtl import VERSION
 
 from ..job import Job
 from ..traces.trace import in_memory
 from .native_source import NativeSource
-from .rows import ROW_OPTIMIZERS
+from .rows import ROW_OPTIMIZERS, RowWiseAdagrad
 from .sources import HostTables
 from .trainer import Settings, Trainer
 from .transfers import Arrived, Arriving, Leaving, Transfers, transfers_for
@@ -155,6 +158,31 @@ class FlatTables:
         self.optimizer.step(self.rows[:, :dim], self.rows[:, dim:], distinct, total)
 
 
+class HostBags(FlatTables):
+    """The same for tables that lie in host memory, in compiled code and with all cores. The order in which a mini-batch's rows
+    are updated is made ahead: it depends on keys alone (``hotline_native.bags``)."""
+
+    def __init__(self, job: Job, settings: Settings, rows: Tensor):
+        super().__init__(job, settings, rows)
+        self.threads = default_threads()
+        self.all, self.of = rows.numpy(), job.trace.table_of
+        self.kind = ADAGRAD if settings.optimizer == "adagrad" else SGD
+        self.grouped: dict[int, Grouped] = {}
+
+    def prepare(self, keys: Tensor) -> None:
+        """``keys`` will be those of steps to come."""
+        self.grouped[keys.data_ptr()] = Grouped.of(keys.numpy())
+
+    def pool(self, keys: Tensor) -> Tensor:
+        return torch.from_numpy(
+            pool(self.all, keys.numpy(), self.of, self.tables, self.settings.rows.dim, self.threads)
+        )
+
+    def update(self, keys: Tensor, gradient: Tensor) -> None:
+        update(self.all, self.grouped[keys.data_ptr()], self.of, gradient.contiguous().numpy(), self.kind,
+               self.settings.learning_rate, RowWiseAdagrad.epsilon, self.threads)  # fmt: skip
+
+
 class WholeTables(MiniBatches):
     """Tables of ``rows``, on the host or, unless ``on_host``, on the device; ``keys`` of all samples; mini-batches of the
     samples in ``mine``, bool [samples]."""
@@ -164,11 +192,14 @@ class WholeTables(MiniBatches):
         super().__init__(job, settings, device)
         self.on_host = on_host
         self.apart = on_host and self.device.type != "cpu"
-        self.tables = FlatTables(job, settings, rows if on_host else rows.to(self.device))
+        self.tables = HostBags(job, settings, rows) if on_host else FlatTables(job, settings, rows.to(self.device))
         self.device_bytes = 0 if on_host else self.tables.rows.nbytes
         samples = torch.arange(len(keys)) if mine is None else torch.nonzero(mine)[:, 0]
         for part in torch.split(samples, job.batch_size) if len(samples) else ():
-            self.batches.append((self.payload[part].to(self.device), keys[part].to(self.tables.rows.device)))
+            mine_keys = keys[part].to(self.tables.rows.device)
+            if isinstance(self.tables, HostBags):
+                self.tables.prepare(mine_keys)
+            self.batches.append((self.payload[part].to(self.device), mine_keys))
 
     def step(self, payload: Tensor, *rest: Tensor) -> None:
         (keys,) = rest
