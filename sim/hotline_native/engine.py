@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import DELTA_WORDS
+from hotline_golden.layouts import DELTA_WORDS, NO_ACCESS
 from hotline_golden.model import Model
+from hotline_golden.split import SplitResult
 
 from .compiler import default_threads
-from .split import HotMap, Split, Splitter
+from .split import HotMap, Splitter
 from .tracker import NativeTracker
 
 
@@ -26,10 +26,6 @@ class NativeEngine:
         self.tracked = ~model.resident[self.tables]
         self.known = True  # the map has what the tracker has
 
-    @property
-    def keys(self) -> KeySpace:
-        return self.tracker.keys
-
     def clear(self) -> None:
         """CLEAR."""
         self.tracker.clear()
@@ -37,7 +33,7 @@ class NativeEngine:
 
     def learn(self, rows: np.ndarray) -> tuple[int, int]:
         """LEARN of ``rows`` uint32 [n, accesses]: accesses, and hot ones."""
-        present = rows != np.uint32(0xFFFF_FFFF)
+        present = rows != NO_ACCESS
         accesses, tracked = int(present.sum()), int(present[:, self.tracked].sum())
         hits = self.tracker.learn(rows, self.tables, self.tracked)
         self.known &= self.tracker.shadow
@@ -59,7 +55,9 @@ class NativeEngine:
             self.hot.change(delta.reshape(-1, DELTA_WORDS))
         return delta, left
 
-    def split(self, rows: np.ndarray, payload: np.ndarray, out: tuple[np.ndarray, np.ndarray] | None = None) -> Split:
+    def split(
+        self, rows: np.ndarray, payload: np.ndarray, out: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> SplitResult:
         """SPLIT of samples, ``rows`` uint32 [n, accesses] and ``payload`` uint32 [n, payload words]; ``out``: see
         :meth:`Splitter.split`. Raises RowOutsideTable."""
         if not self.known:

@@ -5,14 +5,12 @@ part of the samples; one thread numbers the working rows in order of first use, 
 records.
 """
 
-from dataclasses import dataclass
-
 import numba
 import numpy as np
 
 from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
 from hotline_golden.model import Model
-from hotline_golden.split import RowOutsideTable
+from hotline_golden.split import RowOutsideTable, SplitResult
 
 from .compiler import compiled, in_parallel, several
 
@@ -60,19 +58,6 @@ class HotMap:
         self.slots[self.first[tables[there]] + keys[there, 1]] = slots[there]
 
 
-@dataclass(frozen=True)
-class Split:
-    """What a SPLIT gives: records uint32 [n, record words], working keys uint32 [k, 2]; counts as golden's ``SplitResult``."""
-
-    popular: np.ndarray
-    non_popular: np.ndarray
-    working_keys: np.ndarray
-    accesses: int
-    hot_accesses: int
-    tracked_accesses: int
-    cold_accesses: int
-
-
 class Splitter:
     """Splits mini-batches of ``model``; holds what is needed in between. One call at a time."""
 
@@ -88,7 +73,7 @@ class Splitter:
 
     def split(
         self, rows: np.ndarray, payload: np.ndarray, out: "tuple[np.ndarray, np.ndarray] | None" = None
-    ) -> Split:
+    ) -> SplitResult:
         """``rows`` uint32 [n, accesses], ``payload`` uint32 [n, payload words]. ``out``: arrays uint32 [n or more, record words]
         into which the popular and the other records go; new ones, if it is not given. Raises RowOutsideTable."""
         samples, accesses = rows.shape
@@ -113,7 +98,7 @@ class Splitter:
                 rows, refs, cold, place, self.first, self.table_of, self.table[:size], keys
             )
             _write_all(payload, refs, cold, place, popular, other, parts)
-        return Split(
+        return SplitResult(
             popular[:popular_count], other[: samples - popular_count], keys[:working].copy(), present, present - total,
             tracked, total,
         )  # fmt: skip

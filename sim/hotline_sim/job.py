@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hotline_golden.keys import KeySpace, mix64
-from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, NO_ACCESS, Command, Opcode
+from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan, zeroed
 from hotline_golden.model import Model, Table
@@ -14,7 +14,7 @@ from hotline_golden.tracker import Tracker
 from hotline_rtl.config import AcceleratorConfig
 
 from .host.limits import RING_BYTES, check_model
-from .traces.trace import Trace
+from .traces.trace import Trace, used_rows
 
 #: Device memory that resident rows may take together, unless a bound is given.
 RESIDENT_SHARE_BYTES = 4 << 20
@@ -214,12 +214,7 @@ class Job:
 
     def touched_rows(self) -> list[np.ndarray]:
         """Per table, the rows that the trace uses, ascending. Reads the trace once."""
-        used = [np.zeros(table.rows, bool) for table in self.model.tables]
-        for part in self.trace.parts():
-            for access, number in enumerate(self.model.table_of):
-                rows = part.rows[:, access]
-                used[number][rows[rows != NO_ACCESS]] = True
-        return [np.flatnonzero(rows) for rows in used]
+        return used_rows(self.trace)
 
 
 def output_buffers(number: int = 0) -> list[str]:

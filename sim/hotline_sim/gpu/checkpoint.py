@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hotline_golden.layouts import NO_ACCESS
-
 from ..files.whole_file import whole_file
-from ..traces.trace import Trace
+from ..traces.trace import Trace, used_rows
 from .sources import MicroBatchSource
 from .trainer import REMEDY, NotFiniteError, Settings, Trainer
 
@@ -27,12 +25,7 @@ class CheckpointError(ValueError):
 
 def touched_keys(trace: Trace) -> np.ndarray:
     """uint32 [n, 2]: every (table, row) that a trace accesses, in order: the only rows that training changes."""
-    used = [np.zeros(rows, bool) for rows in trace.table_rows.tolist()]
-    for part in trace.parts():
-        for access, table in enumerate(trace.table_of.tolist()):
-            rows = part.rows[:, access]
-            used[table][rows[rows != NO_ACCESS]] = True
-    found = [np.flatnonzero(rows).astype(np.uint32) for rows in used]
+    found = [rows.astype(np.uint32) for rows in used_rows(trace)]
     return np.concatenate([np.stack([np.full_like(rows, table), rows], axis=1) for table, rows in enumerate(found)])
 
 

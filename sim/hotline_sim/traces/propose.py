@@ -12,7 +12,7 @@ from .mapped.npy import MULTI_HOT, ONE_HOT
 from .readers.columns import NUMBER, flat, is_list, is_text
 from .readers.criteo import CATEGORICALS
 from .readers.csv_files import INTEGER, csv_rows
-from .readers.opened import FILE_ENDINGS
+from .readers.opened import FILE_ENDINGS, SEPARATORS
 from .readers.parquet import arrow_schema, parquet_schema, sample_rows
 from .readers.shards import shards
 from .readers.text_blocks import first_lines
@@ -28,9 +28,9 @@ MEASURED = re.compile(r"(?i)i[0-9]+|.*(count|price|age|amount|num|score|rate|den
 LIBSVM = re.compile(r"[-+0-9.]+( [0-9]+:[^ ]+)+ ?")
 HASH = re.compile(r"([0-9a-f]{8})?")
 NUMBER_TEXT = re.compile(NUMBER)
-#: Separators of columns, and of lists within one, with the words that a SPEC has for them.
-SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe"}
-LISTS = {"|": "pipe", ";": "semicolon", " ": "space"}
+#: Separators of columns, and of lists within one; the words that a SPEC has for them.
+COLUMNS, LISTS = "\t,;|", "|; "
+WORDS = {character: word for word, character in SEPARATORS.items()}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _text(path: Path) -> Proposal:
 
 
 def _csv(path: Path, lines: list[str]) -> Proposal:
-    separator = max(SEPARATORS, key=lambda s: min(line.count(s) for line in lines))
+    separator = max(COLUMNS, key=lambda s: min(line.count(s) for line in lines))
     if not all(separator in line for line in lines):
         raise TraceError(
             f"{path}: its lines have no tab, comma, semicolon or bar in common: this is no log of columns"
@@ -130,11 +130,11 @@ def _csv(path: Path, lines: list[str]) -> Proposal:
         arrays[name] = texts
     keys = {}
     if separator != ",":
-        keys["sep"] = SEPARATORS[separator]
+        keys["sep"] = WORDS[separator]
     if not header:
         keys["header"] = "none"
     if lists not in ("", "|"):
-        keys["list"] = LISTS[lists]
+        keys["list"] = WORDS[lists]
     found = _of_columns("csv", path, arrays, keys)
     integers = [n for n in found.keys["sparse"].split("+") if pa.types.is_integer(arrays[n].type)]
     return replace(found, keys=found.keys | ({"integers": "+".join(integers)} if integers else {}))

@@ -44,9 +44,7 @@ def open_trace(spec: str, *, samples: int | None = None, schema_file: Path | Non
     """
     source = open_source(spec, samples=samples, schema_file=schema_file)
     if isinstance(source, Reader):
-        shuffle = split_spec(spec)[2].get("shuffle")
-        source = SpooledTrace(source, progress)
-        return ShuffledTrace(source, at_least(spec, "shuffle", shuffle, 0)) if shuffle is not None else source
+        return _shuffled(SpooledTrace(source, progress), spec)
     return source
 
 
@@ -71,7 +69,13 @@ def open_source(spec: str, *, samples: int | None = None, schema_file: Path | No
         return opened_reader(spec, scheme, path, own, limit, schema_file)
     if limit is not None:
         source = source.head(limit)
-    return ShuffledTrace(source, at_least(spec, "shuffle", keys["shuffle"], 0)) if "shuffle" in keys else source
+    return _shuffled(source, spec)
+
+
+def _shuffled(trace: Trace, spec: str) -> Trace:
+    """``trace``, in another order if ``spec`` asks for one."""
+    seed = split_spec(spec)[2].get("shuffle")
+    return trace if seed is None else ShuffledTrace(trace, at_least(spec, "shuffle", seed, 0))
 
 
 def is_unknown(spec: str) -> bool:

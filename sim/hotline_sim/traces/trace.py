@@ -133,6 +133,16 @@ def in_memory(trace: Trace) -> ArrayTrace:
     return ArrayTrace(trace.name, whole.rows, trace.table_of, trace.table_rows, whole.payload, trace.payload_type)
 
 
+def used_rows(trace: Trace) -> list[np.ndarray]:
+    """int64 for each table: the rows that ``trace`` accesses, ascending. Reads it once, and takes a byte for each row."""
+    used = [np.zeros(rows, bool) for rows in trace.table_rows.tolist()]
+    for part in trace.parts():
+        for access, table in enumerate(trace.table_of.tolist()):
+            rows = part.rows[:, access]
+            used[table][rows[rows != NO_ACCESS]] = True
+    return [np.flatnonzero(rows) for rows in used]
+
+
 def check_arrays(name: str, rows: np.ndarray, table_of: np.ndarray, payload: np.ndarray) -> None:
     """Raises TraceError for arrays of other types or sizes than an :class:`ArrayTrace` has."""
     if rows.ndim != 2 or rows.dtype != np.uint32:

@@ -136,7 +136,7 @@ def write_folder(folder: Path, spec: str, source: Trace | Reader, progress: Prog
         before = noted.samples
         with (
             _ArrayFile(new.partial / ROWS, noted.samples, len(source.table_of), "uint32") as rows,
-            _ArrayFile(new.partial / PAYLOAD, noted.samples, source.payload_words, _payload_type(source)) as payload,
+            _ArrayFile(new.partial / PAYLOAD, noted.samples, source.payload_words, source.payload_type) as payload,
         ):
             try:
                 _write(new.partial, source, noted, rows, payload, progress)
@@ -155,15 +155,11 @@ def write_folder(folder: Path, spec: str, source: Trace | Reader, progress: Prog
         write_json(new.partial / DESCRIPTION, {
             "format": FORMAT, "version": VERSION, "samples": noted.samples, "table_of": source.table_of.tolist(),
             "table_rows": source.table_rows.tolist(), "payload_words": source.payload_words,
-            "payload": _payload_type(source), "source": of,
+            "payload": source.payload_type, "source": of,
         })  # fmt: skip
         (new.partial / PROGRESS).unlink()
         new.complete()
     return Written(noted.samples, before, source.memory if isinstance(source, Reader) else 0)
-
-
-def _payload_type(source: Trace | Reader) -> str:
-    return source.payload_type if isinstance(source, Trace) else "float32"
 
 
 def _write(partial: Path, source: Trace | Reader, noted: Noted, rows: "_ArrayFile", payload: "_ArrayFile",

@@ -93,7 +93,7 @@ class NpyTrace(Trace):
     def _largest(self, tables: int, count: int) -> tuple[int, ...]:
         """The largest value of each table and one more."""
         most = [0] * tables
-        for day, first, last, _ in self._spans(0, count):
+        for day, first, last in self._spans(0, count):
             for at in range(first, last, SCANNED):
                 for table, values in enumerate(day.tables(at, min(last, at + SCANNED))):
                     most[table] = max(most[table], int(values.max()) if values.size else 0)
@@ -105,14 +105,14 @@ class NpyTrace(Trace):
         return tuple(n + 1 for n in most)
 
     def _spans(self, first: int, last: int):
-        """(day, first and last of its samples, where they begin) for samples ``first`` to ``last`` - 1."""
+        """(day, first and last of its samples) for samples ``first`` to ``last`` - 1."""
         for day, start in zip(self.days, self.starts.tolist(), strict=False):
             low, high = max(first, start), min(last, start + day.samples)
             if low < high:
-                yield day, low - start, high - start, start
+                yield day, low - start, high - start
 
     def _read(self, first: int, last: int) -> Samples:
-        parts = [self._of_day(day, low, high) for day, low, high, _ in self._spans(first, last)]
+        parts = [self._of_day(day, low, high) for day, low, high in self._spans(first, last)]
         none = Samples(np.zeros((0, self.accesses), np.uint32), np.zeros((0, self.payload_words), np.uint32))
         return parts[0] if len(parts) == 1 else Samples(*(np.concatenate(a) for a in zip(none, *parts, strict=True)))
 

@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +15,6 @@ from .values import log1p
 
 #: What a number is in text, whole: as the field writes it. No other number is taken.
 NUMBER = r"^-?[0-9]{1,400}(?:\.[0-9]{0,400})?(?:[eE][-+]?[0-9]{1,3})?$|^-?(?:inf|Inf|nan|NaN)$"
-
-
-class Content(NamedTuple):
-    """Columns of consecutive rows, and how a row is named in messages."""
-
-    table: pa.Table
-    where: Callable[[int], str]
 
 
 class ColumnsReader(Reader):
@@ -41,12 +33,12 @@ class ColumnsReader(Reader):
         )
 
     @abstractmethod
-    def _content(self, piece: Piece) -> Content:
-        """What a piece holds."""
+    def _content(self, piece: Piece) -> pa.Table:
+        """The columns that a piece holds."""
 
     def _parse(self, piece: Piece) -> Parsed:
         try:
-            return self._parse_columns(*self._content(piece))
+            return self._parse_columns(self._content(piece), piece.where)
         except pa.ArrowException as e:  # what a damaged file holds
             raise TraceError(f"{piece.where(0)} or later: {damage(e)}") from None
 

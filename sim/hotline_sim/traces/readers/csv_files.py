@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from ..trace import TraceError, shortened
-from .columns import ColumnsReader, Content, checked_text, flat, is_list
+from .columns import ColumnsReader, checked_text, flat, is_list
 from .reader import Piece, text_pieces
 from .schema import Schema
 from .text_blocks import Block, check_utf8, first_lines
@@ -31,7 +31,7 @@ class CsvReader(ColumnsReader):
     def _pieces(self, cursor: dict | None, most: int | None) -> Iterator[Piece]:
         return text_pieces(self.files, cursor, most, header=self.form.header)
 
-    def _content(self, piece: Piece) -> Content:
+    def _content(self, piece: Piece) -> pa.Table:
         block = piece.content
         assert isinstance(block, Block)
         table = self.form.table(block, self.schema.columns)
@@ -43,7 +43,7 @@ class CsvReader(ColumnsReader):
             if name in self.integers:
                 column = _integers(name, column, piece.where)
             arrays[name] = column
-        return Content(pa.table(arrays), piece.where)
+        return pa.table(arrays)
 
 
 def _split(column: pa.Array, separator: str) -> pa.Array:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from pyarrow import ipc
 
 from ..trace import TraceError
-from .columns import ColumnsReader, Content, damage, is_text
+from .columns import ColumnsReader, damage, is_text
 from .reader import Piece
 from .schema import Schema
 
@@ -61,9 +61,9 @@ class ParquetReader(ColumnsReader):
             (number + part) / len(self.files),
         )
 
-    def _content(self, piece: Piece) -> Content:
+    def _content(self, piece: Piece) -> pa.Table:
         assert isinstance(piece.content, pa.Table)
-        return Content(piece.content, piece.where)
+        return piece.content
 
 
 class ArrowReader(ParquetReader):

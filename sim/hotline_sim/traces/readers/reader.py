@@ -51,12 +51,13 @@ class Column:
 
 @dataclass
 class Parsed:
-    """``payload`` float32 [n, words], and for each table the columns that it is read by."""
+    """``payload`` float32 [n, words], and for each table the columns that it is read by; ``rows`` uint32 [n, accesses], as far as
+    rules without memory have made them."""
 
     payload: np.ndarray
     tables: list[list[Column]]
     where: Callable[[int], str]
-    rows: np.ndarray | None = field(default=None)
+    rows: np.ndarray = field(init=False)
 
 
 class Chunk(NamedTuple):
@@ -70,8 +71,10 @@ class Chunk(NamedTuple):
 class Reader(ABC):
     """A log that is read once, from its beginning or from a chunk's ``cursor``.
 
-    ``widths``: accesses of each table. Raises TraceError for what cannot be read.
+    ``widths``: accesses of each table. The payload is float32. Raises TraceError for what cannot be read.
     """
+
+    payload_type = "float32"
 
     def __init__(self, name: str, files: list[Path], payload_words: int, widths: list[int], rules: list[Rule], null: str,
                  limit: int | None = None):  # fmt: skip
@@ -127,8 +130,7 @@ class Reader(ABC):
             yield self._chunk(parsed, len(parsed.payload), piece)
 
     def _chunk(self, parsed: Parsed, count: int, piece: Piece) -> Chunk:
-        rows = np.empty((len(parsed.payload), len(self.table_of)), np.uint32) if parsed.rows is None else parsed.rows
-        rows = rows[:count]
+        rows = parsed.rows[:count]
         self._number(parsed, rows, False)
         payload = np.ascontiguousarray(parsed.payload[:count]).view(np.uint32)
         return Chunk(Samples(np.ascontiguousarray(rows), payload), piece.cursor, piece.done)
