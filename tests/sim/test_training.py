@@ -14,7 +14,7 @@ from hotline_sim.cosim import CosimTransport  # noqa: E402
 from hotline_sim.gpu import bench, checkpoint  # noqa: E402
 from hotline_sim.gpu.dlrm import DlrmShape  # noqa: E402
 from hotline_sim.gpu.embedding import HotlineEmbedding, Records  # noqa: E402
-from hotline_sim.gpu.evaluation import all_tables, evaluate, largest_difference, parameters, quality  # noqa: E402
+from hotline_sim.gpu.evaluation import all_tables, evaluate, parameters, quality  # noqa: E402
 from hotline_sim.gpu.experiment import Plan, divide  # noqa: E402
 from hotline_sim.gpu.experiment import train as train_by_plan  # noqa: E402
 from hotline_sim.gpu.live_source import LiveSource  # noqa: E402
@@ -46,6 +46,18 @@ def job_for(settings: Settings, spec: str, batch_size: int = 16, shadow: int = 0
     config = tiny(f"shadow={shadow}")
     options = {"resident": 100, **options}
     return prepare(open_trace(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
+
+
+def largest_difference(ours: list, theirs: list) -> float:
+    """The largest difference of two lists of tensors, relative to the larger of value and 1; infinite when either holds a
+    value that is not finite."""
+    worst = 0.0
+    for x, y in zip(ours, theirs, strict=True):
+        if not (x.isfinite().all() and y.isfinite().all()):
+            return float("inf")
+        if x.numel():
+            worst = max(worst, ((x - y).abs() / y.abs().clamp(min=1.0)).max().item())
+    return worst
 
 
 def difference(trainer: Trainer, plain) -> float:

@@ -75,18 +75,6 @@ def all_tables(trainer: Trainer) -> list[Tensor]:
     return found
 
 
-def largest_difference(ours: Iterable[Tensor], theirs: Iterable[Tensor]) -> float:
-    """The largest difference of two lists of tensors, relative to the larger of value and 1; infinite when either holds a
-    value that is not finite."""
-    worst = 0.0
-    for x, y in zip(ours, theirs, strict=True):
-        if not (x.isfinite().all() and y.isfinite().all()):
-            return math.inf
-        if x.numel():
-            worst = max(worst, ((x - y).abs() / y.abs().clamp(min=1.0)).max().item())
-    return worst
-
-
 def part_of_movement(ours: Iterable[Tensor], theirs: Iterable[Tensor], start: Iterable[Tensor]) -> float:
     """How far two trainings ended from each other, as a part of how far the second has moved from ``start``: of the tensor for
     which it is largest. Distances are Euclidean. Infinite for a value that is not finite, and where only the first has moved."""

@@ -189,6 +189,11 @@ def whole_numbers(where: str | Path, name: str, array: np.ndarray, most: int, fi
     return array
 
 
+def cause(error: OSError) -> str:
+    """Why a file cannot be read, for a message that has named it."""
+    return "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+
+
 def shortened(text: str, most: int = 24) -> str:
     """``text`` in quotes for a message, cut after ``most`` characters."""
     return repr(text) if len(text) <= most else f"{text[:most]!r}... ({len(text):,} characters)"

@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from ..trace import TraceError
+from ..trace import TraceError, cause
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def npy_array(path: Path) -> FileArray:
         file = open(path, "rb")
         size = path.stat().st_size
     except OSError as e:
-        raise TraceError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from None
+        raise TraceError(f"{path}: {cause(e)}") from None
     return _array(str(path), file, 0, size)
 
 
@@ -51,7 +51,7 @@ def npz_arrays(path: Path, names: tuple[str, ...] | None, how: str) -> dict[str,
         with open(path, "rb") as file:
             magic = file.read(6)
     except OSError as e:
-        raise TraceError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from None
+        raise TraceError(f"{path}: {cause(e)}") from None
     if magic == b"\x93NUMPY":
         raise TraceError(f"{path}: a single NumPy array (.npy), not an archive of arrays (.npz): {how}")
     if not magic.startswith(b"PK"):

@@ -30,7 +30,7 @@ from pathlib import Path
 from hotline_golden.layouts import NO_ACCESS
 
 from ..shapes import SHAPES
-from ..trace import TraceError, shortened
+from ..trace import TraceError, cause, shortened
 from .values import NULLS, RULES, AsIs, FirstSeen, FirstSeenText, Hash, Modulo, Rule
 
 #: A range of columns: a common beginning, and two numbers.
@@ -136,7 +136,7 @@ def read_schema(path: Path) -> dict:
         text = path.read_text()
         found = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as e:
-        raise TraceError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from None
+        raise TraceError(f"{path}: {cause(e)}") from None
     except ValueError as e:
         raise TraceError(f"{path}: neither JSON nor, with a name that ends in .toml, TOML: {e}") from None
     if not isinstance(found, dict):
