@@ -42,8 +42,7 @@ test-all: $(VENV)/.test  ## All tests: also FPGA tools, more configurations, 100
 #: The machine with the GPU: its Python has PyTorch with CUDA. Nothing is installed there but what `make gpu-wheels` brought along.
 GPU_PYTHON ?= python3
 GPU_DEVICE ?= cuda
-GPU_SIZES ?= --preset alveo --scale 0.1 --samples 200000 --batch-size 4096
-GPU_CAP ?= 100
+GPU_SIZES ?= --minutes 6
 GPU_RUN := PYTHONPATH=$(CURDIR)/build/gpu-packages:golden:rtl:sim:fpga $(GPU_PYTHON) -m hotline_cli
 WHEELS := numba llvmlite typer rich click shellingham markdown-it-py mdurl Pygments annotated-doc typing_extensions
 
@@ -51,17 +50,12 @@ gpu-wheels:  ## For a machine with a GPU and no network: what it lacks, for Pyth
 	@$(PYTHON) -m pip download --quiet -d build/wheels -c constraints.txt --no-deps --only-binary=:all: --python-version 3.12 \
 		--platform manylinux2014_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64 $(WHEELS)
 
-bench-gpu:  ## On a machine with a GPU: training there, compared with plain training, and beside the baselines; JSON in build/gpu
+bench-gpu:  ## On a machine with a GPU: training there, compared with plain training, then all systems on RM1 to RM4; JSON in build/gpu
 	@mkdir -p build/gpu
 	@test ! -d build/wheels || $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --target build/gpu-packages --upgrade \
 		build/wheels/*.whl
 	@$(GPU_RUN) train --device $(GPU_DEVICE) --held-out 0 --double --check --json build/gpu/train.json
-	@for model in rm2 rm3 rm1 rm4; do \
-		$(GPU_RUN) bench train --device $(GPU_DEVICE) --model $$model $(GPU_SIZES) \
-			--device-memory-cap $$(if [ $$model = rm3 ]; then echo $$((4 * $(GPU_CAP))); else echo $(GPU_CAP); fi) \
-			--json build/gpu/bench_$${model}_capped.json || exit; \
-		$(GPU_RUN) bench train --device $(GPU_DEVICE) --model $$model $(GPU_SIZES) --json build/gpu/bench_$$model.json || exit; \
-	done
+	@$(GPU_RUN) bench gpu --device $(GPU_DEVICE) $(GPU_SIZES) --json build/gpu/bench.json
 
 synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (ARGS='--seeds 0': area alone, ten minutes)
 	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)

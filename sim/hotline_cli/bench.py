@@ -12,6 +12,7 @@ from hotline_sim.files.json_file import write_json
 from .options import (
     DIFFER,
     TRACE_HELP,
+    AmpOption,
     BatchSizeOption,
     DeviceOption,
     Engine,
@@ -26,6 +27,8 @@ from .options import (
     SamplesOption,
     ScaleOption,
     SetOption,
+    Tf32Option,
+    autocast,
     check_outputs,
     configuration,
     err,
@@ -224,6 +227,8 @@ def bench_train(
     seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="Least time of a window.")] = 3.0,
     repetitions: Annotated[int, typer.Option("--repetitions", min=1, help="Windows; the median counts.")] = 3,
     optimizer: OptimizerOption = "sgd",
+    amp: AmpOption = None,
+    tf32: Tf32Option = False,
     learn: LearnOption = 0.05,
     resident: ResidentOption = "auto",
     device: DeviceOption = "cpu",
@@ -235,39 +240,105 @@ def bench_train(
 ) -> None:  # fmt: skip
     """Time Hotline beside the hybrid CPU-GPU training, and others, on the same model, data and device.
 
-    `--resident auto` takes half of the device memory that the tracker's rows leave; on a CPU 4 MiB. On a CPU the ratios say
-    nothing about GPUs: there is no bus to save. `--json` is written after each system.
+    Each must train what the others train: parameters are compared after 20 steps. `--resident auto` takes half of the device
+    memory that the tracker's rows leave. On a CPU the ratios say nothing about GPUs: there is no bus to save. `--json` is written
+    after each system.
     """
     need("bench train", "torch", "numba")
-    from hotline_sim.gpu import bench
-    from hotline_sim.gpu.dlrm import dlrm_shape
-    from hotline_sim.gpu.trainer import Settings
-    from hotline_sim.gpu.transfers import device_memory, device_name
-    from hotline_sim.job import prepare, resident_bound
+    from hotline_native.compiler import default_threads
     from hotline_sim.traces.trace import in_memory
+    from hotline_train.baselines import report
+    from hotline_train.baselines.measure import Comparison, measure
+    from hotline_train.baselines.suite import prepared
+    from hotline_train.baselines.systems import SYSTEMS
+    from hotline_train.models.dlrm import dlrm_shape
+    from hotline_train.settings import Settings
+    from hotline_train.step.device import device_for, device_memory, device_name
 
     check_outputs(json_file)
     shape = dlrm_shape(model)
-    plan = Settings(shape, optimizer, 0.01)
-    room = cap * 10**6 if cap else device_memory(device)
+    plan = Settings(shape, optimizer, 0.01, amp=autocast(amp), tf32=tf32)
+    target, name = device_for(device), device_name(device)
     samples = samples or 40_000
     log = in_memory(opened(trace or f"{shape.trace},samples={samples},scale={scale}", samples))
-    config, bound = configuration(preset, settings), resident_rows(resident)
-    if bound == -1 and (cap or device != "cpu"):
-        row_bytes = 4 * plan.rows.words
-        bound = resident_bound(log.table_rows, row_bytes, max(0, room - config.tracker_entries * row_bytes) // 2)
-    name = device_name(device)
+    if cap:
+        room = cap * 10**6
+    else:
+        room = device_memory(device) if device != "cpu" else int(log.table_rows.sum()) * plan.rows.bytes
+    config = configuration(preset, settings)
     with err.status("Making the mini-batches...") as status:
-        job = prepare(log, config, batch_size=batch_size, learn=learn, fill=False, resident=bound,
-                      dim=plan.rows.words)  # fmt: skip
-        about = bench.about(job, plan, model, room, seconds, repetitions)
-        measured = []
-        for system in bench.SYSTEMS:
-            status.update(f"{getattr(system, 'name', '')}: {repetitions} windows of {seconds:.3g} s...")
-            measured.append(bench.measure(system, job, plan, device, room, seconds=seconds, repetitions=repetitions))
+        task = prepared(log, plan, config, batch_size, room, target, default_threads(), learn=learn,
+                        resident=resident_rows(resident))  # fmt: skip
+        about = report.about(task, model, seconds, repetitions)
+        comparison, measured = Comparison(task.in_float64()), []
+        for system in SYSTEMS:
+            status.update(f"{system.name}: {repetitions} windows of {seconds:.3g} s...")
+            measured.append(measure(system, task, comparison, seconds=seconds, repetitions=repetitions))
             if json_file:
-                write_json(json_file, about | bench.numbers(measured, name))
-    publish([bench.table(measured, name)], about | bench.numbers(measured, name), json_file)
+                write_json(json_file, about | report.numbers(measured, name))
+    publish(
+        [report.table(measured, name), report.phases_table(measured, batch_size)],
+        about | report.numbers(measured, name),
+        json_file,
+    )
+
+
+@bench_app.command("gpu")
+def bench_gpu(
+    device: DeviceOption = "cuda",
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="After which no other system is begun.")] = 6.5,
+    samples: Annotated[int, typer.Option("--samples", min=64, help="Of each generated click log.")] = 200_000,
+    scale: ScaleOption = 0.1,
+    preset: PresetOption = "alveo",
+    settings: SetOption = None,
+    optimizer: OptimizerOption = "rowwise-adagrad",
+    amp: AmpOption = None,
+    tf32: Tf32Option = False,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Time all systems on the shapes RM1 to RM4, at batches of 1024 to 16384, with tables that fit and a tenth that fits.
+
+    First the bus, then RM2 and RM3 with a tenth that fits at 4096 in windows of 3 s; then all others in windows of half a
+    second, as many as there is time. `--json` is written after each system.
+    """
+    need("bench gpu", "torch", "numba")
+    from hotline_native.compiler import default_threads
+    from hotline_train.baselines import report, suite
+    from hotline_train.baselines.bus import bus_rates
+    from hotline_train.settings import Settings
+    from hotline_train.step.device import device_for, device_memory, device_name
+
+    check_outputs(json_file)
+    base = Settings(optimizer=optimizer, learning_rate=0.01, amp=autocast(amp), tf32=tf32)
+    target, name, wanted = device_for(device), device_name(device), suite.cases()
+    memory = device_memory(device)
+    with err.status("The bus...") as status:
+        rates = bus_rates(target)
+
+        def found(done: list[suite.Ran]) -> dict:
+            runs = [
+                report.about(ran.task, ran.case.model, ran.case.seconds, 3) | report.numbers(ran.measured, name)
+                | {"case": ran.case.name} for ran in done if ran.task
+            ]  # fmt: skip
+            missing = [case.name for case in wanted if case not in [ran.case for ran in done]]
+            refused = {ran.case.name: ran.note for ran in done if ran.note}
+            return {
+                "device": name,
+                "bus_bytes_per_second": rates,
+                "runs": runs,
+                "not_reached": missing,
+                "refused": refused,
+            }
+
+        def after(done: list[suite.Ran]) -> None:
+            if json_file:
+                write_json(json_file, found(done))
+
+        made = suite.Suite(base, configuration(preset, settings), target, memory, default_threads(), samples, scale)
+        done = made.run(wanted, minutes, status.update, after)
+    publish([report.bus_table(rates, name), report.cases_table([(ran.case.name, ran.measured, ran.note) for ran in done])],
+    found(done),
+            json_file)  # fmt: skip
 
 
 @bench_app.command("relearn")

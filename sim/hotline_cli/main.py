@@ -18,7 +18,9 @@ from .options import (
     DEFAULT_TRACE,
     DIFFER,
     TRACE_HELP,
+    AmpOption,
     BatchSizeOption,
+    ColdRowsOption,
     DeviceOption,
     Engine,
     HalveEveryOption,
@@ -37,6 +39,9 @@ from .options import (
     SwapEveryOption,
     SwapLimitOption,
     SwapWorthOption,
+    Tf32Option,
+    TogetherOption,
+    autocast,
     check_outputs,
     configuration,
     err,
@@ -340,15 +345,19 @@ def train(
     batch_size: BatchSizeOption = 256,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Mini-batches; 0: all, once.")] = 0,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the samples that is kept for AUC and log loss.")] = 0.1,
-    optimizer: OptimizerOption = "adagrad",
+    optimizer: OptimizerOption = "rowwise-adagrad",
     learning_rate: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--lr", help="Learning rate; without it 0.05 for adagrad, 0.1 for sgd."),
+        typer.Option("--lr", help="Learning rate; without it 0.05, 0.005 for adam, 0.1 for sgd."),
     ] = None,
     double: Annotated[bool, typer.Option("--double", help="Train in float64.")] = False,
+    amp: AmpOption = None,
+    tf32: Tf32Option = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the model's initial weights.")] = 1,
     learn: LearnOption = 0.05,
     resident: ResidentOption = "auto",
+    cold_rows: ColdRowsOption = "direct",
+    together: TogetherOption = None,
     prefetch: Annotated[
         bool, typer.Option("--prefetch/--no-prefetch", help="Ask for the next mini-batch before a step's rows are back.")
     ] = True,
@@ -374,12 +383,13 @@ def train(
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
     need("train", "torch", "numba", *(["sklearn"] if held_out else []))
-    from hotline_sim.gpu.distributed import first_rank, leave
-    from hotline_sim.gpu.dlrm import dlrm_shape
-    from hotline_sim.gpu.experiment import SOURCES, Plan, draw
-    from hotline_sim.gpu.experiment import train as carry_out
-    from hotline_sim.gpu.trainer import LEARNING_RATES, Settings
     from hotline_sim.job import Relearn
+    from hotline_train.distributed.ranks import first_rank, leave
+    from hotline_train.experiment import SOURCES, Plan, draw
+    from hotline_train.experiment import train as carry_out
+    from hotline_train.models.dlrm import dlrm_shape
+    from hotline_train.optimizers import LEARNING_RATES
+    from hotline_train.settings import Settings
 
     check_outputs(json_file, plot)
     if checkpoint and not checkpoint.parent.is_dir():
@@ -388,15 +398,17 @@ def train(
         raise ValueError("--resume and --every need --checkpoint FILE")
     if resume and checkpoint and not checkpoint.exists():
         raise ValueError(f"--checkpoint {checkpoint}: there is no such file to resume from")
+    if check and (amp or tf32):
+        raise ValueError("--check needs exact products: leave --amp and --tf32 away")
     if resume and check:
         raise ValueError("--check compares a whole training: leave --resume away")
     shape = dlrm_shape(model)
     rate = LEARNING_RATES.get(optimizer, 0.1) if learning_rate is None else learning_rate
-    wanted = Settings(shape, optimizer, rate, "float64" if double else "float32", seed)
+    wanted = Settings(shape, optimizer, rate, "float64" if double else "float32", seed, autocast(amp), tf32)
     plan = Plan(
         source, wanted, device, steps, held_out,
         prefetch, Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
-        check, deterministic, checkpoint, every, resume,
+        check, deterministic, checkpoint, every, resume, cold_rows, together,
     )  # fmt: skip
     if source in SOURCES:
         config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
@@ -411,6 +423,10 @@ def train(
     leave()
     if not result.agree:
         out.print("[bold red]Training on micro-batches differs from training on whole mini-batches[/]")
+        if not double:
+            out.print(
+                "In float32 rounding grows with the model and its steps: --double tells whether it is that alone."
+            )
         raise typer.Exit(DIFFER)
 
 

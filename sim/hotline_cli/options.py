@@ -64,7 +64,24 @@ SamplesOption = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--samples", min=1, help="Use the first N samples, or generate N."),
 ]
-OptimizerOption = Annotated[str, typer.Option("--optimizer", help="adagrad (row-wise for the tables) or sgd.")]
+OptimizerOption = Annotated[
+    str, typer.Option("--optimizer", help="rowwise-adagrad (Adagrad for the MLPs), adagrad, adam or sgd.")
+]
+AmpOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--amp", metavar="bf16", help="The MLPs compute in bfloat16 where autocast says so."),
+]
+Tf32Option = Annotated[bool, typer.Option("--tf32", help="Matrix products may round their inputs to TF32.")]
+TogetherOption = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--together/--apart", help="Whether both micro-batches go through the MLPs at once. By default where working "
+                 "rows come a step ahead: from native, with --prefetch."),
+]  # fmt: skip
+ColdRowsOption = Annotated[
+    str,
+    typer.Option("--cold-rows", metavar="direct|copied", help="Whether the device reads and writes cold rows in the tables "
+                 "itself, or threads of the host copy them."),
+]  # fmt: skip
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 LearnOption = Annotated[
     float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")
@@ -109,6 +126,13 @@ def resident_rows(text: str) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= 10):
         raise ValueError(f"--resident {text[:40]}: use a number of rows, none or auto")
     return int(text)
+
+
+def autocast(text: str | None) -> bool:
+    """Whether ``--amp`` asks for bfloat16."""
+    if text not in (None, "bf16"):
+        raise ValueError(f"--amp {text[:40]}: there is bf16")
+    return text is not None
 
 
 def check_outputs(file: Path | None, picture: Path | None = None) -> None:

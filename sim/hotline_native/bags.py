@@ -11,7 +11,7 @@ import numpy as np
 
 from .compiler import in_parallel, several
 
-SGD, ADAGRAD = 0, 1
+SGD, ROW_WISE_ADAGRAD, ADAGRAD = 0, 1, 2
 #: Parts of the work for each thread: some are longer than others.
 PARTS = 4
 
@@ -35,36 +35,48 @@ class Grouped:
         return Grouped(rows, np.append(starts, len(order)), order)
 
 
-def pool(
-    table: np.ndarray, keys: np.ndarray, table_of: np.ndarray, tables: int, dim: int, threads: int
-) -> np.ndarray:
-    """[samples, tables, dim]: of rows ``keys`` int64 [samples, accesses] of ``table`` [rows, width], summed by ``table_of`` int64
-    [accesses]; -1 for no access."""
-    out = np.empty((len(keys), tables, dim), table.dtype)
+def pool(table: np.ndarray, keys: np.ndarray, table_of: np.ndarray, out: np.ndarray, threads: int,
+         late: np.ndarray | None = None, which: bool = False) -> None:  # fmt: skip
+    """``out`` [samples, tables, dim] becomes rows ``keys`` int64 [samples, accesses] of ``table`` [rows, width], summed by
+    ``table_of`` int64 [accesses]; -1 for no access. With ``late`` bool [samples, tables] only where it is ``which``."""
+    late = np.zeros(out.shape[:2], np.bool_) if late is None else late
     with several(threads):
-        _pool(table, keys, table_of, out, threads * PARTS)
-    return out
+        _pool(table, keys, table_of, out, late, which, threads * PARTS)
+
+
+def late_bags(before: np.ndarray, keys: np.ndarray, table_of: np.ndarray, tables: int) -> np.ndarray:
+    """bool [samples, tables]: the bags of ``keys`` that hold a row of ``before``, int64 [n] in ascending order: they can be
+    looked up after these rows are updated, and the others at any time."""
+    place = np.minimum(np.searchsorted(before, keys), max(0, len(before) - 1))
+    changes = (before[place] == keys) if len(before) else np.zeros(keys.shape, np.bool_)
+    late = np.zeros((len(keys), tables), np.bool_)
+    for access, number in enumerate(table_of.tolist()):
+        late[:, number] |= changes[:, access]
+    return late
 
 
 def update(table: np.ndarray, grouped: Grouped, table_of: np.ndarray, gradient: np.ndarray, optimizer: int, rate: float,
            epsilon: float, threads: int) -> None:  # fmt: skip
-    """One step of the rows of ``table`` [rows, width] that ``grouped`` names, by ``gradient`` [samples, tables, dim] of what
-    :func:`pool` gave. SGD, or row-wise Adagrad, whose sum is the value after the ``dim`` ones of a row."""
+    """One step of the rows of ``table`` [rows, width] that ``grouped`` names, by ``gradient`` [samples, tables, dim] of
+    what :func:`pool` gave. SGD, or row-wise Adagrad, whose sum is the value after the ``dim`` ones of a row, or Adagrad,
+    with a sum for each of them."""
     with several(threads):
         _update(table, grouped.rows, grouped.starts, grouped.accesses, table_of, gradient, optimizer, table.dtype.type(rate),
                 table.dtype.type(epsilon), threads * PARTS)  # fmt: skip
 
 
 @in_parallel
-def _pool(table, keys, table_of, out, parts):
+def _pool(table, keys, table_of, out, late, which, parts):
     samples, accesses = keys.shape
-    dim = np.uint64(out.shape[2])
+    tables, dim = np.uint64(out.shape[1]), np.uint64(out.shape[2])
     for part in numba.prange(parts):
         for s in range(np.uint64(samples * part // parts), np.uint64(samples * (part + 1) // parts)):
-            out[s] = 0
+            for t in range(tables):
+                if late[s, t] == which:
+                    out[s, t] = 0
             for j in range(np.uint64(accesses)):
-                if keys[s, j] >= 0:
-                    row, to = np.uint64(keys[s, j]), np.uint64(table_of[j])  # unsigned: no index counts from the end
+                row, to = np.uint64(keys[s, j]), np.uint64(table_of[j])  # unsigned: no index counts from the end
+                if keys[s, j] >= 0 and late[s, to] == which:
                     for k in range(dim):
                         out[s, to, k] += table[row, k]
 
@@ -84,11 +96,14 @@ def _update(table, rows, starts, accesses, table_of, gradient, optimizer, rate, 
                     total[k] += gradient[s, of, k]
             row = np.uint64(rows[n])
             step = rate
-            if optimizer == ADAGRAD:
+            if optimizer == ROW_WISE_ADAGRAD:
                 squares = total[0] * total[0]
                 for k in range(np.uint64(1), dim):
                     squares += total[k] * total[k]
                 table[row, dim] += squares / table.dtype.type(dim)
                 step = rate / (np.sqrt(table[row, dim]) + epsilon)
             for k in range(dim):
+                if optimizer == ADAGRAD:
+                    table[row, dim + k] += total[k] * total[k]
+                    step = rate / (np.sqrt(table[row, dim + k]) + epsilon)
                 table[row, k] -= step * total[k]

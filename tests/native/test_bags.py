@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hotline_native.bags import ADAGRAD, SGD, Grouped, pool, update  # noqa: E402
+from hotline_native.bags import ADAGRAD, ROW_WISE_ADAGRAD, SGD, Grouped, late_bags, pool, update  # noqa: E402
 
 
 def plain(table, keys, table_of, tables, dim):
@@ -30,7 +30,24 @@ def case():
 def test_rows_are_summed_by_table(case, dtype, threads):
     r, table_of, keys, table = case
     table = table.astype(dtype)
-    assert np.array_equal(pool(table, keys, table_of, 3, 8, threads), plain(table, keys, table_of, 3, 8))
+    out = np.full((90, 3, 8), 7, dtype)
+    pool(table, keys, table_of, out, threads)
+    assert np.array_equal(out, plain(table, keys, table_of, 3, 8))
+
+
+def test_bags_that_change_are_looked_up_late_and_others_early(case):
+    r, table_of, keys, table = case
+    before = np.unique(r.integers(0, 60, 8))
+    late = late_bags(before, keys, table_of, 3)
+    for s, row in enumerate(keys.tolist()):
+        for t in range(3):
+            assert late[s, t] == any(key in before for key, of in zip(row, table_of, strict=True) if of == t)
+    assert late.any() and not late.all() and not late_bags(before[:0], keys, table_of, 3).any()
+    out = np.zeros((90, 3, 8))
+    pool(table, keys, table_of, out, 2, late, False)
+    table[before] += 1
+    pool(table, keys, table_of, out, 2, late, True)
+    assert np.array_equal(out, plain(table, keys, table_of, 3, 8))
 
 
 def test_accesses_are_grouped_by_row(case):
@@ -43,7 +60,7 @@ def test_accesses_are_grouped_by_row(case):
     assert len(Grouped.of(np.full((3, 2), -1)).rows) == 0
 
 
-@pytest.mark.parametrize("optimizer", [SGD, ADAGRAD])
+@pytest.mark.parametrize("optimizer", [SGD, ROW_WISE_ADAGRAD, ADAGRAD])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_step_is_that_of_the_plain_optimizer(case, optimizer, threads):
     r, table_of, keys, table = case
@@ -57,6 +74,12 @@ def test_a_step_is_that_of_the_plain_optimizer(case, optimizer, threads):
     used = np.unique(keys[keys >= 0])
     step = np.full(60, 0.1)
     if optimizer == ADAGRAD:
+        table = np.concatenate([table, np.ones((60, 7))], axis=1)
+        expected = table.copy()
+        expected[used, 8:] += total[used] ** 2
+        expected[used, :8] -= 0.1 * total[used] / (np.sqrt(expected[used, 8:]) + 1e-10)
+        step = np.zeros(60)
+    if optimizer == ROW_WISE_ADAGRAD:
         expected[used, 8] += (total[used] ** 2).mean(axis=1)
         step = 0.1 / (np.sqrt(expected[:, 8]) + 1e-10)
     expected[used, :8] -= step[used, None] * total[used]

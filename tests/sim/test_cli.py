@@ -236,7 +236,7 @@ def test_training_is_kept_and_resumed(tmp_path):
         "--batch-size",
         50,
         "--optimizer",
-        "adagrad",
+        "rowwise-adagrad",
         "--model",
         "rm4",
         "--scale",
@@ -250,7 +250,7 @@ def test_training_is_kept_and_resumed(tmp_path):
     whole, rest = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "rest"))
     assert whole["losses"][4:] == rest["losses"] and whole["held_out"] == rest["held_out"]
     assert (
-        "optimizer adagrad, not sgd"
+        "optimizer rowwise-adagrad, not sgd"
         in hotline("train", *options, "--optimizer", "sgd", *kept, "--resume", check=2).stderr
     )
 

@@ -1,0 +1,1 @@
+"""What else trains the same model, and how all are timed."""

@@ -1,0 +1,133 @@
+"""Hotline, as it is timed: without an accelerator its records are made beforehand, and lie in device memory as it would write
+them; working rows come and go inside the time that is measured. And everything on the GPU: the same with all tables resident.
+"""
+
+from concurrent.futures import Future
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hotline_native.carried import carried_rows
+from hotline_sim.job import Job, prepare
+
+from ..sources.native import NativeSource
+from ..step.cold_rows import DirectRows
+from ..step.feed import Feed
+from ..step.native_feed import NativeFeed, Split
+from ..step.records import MicroBatch, write_header
+from ..step.trainer import Trainer
+from .system import DoesNotFit, System, Task
+
+
+class HeldFeed(NativeFeed):
+    """All mini-batches of the source are split beforehand, in order; records lie on the device."""
+
+    def hold(self) -> None:
+        """Splits them. ``popular_counts``: popular samples of each."""
+        source = self.native
+        found = [source.split(batch) for batch in range(source.batches)]
+        self.popular_counts = [len(split.popular) for split in found]
+        places = [self.tables.places(split.working_keys) for split in found]
+        #: Each mini-batch, ahead of the way back of the one before, and not.
+        self.held: list[dict[bool, Split]] = []
+        for split, before, mine in zip(found, [*places[-1:], *places[:-1]], places, strict=True):
+            samples = len(split.popular) + len(split.non_popular)
+            popular, other = (
+                partial(MicroBatch, self._held(records, samples), len(records))
+                for records in (split.popular, split.non_popular)
+            )
+            pinned = self.device.pinned(len(mine), dtype=torch.int64)
+            pinned.numpy()[:] = mine
+            carried, none = (self.device.pinned(len(mine), dtype=torch.int32) for _ in range(2))
+            carried_rows(before, mine, carried.numpy())
+            none.fill_(-1)
+            self.held.append({
+                True: Split(popular, other, pinned, carried, len(before) > 0),
+                False: Split(popular, other, pinned, none, False),
+            })  # fmt: skip
+
+    def _held(self, records: np.ndarray, samples: int) -> Tensor:
+        words = np.zeros((1 + self.native.batch_size, records.shape[1]), np.int32)
+        words[1 : 1 + len(records)] = records.view(np.int32)
+        write_header(words, len(records), samples)
+        return torch.from_numpy(words).to(self.device.device)
+
+    def begin(self, step: int, batch: int, *, ahead: bool) -> None:
+        future: Future[Split] = Future()
+        future.set_result(self.held[batch][ahead])
+        self.begun.append((step, future))
+
+
+class HeldTrainer(Trainer):
+    """A trainer of held mini-batches."""
+
+    def _feed(self) -> Feed:
+        assert isinstance(self.source, NativeSource)
+        cold = DirectRows(self.source.tables, self.store, self.device, self.kernels)
+        feed = HeldFeed(self.source, self.store, self.device, self.kernels, cold, self.records.words)
+        feed.hold()
+        return feed
+
+
+class Hotline(System):
+    name = "hotline"
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        job = self._job(task)
+        self.trainer = HeldTrainer(
+            task.settings, NativeSource(job, task.settings.rows, task.threads, task.start), task.device, prefetch=True
+        )
+        assert isinstance(self.trainer.feed, HeldFeed)
+        self.feed = self.trainer.feed
+        counts = [
+            (self.feed.popular_counts[b], job.samples_of(b), b in job.learn_batches) for b in range(job.batches)
+        ]
+        later = [(popular, samples) for popular, samples, learnt in counts if not learnt] or [c[:2] for c in counts]
+        self.popular = sum(popular for popular, _ in later) / sum(samples for _, samples in later)
+
+    def _job(self, task: Task) -> Job:
+        """What is trained on; ``device_bytes`` are known then."""
+        self.device_bytes = task.slots * task.settings.rows.bytes
+        if self.device_bytes > task.cap:
+            raise DoesNotFit(f"its hot table takes {self.device_bytes / 1e6:,.0f} MB: choose a smaller one")
+        return task.job
+
+    @property
+    def model(self) -> torch.nn.Module:
+        return self.trainer.model
+
+    def steps(self, count: int) -> int:
+        samples = 0
+
+        def after(step):
+            nonlocal samples
+            samples += step.samples
+
+        self.trainer.run(count, after)
+        self.bus_bytes = self.feed.bus_bytes
+        return samples
+
+    def rows(self, places: np.ndarray) -> Tensor:
+        self.trainer.flush()
+        assert isinstance(self.trainer.source, NativeSource)
+        return torch.from_numpy(self.trainer.source.tables.all[places, : self.settings.rows.dim])
+
+    def close(self) -> None:
+        self.trainer.close()
+
+
+class GpuOnly(Hotline):
+    """All tables are resident."""
+
+    name = "gpu_only"
+
+    def _job(self, task: Task) -> Job:
+        rows = task.trace.table_rows
+        self.device_bytes = int(rows.sum()) * task.settings.rows.bytes
+        if self.device_bytes > task.cap:
+            raise DoesNotFit(f"the tables take {self.device_bytes / 1e6:,.0f} MB of device memory")
+        return prepare(task.trace, task.job.config, batch_size=task.job.batch_size, learn=1e-9, resident=int(rows.max()),
+                       dim=task.settings.rows.words, fill=False)  # fmt: skip

@@ -1,0 +1,1 @@
+"""The models that are trained: everything but their embedding tables."""

@@ -1,0 +1,166 @@
+"""How micro-batches and their working rows reach the device, and updated rows get back: the contract, and the simplest way."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..sources.source import MicroBatchSource, NonPopular
+from .device import Device, Event, Phase, Wait
+from .records import MicroBatch, write_header
+from .store import RowStore
+
+#: Mini-batches whose records have memory: used, copied, being made.
+RING = 4
+
+
+@dataclass(frozen=True)
+class Other:
+    """The non-popular micro-batch of a step; its ``working`` rows are in the store from ``arrived`` on."""
+
+    records: MicroBatch
+    working: int
+    arrived: Event | None
+
+
+class Feed(ABC):
+    """For each step, in this order: ``begin``, ``popular``, ``other``, ``updated``. Up to ``depth`` further steps may have
+    begun by then, ``ahead`` of its rows' way back; the result is as if they had not. ``bus_bytes``: what went between host
+    and device."""
+
+    depth = 1
+
+    def __init__(self, source: MicroBatchSource, store: RowStore, device: Device):
+        self.source, self.store, self.device = source, store, device
+        self.bus_bytes = 0
+
+    @abstractmethod
+    def begin(self, step: int, batch: int, *, ahead: bool) -> None:
+        """Asks for a mini-batch. Raises what the source raises, here or later."""
+
+    @abstractmethod
+    def popular(self) -> MicroBatch:
+        """The popular micro-batch of the step."""
+
+    @abstractmethod
+    def other(self) -> Other:
+        """The other one, and its working rows. The rows of the step before may be updated on the device only."""
+
+    @abstractmethod
+    def updated(self, done: Event) -> None:
+        """The step's working rows are updated when ``done`` comes, and nothing else of the step is used any more."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Returns when the rows of all steps are back in the tables."""
+
+    def close(self) -> None:  # noqa: B027
+        """Ends the feed's threads."""
+
+
+class RecordSlot:
+    """Memory for a micro-batch: ``pinned`` int32 [1 + most, record words] on the host, ``words`` on the device.
+
+    The host writes ``pinned`` after ``copied``; the device writes ``words`` after ``used``.
+    """
+
+    def __init__(self, device: Device, most: int, record_words: int):
+        self.device = device
+        self.pinned = device.pinned(1 + most, record_words, dtype=torch.int32)
+        self.words = device.zeros(1 + most, record_words, dtype=torch.int32)
+        self.copied: Event | None = None
+        self.used: Event | None = None
+
+    def free(self) -> np.ndarray:
+        """``pinned`` as an array, when the device has done with it."""
+        if self.copied:
+            self.copied.wait(Wait.PINNED_RECORDS)
+        return self.pinned.numpy()
+
+    def bring(self, count: int) -> MicroBatch:
+        """The device copies ``count`` records and their header."""
+        coming, part = self.device.coming, slice(0, 1 + count)
+        coming.after(self.used, Wait.RECORDS_USED)
+        coming.run(lambda: copy(self.words[part], self.pinned[part]), Phase.TRANSFER)
+        self.copied = coming.event()
+        return MicroBatch(self.words, count, self.copied)
+
+
+def copy(to: Tensor, source: Tensor) -> None:
+    """Without waiting, where one of them is pinned."""
+    to.copy_(source, non_blocking=True)
+
+
+class SourceFeed(Feed):
+    """Whatever the source: its arrays are copied, in the order of the source's calls. The host waits for the rows of a step
+    while the popular micro-batch of the next one is worked on."""
+
+    def __init__(self, source: MicroBatchSource, store: RowStore, device: Device, record_words: int):
+        super().__init__(source, store, device)
+        self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
+        width = store.rows.width
+        self.coming = device.pinned(store.most, width, dtype=store.rows.dtype)
+        self.going = device.pinned(store.most, width, dtype=store.rows.dtype)
+        self.asked: list[tuple[int, int]] = []
+        self.given: NonPopular | None = None
+        self.returning: tuple[NonPopular, Event | None] | None = None
+
+    def begin(self, step: int, batch: int, *, ahead: bool) -> None:
+        if not ahead:
+            self.settle()
+        self.source.begin(batch, ahead=ahead)
+        self.asked.append((step, self.source.samples_of(batch)))
+
+    def popular(self) -> MicroBatch:
+        return self._bring(self.source.popular(), other=False)
+
+    def _bring(self, records: np.ndarray, *, other: bool) -> MicroBatch:
+        step, samples = self.asked[0]
+        slot = self.slots[step % RING][other]
+        if len(records):
+            pinned = slot.free()
+            pinned[1 : 1 + len(records)] = records.view(np.int32)
+            write_header(pinned, len(records), samples)
+        return slot.bring(len(records))
+
+    def other(self) -> Other:
+        step, _ = self.asked[0]
+        self.settle()
+        found = self.given = self.source.non_popular()
+        count = len(found.keys)
+        if count > self.store.most:
+            raise ValueError(f"step {step} has {count} working rows; the store has room for {self.store.most}")
+        arrived = None
+        if count:
+            # The rows of the step before are back, so these have been copied, too.
+            pinned, rows = self.coming[:count], self.device.rows
+            pinned.numpy()[:] = found.rows
+            rows.run(lambda: copy(self.store.working(step, count), pinned), Phase.TRANSFER)
+            arrived = rows.event()
+            self.bus_bytes += 2 * found.rows.nbytes
+        return Other(self._bring(found.records, other=True), count, arrived)
+
+    def updated(self, done: Event) -> None:
+        step, _ = self.asked.pop(0)
+        for slot in self.slots[step % RING]:
+            slot.used = done
+        given, self.given = self.given, None
+        assert given is not None
+        event, count = None, len(given.keys)
+        if count:
+            rows = self.device.rows
+            rows.after(done, Wait.UPDATED)
+            rows.run(lambda: copy(self.going[:count], self.store.working(step, count)), Phase.TRANSFER)
+            event = rows.event()
+        self.returning = given, event
+
+    def settle(self) -> None:
+        if not self.returning:
+            return
+        (given, event), self.returning = self.returning, None
+        if event:
+            event.wait(Wait.RETURNED)
+            given.rows[:] = self.going[: len(given.keys)].numpy()
+        self.source.scatter()

@@ -1,0 +1,125 @@
+"""The software engine's micro-batches: split in a thread of its own while the device works, two steps ahead.
+
+Working rows come a step ahead, too. A row that the step before has as well is not fetched: it is copied on the device from that
+step's working rows, after they were updated (it is *carried*). So no step waits for the way of a row to host memory and back:
+
+    rows:   ... return(b - 1)   fetch(b + 1)   return(b)   fetch(b + 2) ...
+    main:             carry(b)  step b         carry(b + 1)  step b + 1
+
+``fetch(b + 1)`` sees what ``return(b - 1)`` wrote, and carries what only ``return(b)`` will write.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hotline_native.carried import carried_rows
+
+from ..kernels.kernels import Kernels
+from ..sources.native import NativeSource
+from .cold_rows import ColdRows
+from .device import Device, Event, Phase, Wait
+from .feed import RING, Feed, Other, RecordSlot
+from .records import MicroBatch, write_header
+from .store import RowStore
+
+
+@dataclass(frozen=True)
+class Split:
+    """A mini-batch: its two micro-batches on their way, and where its working rows lie in the tables, ``places`` int64 [k]; those
+    that are ``carried`` int32 [k] from the step before, and -1 for others. Both lie in pinned memory."""
+
+    popular: Callable[[], MicroBatch]
+    other: Callable[[], MicroBatch]
+    places: Tensor
+    carried: Tensor
+    carries: bool
+
+
+class NativeFeed(Feed):
+    """``cold``: the way of working rows. ``kernels`` carry rows on the device."""
+
+    depth = 2
+
+    def __init__(self, source: NativeSource, store: RowStore, device: Device, kernels: Kernels, cold: ColdRows,
+                 record_words: int):  # fmt: skip
+        super().__init__(source, store, device)
+        self.tables, self.kernels, self.cold = source.tables, kernels, cold
+        self.native = source
+        self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
+        self.places = [device.pinned(store.most, dtype=torch.int64) for _ in range(RING)]
+        self.carried = [device.pinned(store.most, dtype=torch.int32) for _ in range(RING)]
+        self.before = np.zeros(0, np.int64)
+        self.splitter = ThreadPoolExecutor(1, "split")
+        #: Steps that have begun, the oldest first; and those of them whose rows have set out.
+        self.begun: deque[tuple[int, Future[Split]]] = deque()
+        self.fetched: dict[int, Callable[[], Event | None]] = {}
+
+    def begin(self, step: int, batch: int, *, ahead: bool) -> None:
+        self.begun.append((step, self.splitter.submit(self._split, step, batch, ahead)))
+
+    def _split(self, step: int, batch: int, ahead: bool) -> Split:
+        """In the splitter's thread, in order."""
+        popular, other = slots = self.slots[step % RING]
+        first, second = (slot.free() for slot in slots)
+        self.cold.free(step)
+        found = self.native.split(batch, (first[1:].view(np.uint32), second[1:].view(np.uint32)))
+        counts = len(found.popular), len(found.non_popular)
+        for words, count in zip((first, second), counts, strict=True):
+            write_header(words, count, sum(counts))
+        count = len(found.working_keys)
+        places, carried = self.places[step % RING][:count], self.carried[step % RING][:count]
+        places.numpy()[:] = self.tables.places(found.working_keys)
+        carries = ahead and len(self.before) > 0
+        if carries:
+            carried_rows(self.before, places.numpy(), carried.numpy())
+        else:
+            carried.fill_(-1)
+        self.before = places.numpy().copy()
+        return Split(lambda: popular.bring(counts[0]), lambda: other.bring(counts[1]), places, carried, carries)
+
+    def popular(self) -> MicroBatch:
+        return self.begun[0][1].result().popular()
+
+    def other(self) -> Other:
+        step, future = self.begun[0]
+        split = future.result()
+        self._fetch(step, split)
+        arrived, count = self.fetched.pop(step)(), len(split.places)
+        if count and split.carries:
+            carried, main = self.cold.carried(step, split.carried), self.device.main
+            main.after(arrived, Wait.CARRIED_ROWS)
+            to, source = self.store.first(step), self.store.first(step - 1)
+            main.run(lambda: self.kernels.carry(self.store.all, to, source, carried), Phase.LOOK_UP)
+        return Other(split.other(), count, arrived)
+
+    def _fetch(self, step: int, split: Split) -> None:
+        """Working rows of a step set out, unless they have."""
+        if step not in self.fetched:
+            self.fetched[step] = (
+                self.cold.fetch(step, split.places, split.carried) if len(split.places) else lambda: None
+            )
+            self.bus_bytes += int((split.carried < 0).sum()) * self.store.rows.bytes
+
+    def updated(self, done: Event) -> None:
+        step, future = self.begun.popleft()
+        for slot in self.slots[step % RING]:
+            slot.used = done
+        if self.begun:  # before the way back, which waits for this step
+            self._fetch(self.begun[0][0], self.begun[0][1].result())
+        count = len(future.result().places)
+        if count:
+            self.cold.give_back(step, count, done)
+            self.bus_bytes += count * self.store.rows.bytes
+
+    def settle(self) -> None:
+        self.cold.settle()
+
+    def close(self) -> None:
+        self.splitter.shutdown()
+        self.cold.close()

