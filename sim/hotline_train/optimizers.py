@@ -11,10 +11,10 @@ A row's constants lie in a tensor on the device, so that a kernel reads what hol
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: What Adagrad adds to the root, as DLRM has it.
 EPSILON = 1e-10
@@ -140,12 +140,19 @@ class Adam(RowOptimizer):
 
 ROW_OPTIMIZERS: dict[str, type[RowOptimizer]] = {kind.name: kind for kind in (Sgd, RowWiseAdagrad, Adagrad, Adam)}
 
-#: For the MLPs, by the same names.
+
+def _adagrad(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adagrad(parameters, lr, eps=EPSILON)
+
+
+def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    every = list(parameters)
+    return torch.optim.Adam(every, lr, capturable=bool(every) and every[0].is_cuda)
+
+
+#: For the MLPs, by the same names. Their steps may be captured in a CUDA graph.
 DENSE_OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "rowwise-adagrad": lambda parameters, lr: torch.optim.Adagrad(parameters, lr, eps=EPSILON),
-    "adagrad": lambda parameters, lr: torch.optim.Adagrad(parameters, lr, eps=EPSILON),
-    "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr),
-}
+    "sgd": torch.optim.SGD, "rowwise-adagrad": _adagrad, "adagrad": _adagrad, "adam": _adam,
+}  # fmt: skip
 #: With which a DLRM on click logs learns something within a few thousand samples.
 LEARNING_RATES = {"sgd": 0.1, "rowwise-adagrad": 0.05, "adagrad": 0.05, "adam": 0.005}

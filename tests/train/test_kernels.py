@@ -26,17 +26,19 @@ def triton_kernels(records, rows):
     pytest.importorskip("triton", reason="Triton is not installed: it is for Linux only")
     from hotline_train.kernels.triton_kernels import TritonKernels
 
-    return TritonKernels(records, rows, DEVICE)
+    return TritonKernels(records, rows, DEVICE, 128)
 
 
 class Case:
     """A micro-batch of ``count`` samples padded to ``size``; a store of hot and working rows."""
 
-    def __init__(self, dtype, optimizer="sgd", table_of=(0, 1, 1, 2, 1), dim=5, count=11, size=16, seed=1, payload=4):
+    def __init__(
+        self, dtype, optimizer="sgd", table_of=(0, 1, 1, 2, 1), dim=5, count=11, size=16, seed=1, payload=4, cut=None
+    ):
         r = np.random.default_rng(seed)
         self.records = RecordFormat(payload, tuple(table_of), 3)
         self.rows = RowFormat(dim, ROW_OPTIMIZERS[optimizer].state(dim), dtype)
-        self.count, self.size = count, size
+        self.count, self.size, self.cut = count, size, count if cut is None else cut
         self.store = torch.from_numpy(r.random((HOT + WORKING + 1, self.rows.width))).to(dtype)
         self.store[-1] = 0
         words = r.integers(0, 1 << 31, (1 + size + 3, self.records.words)).astype(np.uint32)
@@ -47,8 +49,15 @@ class Case:
         references[r.random(references.shape) < 0.2] = NO_ACCESS
         words[1:, 1 : 1 + payload] = r.random((size + 3, payload)).astype(np.float32).view(np.uint32)
         self.words = words.view(np.int32)
-        write_header(self.words, count, 29)
+        write_header(self.words, count, 29, 4)
         self.gradient = torch.from_numpy(r.standard_normal((size, 3, dim))).to(dtype)
+
+    def halves(self, words):
+        """The records, those from ``cut`` on in a second tensor."""
+        first, second = words.clone(), torch.zeros_like(words)
+        first[0, 0], second[0, 0] = self.cut, self.count - self.cut
+        second[1 : 1 + self.count - self.cut] = words[1 + self.cut : 1 + self.count]
+        return first, second
 
     def place(self, reference: int) -> int:
         if reference == NO_ACCESS:
@@ -66,13 +75,13 @@ class Case:
         header = torch.zeros(2, dtype=torch.int32, device=new(1).device)
         dense, labels, pooled = new(self.size, r.dense), new(self.size), new(self.size, r.tables, self.rows.dim)
         store, words = self.store.to(new(1).device), torch.from_numpy(self.words).to(new(1).device)
-        kernels.look_up(store, words, HOT, header, dense, labels, pooled)
+        kernels.look_up(store, *self.halves(words), HOT, header, dense, labels, pooled)
         return [found.cpu() for found in (header, dense, labels, pooled)]
 
     def placed(self, kernels):
         device = DEVICE_OF[type(kernels)]
         out = torch.zeros(self.size, self.records.accesses, dtype=torch.int32, device=device)
-        kernels.places(torch.from_numpy(self.words).to(device), HOT, len(self.store) - 1, out)
+        kernels.places(*self.halves(torch.from_numpy(self.words).to(device)), HOT, len(self.store) - 1, out)
         return out
 
     def updated(self, kernels, optimizer, steps=3):
@@ -153,7 +162,7 @@ def test_an_update_is_that_of_pytorchs_optimizers(dtype, optimizer):
 CASES = [
     {}, {"table_of": range(3), "count": 16}, {"count": 1, "size": 1}, {"count": 0, "size": 3},
     {"dim": 16, "count": 33, "size": 40},
-    {"payload": 1}, {"table_of": (2, 0, 0, 1), "seed": 3, "count": 7, "size": 8},
+    {"payload": 1}, {"cut": 4}, {"cut": 0}, {"table_of": (2, 0, 0, 1), "seed": 3, "count": 7, "size": 8},
 ]  # fmt: skip
 
 
@@ -212,7 +221,8 @@ def test_rows_are_moved(dtype, kernels):
 
     store = case.store.clone().to(device)
     carried = torch.tensor([2, -1, 0, 5], dtype=torch.int32)
-    made.carry(store, 20, 6, carried.to(device))
+    words = torch.from_numpy(case.words).to(device)  # four working rows, as its header says
+    made.carry(store, 20, 6, torch.cat([carried, torch.full((70,), 3, dtype=torch.int32)]).to(device), words)
     expected = case.store.clone()
     expected[[20, 22, 23]] = case.store[[8, 6, 11]]
     assert torch.equal(store.cpu(), expected)
@@ -233,7 +243,7 @@ def compiled(kernel, pointers, **constants):
 
 for t in ("fp32", "fp64"):
     rows = {n: f"*{t}" for n in ("store", "dense", "labels", "pooled", "gradient", "pieces", "constants", "table", "out")}
-    index = {n: "*i32" for n in ("words", "starts", "by_table", "header", "places", "table_of", "carried")}
+    index = {n: "*i32" for n in ("words", "first", "second", "starts", "by_table", "header", "places", "table_of", "carried")}
     long = {"order": "*i64", "rows": "*i64"}
     p = rows | index | long
     compiled(k._look_up, p, WIDTH=17, WORDS=41, PAYLOAD=14, TABLES=26, DIM=16, DIMS=16, PAYLOADS=16, SAMPLES=32)

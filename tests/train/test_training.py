@@ -131,9 +131,9 @@ def test_stepping_after_each_micro_batch_is_something_else(optimizer, least):
         trainer.dense_optimizer.zero_grad(set_to_none=False)
 
     class Fused(Trainer):
-        def _forward_and_back(self, part, header):
-            super()._forward_and_back(part, header)
-            if part.start < part.stop:
+        def _micro_batch(self, number, records, *rest):
+            super()._micro_batch(number, records, *rest)
+            if records.count:
                 self.device.main.run(lambda: step_now(self), Phase.DENSE)
 
     settings = settings_for(optimizer)

@@ -23,6 +23,13 @@ SPEC, SAMPLES = "synthetic:criteo-kaggle,samples=20000,scale=0.01", 6000
 RELEARN = Relearn(4, 8)
 
 
+class Apart(Trainer):
+    """Micro-batches one after another."""
+
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **(more | {"together": False}))
+
+
 class NoScatter(Trainer):
     """Working rows never come back."""
 
@@ -89,45 +96,38 @@ class OldHotSet(NativeSource):
         return self.swaps > 1
 
 
-class NoColdGradient(Trainer):
+class NoColdGradient(Apart):
     def _apply(self, ordered):
         kept = self.store.all[self.store.slots :].clone()
         super()._apply(ordered)
         self.store.all[self.store.slots :] = kept
 
 
-class NoHotGradient(Trainer):
+class NoHotGradient(Apart):
     def _apply(self, ordered):
         kept = self.store.all[: self.store.slots].clone()
         super()._apply(ordered)
         self.store.all[: self.store.slots] = kept
 
 
-class Apart(Trainer):
-    """Micro-batches one after another."""
-
-    def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **(more | {"together": False}))
-
-
 class OwnSize(Apart):
     """A micro-batch's loss is divided by its own samples, not the mini-batch's."""
 
-    def _look_up(self, number, records, other, part):
+    def _micro_batch(self, number, records, *rest):
         records.words[0, 1] = records.count
-        super()._look_up(number, records, other, part)
+        super()._micro_batch(number, records, *rest)
 
 
 class TwoSteps(Apart):
     """A step of the MLPs after each micro-batch, as an optimizer does that is fused into the backward pass."""
 
-    def _forward_and_back(self, part, header):
-        super()._forward_and_back(part, header)
+    def _micro_batch(self, *arguments):
+        super()._micro_batch(*arguments)
         self.dense_optimizer.step()
         self.dense_optimizer.zero_grad(set_to_none=False)
 
 
-class NoState(Trainer):
+class NoState(Apart):
     """The optimizer's state of a working row is lost on its way."""
 
     def _apply(self, ordered):
@@ -138,9 +138,9 @@ class NoState(Trainer):
 class HalfOfTheMlps(Apart):
     """The MLPs do not get the gradient of the non-popular micro-batch."""
 
-    def _forward_and_back(self, part, header):
+    def _micro_batch(self, number, records, part, header, *rest):
         before = [p.grad.clone() for p in self.model.parameters()]
-        super()._forward_and_back(part, header)
+        super()._micro_batch(number, records, part, header, *rest)
         if header == 1:
             for p, gradient in zip(self.model.parameters(), before, strict=True):
                 p.grad.copy_(gradient)
@@ -153,13 +153,13 @@ class NoFlush(Trainer):
         self.feed.settle()
 
 
-class WrongSlot(Trainer):
+class WrongSlot(Apart):
     """One table's hot rows are looked up a slot too low."""
 
-    def _look_up(self, number, records, other, part):
+    def _micro_batch(self, number, records, *rest):
         column = records.words[1:, 1 + self.records.payload_words + 15]
         column[column > 0] -= 1
-        super()._look_up(number, records, other, part)
+        super()._micro_batch(number, records, *rest)
 
 
 class OtherRate(Trainer):
@@ -174,13 +174,13 @@ class OtherRate(Trainer):
 class SkippedSamples(Apart):
     """The last sample of every popular micro-batch is forgotten."""
 
-    def _look_up(self, number, records, other, part):
-        if other is None and records.count > 1:
+    def _micro_batch(self, number, records, part, header, *rest):
+        if header == 0 and records.count > 1:
             records.words[0, 0] -= 1
-        super()._look_up(number, records, other, part)
+        super()._micro_batch(number, records, part, header, *rest)
 
 
-class LostAccesses(Trainer):
+class LostAccesses(Apart):
     """The last accesses of a mini-batch, sorted by row, are not updated."""
 
     def _apply(self, ordered):

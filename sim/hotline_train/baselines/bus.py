@@ -23,7 +23,7 @@ def bus_rates(device: Device, dim: int = 16) -> dict[str, float]:
     pinned = device.pinned(COPIED, dtype=torch.uint8)
     there = device.zeros(COPIED, dtype=torch.uint8)
     rows = RowFormat(dim, 0, torch.float32)
-    kernels = kernels_for(device.device, RecordFormat(1, (0,), 1), rows)
+    kernels = kernels_for(device.device, RecordFormat(1, (0,), 1), rows, 1)
     table = Pinned(np.zeros((ROWS, dim), np.float32), device)
     places = torch.randperm(ROWS)[:MOVED].to(device.device)
     none = torch.full((MOVED,), -1, dtype=torch.int32, device=device.device)

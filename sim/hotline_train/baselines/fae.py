@@ -10,7 +10,9 @@ from torch import Tensor
 from ..kernels.choice import kernels_for
 from ..step.dense import DensePart, log_loss
 from ..step.device import Phase
-from ..step.records import MicroBatch, Workspace, write_header
+from ..step.feed import RecordSlot
+from ..step.graphs import Graphs
+from ..step.records import RING, MicroBatch, Workspace, write_header
 from ..step.store import RowStore
 from ..step.work import StepWork
 from .hybrid import FusedHybrid
@@ -24,10 +26,12 @@ class _HotPart:
         device, rows, records, size = task.device, task.settings.rows, task.records, task.job.batch_size
         space = Workspace(records, rows, size, device, padded=False)
         self.store = RowStore(len(slots), 0, rows, device)
-        dense = DensePart(
-            cold.model, log_loss, space, device, autocast=task.settings.autocast(device.device), graphs=task.graphs
+        graphs = Graphs(device)
+        dense = DensePart(cold.model, log_loss, space, graphs, task.settings.autocast(device.device))
+        self.work = StepWork(
+            device, kernels_for(device.device, records, rows, size), space, self.store, dense, graphs
         )
-        self.work = StepWork(device, kernels_for(device.device, records, rows), space, self.store, dense)
+        self.none = MicroBatch(self.work.empty, 0)
         self.optimizer = task.settings.row_optimizer(device.device)
         slot = np.full(int(task.trace.table_rows.sum()) + 1, -1, np.int32)  # the last one for no access
         slot[slots] = np.arange(len(slots), dtype=np.int32)
@@ -37,21 +41,18 @@ class _HotPart:
             words = np.zeros((1 + len(part), records.words), np.int32)
             words[1:, 1 : 1 + records.payload_words] = task.trace.payload[part].view(np.int32)
             words[1:, 1 + records.payload_words :] = slot[task.keys[part]]
-            write_header(words, len(part), len(part))
+            write_header(words, len(part), len(part), 0)
             self.batches.append(MicroBatch(torch.from_numpy(words).to(device.device), len(part)))
+        self.slots = [RecordSlot(device, size, records.words) for _ in range(RING)]
         self.number = 0
 
     def step(self, cold: FusedHybrid) -> int:
         records = self.batches[self.number % len(self.batches)]
-        work = self.work
-        work.begin()
-        part = slice(0, records.count)
-        ordered = work.order(0, [(records, part)])
-        work.look_up(0, records, False, part)
-        work.forward_and_back(part)
-        cold.device.main.run(cold.dense_step, Phase.DENSE)
-        work.update(ordered, self.optimizer)
-        work.end()
+        slot = self.slots[self.number % RING]
+        slot.used = self.work.done
+        held = slot.bring(records.count, records.words)
+        self.work.together(self.number, held, self.none, None, None, cold.step_of_mlps, self.optimizer, whole=True)
+        self.work.end()
         self.number += 1
         return records.count
 

@@ -3,6 +3,7 @@ them; working rows come and go inside the time that is measured. And everything 
 """
 
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,13 +17,27 @@ from ..sources.native import NativeSource
 from ..step.cold_rows import DirectRows
 from ..step.feed import Feed
 from ..step.native_feed import NativeFeed, Split
-from ..step.records import MicroBatch, write_header
+from ..step.records import RING, write_header
 from ..step.trainer import Trainer
 from .system import DoesNotFit, System, Task
 
 
+@dataclass(frozen=True)
+class Held:
+    """A mini-batch: records of both micro-batches on the device, int32 [1 + n, record words]; places of its working rows in the
+    tables, int64 [k], and those ``carried`` from the one before, int32 [k], pinned; ``none``: if none is."""
+
+    popular: Tensor
+    other: Tensor
+    places: Tensor
+    carried: Tensor
+    none: Tensor
+    carries: bool
+
+
 class HeldFeed(NativeFeed):
-    """All mini-batches of the source are split beforehand, in order; records lie on the device."""
+    """All mini-batches of the source are split beforehand, in order; records lie on the device, as an accelerator would write
+    them: they are copied there to where a step expects them."""
 
     def hold(self) -> None:
         """Splits them. ``popular_counts``: popular samples of each."""
@@ -30,33 +45,33 @@ class HeldFeed(NativeFeed):
         found = [source.split(batch) for batch in range(source.batches)]
         self.popular_counts = [len(split.popular) for split in found]
         places = [self.tables.places(split.working_keys) for split in found]
-        #: Each mini-batch, ahead of the way back of the one before, and not.
-        self.held: list[dict[bool, Split]] = []
+        self.held: list[Held] = []
         for split, before, mine in zip(found, [*places[-1:], *places[:-1]], places, strict=True):
             samples = len(split.popular) + len(split.non_popular)
-            popular, other = (
-                partial(MicroBatch, self._held(records, samples), len(records))
-                for records in (split.popular, split.non_popular)
-            )
+            popular = self._on_device(split.popular, samples, 0)
+            other = self._on_device(split.non_popular, samples, len(mine))
             pinned = self.device.pinned(len(mine), dtype=torch.int64)
             pinned.numpy()[:] = mine
             carried, none = (self.device.pinned(len(mine), dtype=torch.int32) for _ in range(2))
             carried_rows(before, mine, carried.numpy())
             none.fill_(-1)
-            self.held.append({
-                True: Split(popular, other, pinned, carried, len(before) > 0),
-                False: Split(popular, other, pinned, none, False),
-            })  # fmt: skip
+            self.held.append(Held(popular, other, pinned, carried, none, len(before) > 0))
 
-    def _held(self, records: np.ndarray, samples: int) -> Tensor:
-        words = np.zeros((1 + self.native.batch_size, records.shape[1]), np.int32)
-        words[1 : 1 + len(records)] = records.view(np.int32)
-        write_header(words, len(records), samples)
+    def _on_device(self, records: np.ndarray, samples: int, working: int) -> Tensor:
+        words = np.zeros((1 + len(records), records.shape[1]), np.int32)
+        words[1:] = records.view(np.int32)
+        write_header(words, len(records), samples, working)
         return torch.from_numpy(words).to(self.device.device)
 
     def begin(self, step: int, batch: int, *, ahead: bool) -> None:
+        held, slots = self.held[batch], self.slots[step % RING]
+        popular, other = (
+            partial(slot.bring, len(words) - 1, words)
+            for slot, words in zip(slots, (held.popular, held.other), strict=True)
+        )
         future: Future[Split] = Future()
-        future.set_result(self.held[batch][ahead])
+        carries = ahead and held.carries
+        future.set_result(Split(popular, other, held.places, held.carried if carries else held.none, carries))
         self.begun.append((step, future))
 
 
@@ -66,7 +81,7 @@ class HeldTrainer(Trainer):
     def _feed(self) -> Feed:
         assert isinstance(self.source, NativeSource)
         cold = DirectRows(self.source.tables, self.store, self.device, self.kernels)
-        feed = HeldFeed(self.source, self.store, self.device, self.kernels, cold, self.records.words)
+        feed = HeldFeed(self.source, self.store, self.device, cold, self.records.words)
         feed.hold()
         return feed
 

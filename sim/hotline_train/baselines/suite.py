@@ -51,7 +51,11 @@ def cases(models: tuple[str, ...] = ("rm2", "rm3", "rm1", "rm4")) -> list[Case]:
 
 def prepared(trace: ArrayTrace, settings: Settings, config: AcceleratorConfig, batch_size: int, cap: int, device: Device,
              threads: int, *, learn: float = 0.05, resident: int | None = -1) -> Task:  # fmt: skip
-    """``resident``: a bound in rows, or -1 for tables that take half of what device memory the tracker's rows leave."""
+    """``resident``: a bound in rows, or -1 for tables that take half of what device memory the tracker's rows leave. The last
+    mini-batch is left out if it is a short one: all steps are alike."""
+    whole = trace.samples // batch_size * batch_size
+    if 0 < whole < trace.samples:
+        trace = in_memory(trace.head(whole))
     row_bytes = settings.rows.bytes
     if resident == -1:
         left = max(0, cap - config.tracker_entries * row_bytes)

@@ -16,6 +16,7 @@ from ..settings import Settings
 from ..sources.tables import HostTables
 from ..step.dense import DensePart, log_loss
 from ..step.device import Device
+from ..step.graphs import Graphs
 from ..step.records import RecordFormat, Workspace
 
 
@@ -60,10 +61,6 @@ class Task:
     def slots(self) -> int:
         """Rows of Hotline's hot table: so much device memory is everybody's."""
         return self.job.config.tracker_entries + len(self.job.resident_keys())
-
-    @property
-    def graphs(self) -> bool:
-        return self.device.device.type == "cuda"
 
     def samples_of(self, batch: int) -> slice:
         first = batch * self.job.batch_size
@@ -127,8 +124,8 @@ class MiniBatches(System):
         model = task.settings.model(len(trace.table_rows), trace.payload_words - 1).to(self.device.device)
         self.dense_optimizer = task.settings.dense_optimizer(model)
         self.space = Workspace(task.records, task.settings.rows, task.job.batch_size, self.device, padded=False)
-        self.dense = DensePart(model, log_loss, self.space, self.device, autocast=task.settings.autocast(self.device.device),
-                               graphs=task.graphs)  # fmt: skip
+        self.graphs = Graphs(self.device)
+        self.dense = DensePart(model, log_loss, self.space, self.graphs, task.settings.autocast(self.device.device))
         payload = torch.from_numpy(trace.payload.view(np.float32)).to(self.device.device, task.settings.rows.dtype)
         self.payload = [payload[task.samples_of(batch)] for batch in range(task.job.batches)]
         self.number = 0
@@ -160,5 +157,9 @@ class MiniBatches(System):
 
     def dense_step(self) -> None:
         """The optimizer's step of the MLPs."""
+        self.graphs.run("dense_step", self.step_of_mlps)
+
+    def step_of_mlps(self) -> None:
+        """The same, as it is: to be captured with other work."""
         self.dense_optimizer.step()
         self.dense_optimizer.zero_grad(set_to_none=False)

@@ -129,7 +129,9 @@ class DistributedTrainer(Trainer):
     source: ShardedSource
 
     def __init__(self, *arguments, **more):
-        super().__init__(*arguments, **more)
+        if more.get("together"):
+            raise ValueError("several ranks work on one micro-batch after the other: leave --together away")
+        super().__init__(*arguments, **(more | {"together": False}))
         self.plain = TorchKernels(self.records, self.settings.rows, self.device.device)
         self.owned = torch.from_numpy(self.source.tables.all)
         self.owner_optimizer = self.settings.row_optimizer(step=self.number)

@@ -21,15 +21,17 @@ class Kernels(ABC):
         self.records, self.rows = records, rows
 
     @abstractmethod
-    def look_up(self, store: Tensor, words: Tensor, first_working: int, header: Tensor, dense: Tensor, labels: Tensor,
-                pooled: Tensor) -> None:  # fmt: skip
-        """Reads a micro-batch's ``words`` int32 [1 + most, record words] as they lie. Sets ``header`` int32 [2], ``dense`` [size,
-        dense], ``labels`` [size], ``pooled`` [size, tables, dim]: for each table the sum of the rows that a sample accesses, in
-        the order of accesses. Samples from the header's count on get zeros. ``first_working``: working row 0 in ``store``."""
+    def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
+                labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
+        """Reads records as they lie: those of ``first``, then those of ``second``, both int32 [1 + most, record words].
+        Sets ``dense`` [size, dense], ``labels`` [size], ``pooled`` [size, tables, dim]: for each table the sum of the rows
+        that a sample accesses, in the order of accesses. What lies behind the last record gets zeros. ``header`` int32 [2]
+        becomes how many records there are, and the mini-batch's samples. ``first_working``: where working row 0 lies in
+        ``store``."""
 
     @abstractmethod
-    def places(self, words: Tensor, first_working: int, none: int, out: Tensor) -> None:
-        """``out`` int32 [size, accesses]: the row of ``store`` of each access; ``none`` for none."""
+    def places(self, first: Tensor, second: Tensor, first_working: int, none: int, out: Tensor) -> None:
+        """``out`` int32 [size, accesses]: the row of ``store`` of each access of these records; ``none`` for none."""
 
     def sort(self, places: Tensor, out: tuple[Tensor, Tensor]) -> None:
         """``out`` becomes ``places`` int32 [n], sorted, and int64 [n]: where each was. Equal ones stay in order."""
@@ -41,9 +43,9 @@ class Kernels(ABC):
         ``gradient`` [samples, tables, dim] over its accesses. Sums have an order that depends on ``places`` alone."""
 
     @abstractmethod
-    def carry(self, store: Tensor, to: int, source: int, carried: Tensor) -> None:
-        """Row ``to + k`` of ``store`` becomes row ``source + carried[k]``, for ``carried`` int32 [k], where it is not
-        negative."""
+    def carry(self, store: Tensor, to: int, source: int, carried: Tensor, words: Tensor) -> None:
+        """Row ``to + k`` of ``store`` becomes row ``source + carried[k]``, for ``carried`` int32 [most], where that is not
+        negative, and for ``k`` less than the working rows of the records ``words``."""
 
     @abstractmethod
     def gather(self, table: Tensor, rows: Tensor, carried: Tensor, out: Tensor) -> None:

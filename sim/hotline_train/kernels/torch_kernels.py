@@ -17,28 +17,31 @@ class TorchKernels(Kernels):
         self.starts = torch.from_numpy(records.starts[:-1]).to(device)
         self.table_of = torch.tensor(records.table_of, device=device)
 
-    def look_up(self, store: Tensor, words: Tensor, first_working: int, header: Tensor, dense: Tensor, labels: Tensor,
-                pooled: Tensor) -> None:  # fmt: skip
-        size, count = len(labels), int(words[0, 0])
-        header.copy_(words[0, :2])
-        payload = words[1 : 1 + count, 1 : 1 + self.records.payload_words].view(torch.float32)
+    def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
+                labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
+        records = _records(first, second)
+        count = len(records)
+        header[0], header[1] = count, max(int(first[0, 1]), int(second[0, 1]))
+        payload = records[:, 1 : 1 + self.records.payload_words].view(torch.float32)
         labels[:count], dense[:count] = payload[:, 0], payload[:, 1:]
-        labels[count:], dense[count:] = 0, 0
-        places = torch.empty(size, self.records.accesses, dtype=torch.int32)
-        self.places(words, first_working, len(store) - 1, places)
-        bags = torch.arange(size)[:, None] * self.records.accesses + self.starts
-        found = embedding_bag(
-            places[:, self.by_table].reshape(-1).long(), store[:, : self.rows.dim], bags.reshape(-1), mode="sum"
-        )
-        pooled.copy_(found.view(pooled.shape))
+        labels[count:], dense[count:], pooled[count:] = 0, 0, 0
+        places = torch.empty(count, self.records.accesses, dtype=torch.int32)
+        self._places(records, first_working, len(store) - 1, places)
+        bags = torch.arange(count)[:, None] * self.records.accesses + self.starts
+        rows = places[:, self.by_table].reshape(-1).long()
+        found = embedding_bag(rows, store[:, : self.rows.dim], bags.reshape(-1), mode="sum")
+        pooled[:count] = found.view(count, *pooled.shape[1:])
 
-    def places(self, words: Tensor, first_working: int, none: int, out: Tensor) -> None:
-        count = int(words[0, 0])
-        references = words[1 : 1 + len(out), 1 + self.records.payload_words :]
+    def places(self, first: Tensor, second: Tensor, first_working: int, none: int, out: Tensor) -> None:
+        records = _records(first, second)
+        self._places(records, first_working, none, out[: len(records)])
+        out[len(records) :] = none
+
+    def _places(self, records: Tensor, first_working: int, none: int, out: Tensor) -> None:
+        references = records[:, 1 + self.records.payload_words :]
         working = references - FIRST_WORKING_ROW + first_working
         torch.where(references >= 0, references, working, out=out)
         out[references == NONE] = none
-        out[count:] = none
 
     def update(self, store: Tensor, places: Tensor, order: Tensor, gradient: Tensor, optimizer: RowOptimizer) -> None:
         change_rows(store, *self.add_up(len(store) - 1, places, order, gradient), optimizer)
@@ -53,7 +56,8 @@ class TorchKernels(Kernels):
         total = gradient.new_zeros(len(rows), self.rows.dim)
         return rows, total.index_add_(0, place, gradient.reshape(-1, self.rows.dim).index_select(0, bag))
 
-    def carry(self, store: Tensor, to: int, source: int, carried: Tensor) -> None:
+    def carry(self, store: Tensor, to: int, source: int, carried: Tensor, words: Tensor) -> None:
+        carried = carried[: int(words[0, 2])]
         (there,) = torch.nonzero(carried >= 0, as_tuple=True)
         store[to + there] = store[source + carried[there].long()]
 
@@ -63,6 +67,12 @@ class TorchKernels(Kernels):
 
     def scatter(self, table: Tensor, rows: Tensor, source: Tensor) -> None:
         table[rows] = source
+
+
+def _records(first: Tensor, second: Tensor) -> Tensor:
+    """int32 [n, record words]: those of both."""
+    parts = [words[1 : 1 + int(words[0, 0])] for words in (first, second)]
+    return parts[0] if not len(parts[1]) else parts[1] if not len(parts[0]) else torch.cat(parts)
 
 
 def change_rows(store: Tensor, rows: Tensor, gradient: Tensor, optimizer: RowOptimizer) -> None:

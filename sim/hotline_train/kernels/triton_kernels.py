@@ -29,35 +29,33 @@ _NONE, _LOW_BITS = tl.constexpr(NONE), tl.constexpr(~FIRST_WORKING_ROW)
 
 
 class TritonKernels(Kernels):
-    """``device``: where all tensors are but tables in host memory, which are pinned."""
+    """``device``: where all tensors are but tables in host memory, which are pinned. ``most``: samples of a step."""
 
-    def __init__(self, records: RecordFormat, rows: RowFormat, device: torch.device):
+    def __init__(self, records: RecordFormat, rows: RowFormat, device: torch.device, most: int):
         super().__init__(records, rows)
         self.by_table = torch.from_numpy(records.by_table).to(device, torch.int32)
         self.starts = torch.from_numpy(records.starts).to(device, torch.int32)
         self.table_of = torch.tensor(records.table_of, dtype=torch.int32, device=device)
-        self.pieces = torch.empty(0, rows.dim, dtype=rows.dtype, device=device)
+        self.pieces = torch.empty(most * records.accesses, rows.dim, dtype=rows.dtype, device=device)
 
-    def look_up(self, store: Tensor, words: Tensor, first_working: int, header: Tensor, dense: Tensor, labels: Tensor,
-                pooled: Tensor) -> None:  # fmt: skip
+    def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
+                labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
         r, dim = self.records, self.rows.dim
         _look_up[triton.cdiv(len(labels), SAMPLES), r.tables + 1](
-            store, words, self.starts, self.by_table, header, dense, labels, pooled, len(labels), first_working,
+            store, first, second, self.starts, self.by_table, header, dense, labels, pooled, len(labels), first_working,
             WIDTH=self.rows.width, WORDS=r.words, PAYLOAD=r.payload_words, TABLES=r.tables, DIM=dim,
             DIMS=triton.next_power_of_2(dim), PAYLOADS=triton.next_power_of_2(r.payload_words), SAMPLES=SAMPLES,
         )  # fmt: skip
 
-    def places(self, words: Tensor, first_working: int, none: int, out: Tensor) -> None:
+    def places(self, first: Tensor, second: Tensor, first_working: int, none: int, out: Tensor) -> None:
         r = self.records
         _places[triton.cdiv(out.numel(), MOVED * 4),](
-            words, out, out.numel(), first_working, none, WORDS=r.words, PAYLOAD=r.payload_words, ACCESSES=r.accesses,
+            first, second, out, out.numel(), first_working, none, WORDS=r.words, PAYLOAD=r.payload_words, ACCESSES=r.accesses,
             BLOCK=MOVED * 4,
         )  # fmt: skip
 
     def update(self, store: Tensor, places: Tensor, order: Tensor, gradient: Tensor, optimizer: RowOptimizer) -> None:
         r, count, dim = self.records, len(places), self.rows.dim
-        if len(self.pieces) < count:
-            self.pieces = self.pieces.new_empty(count, dim)
         none, dims = len(store) - 1, triton.next_power_of_2(dim)
         _add_up[count,](
             places, order, gradient, self.table_of, self.pieces, count, none, TABLES=r.tables, ACCESSES=r.accesses, DIM=dim,
@@ -68,19 +66,11 @@ class TritonKernels(Kernels):
             DIM=dim, DIMS=dims, CHUNK=CHUNK, TOGETHER=TOGETHER, num_warps=1,
         )  # fmt: skip
 
-    def carry(self, store: Tensor, to: int, source: int, carried: Tensor) -> None:
-        if len(carried):
-            width = self.rows.width
-            _carry[triton.cdiv(len(carried), MOVED),](
-                store,
-                carried,
-                len(carried),
-                to,
-                source,
-                WIDTH=width,
-                WIDTHS=triton.next_power_of_2(width),
-                MOVED=MOVED,
-            )
+    def carry(self, store: Tensor, to: int, source: int, carried: Tensor, words: Tensor) -> None:
+        width = self.rows.width
+        _carry[triton.cdiv(len(carried), MOVED),](
+            store, carried, words, to, source, WIDTH=width, WIDTHS=triton.next_power_of_2(width), MOVED=MOVED
+        )
 
     def gather(self, table: Tensor, rows: Tensor, carried: Tensor, out: Tensor) -> None:
         if len(rows):
@@ -98,22 +88,26 @@ class TritonKernels(Kernels):
 
 
 @triton.jit
-def _look_up(store, words, starts, by_table, header, dense, labels, pooled, size, first_working,
+def _look_up(store, first, second, starts, by_table, header, dense, labels, pooled, size, first_working,
              WIDTH: tl.constexpr, WORDS: tl.constexpr, PAYLOAD: tl.constexpr, TABLES: tl.constexpr, DIM: tl.constexpr,
              DIMS: tl.constexpr, PAYLOADS: tl.constexpr, SAMPLES: tl.constexpr):  # fmt: skip
     """One program for some samples and one table; for them and the payload, if ``table`` is TABLES."""
     table = tl.program_id(1)
     sample = tl.program_id(0) * SAMPLES + tl.arange(0, SAMPLES)
-    count = tl.load(words)
-    real = sample < count
-    record = words + (1 + sample).to(tl.int64) * WORDS
+    count = tl.load(first)
+    both = count + tl.load(second)
+    in_first = sample < count
+    in_second = (sample >= count) & (sample < both)
+    of_first = first + (1 + sample).to(tl.int64) * WORDS
+    of_second = second + (1 + sample - count).to(tl.int64) * WORDS
     if table == TABLES:
         if tl.program_id(0) == 0:
-            tl.store(header, count)
-            tl.store(header + 1, tl.load(words + 1))
+            tl.store(header, both)
+            tl.store(header + 1, tl.maximum(tl.load(first + 1), tl.load(second + 1)))
         word = tl.arange(0, PAYLOADS)
         inside = (sample < size)[:, None] & (word < PAYLOAD)[None, :]
-        found = tl.load(record[:, None] + 1 + word[None, :], mask=inside & real[:, None], other=0)
+        found = tl.load(of_first[:, None] + 1 + word[None, :], mask=inside & in_first[:, None], other=0)
+        found += tl.load(of_second[:, None] + 1 + word[None, :], mask=inside & in_second[:, None], other=0)
         value = found.to(tl.float32, bitcast=True).to(labels.dtype.element_ty)
         label = labels + sample[:, None] + 0 * word[None, :]
         tl.store(label, value, mask=inside & (word == 0)[None, :])
@@ -125,7 +119,9 @@ def _look_up(store, words, starts, by_table, header, dense, labels, pooled, size
         n = tl.load(starts + table)
         end = tl.load(starts + table + 1)
         while n < end:
-            reference = tl.load(record + 1 + PAYLOAD + tl.load(by_table + n), mask=real, other=_NONE)
+            at = 1 + PAYLOAD + tl.load(by_table + n)
+            reference = tl.load(of_first + at, mask=in_first, other=_NONE)
+            reference = tl.where(in_first, reference, tl.load(of_second + at, mask=in_second, other=_NONE))
             row = tl.where(reference >= 0, reference, (reference & _LOW_BITS) + first_working).to(tl.int64)
             there = (reference != _NONE)[:, None] & (d < DIM)[None, :]
             total += tl.load(store + row[:, None] * WIDTH + d[None, :], mask=there, other=0)
@@ -135,13 +131,17 @@ def _look_up(store, words, starts, by_table, header, dense, labels, pooled, size
 
 
 @triton.jit
-def _places(words, out, size, first_working, none, WORDS: tl.constexpr, PAYLOAD: tl.constexpr, ACCESSES: tl.constexpr,
-            BLOCK: tl.constexpr):  # fmt: skip
+def _places(first, second, out, size, first_working, none, WORDS: tl.constexpr, PAYLOAD: tl.constexpr,
+            ACCESSES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = n // ACCESSES
-    real = (n < size) & (sample < tl.load(words))
-    at = words + (1 + sample).to(tl.int64) * WORDS + 1 + PAYLOAD + n % ACCESSES
-    reference = tl.load(at, mask=real, other=_NONE)
+    count = tl.load(first)
+    in_first = (n < size) & (sample < count)
+    in_second = (n < size) & (sample >= count) & (sample < count + tl.load(second))
+    at = 1 + PAYLOAD + n % ACCESSES
+    reference = tl.load(first + (1 + sample).to(tl.int64) * WORDS + at, mask=in_first, other=_NONE)
+    of_second = tl.load(second + (1 + sample - count).to(tl.int64) * WORDS + at, mask=in_second, other=_NONE)
+    reference = tl.where(in_first, reference, of_second)
     row = tl.where(reference >= 0, reference, (reference & _LOW_BITS) + first_working)
     tl.store(out + n, tl.where(reference == _NONE, none, row), mask=n < size)
 
@@ -231,13 +231,15 @@ def _step(store, places, pieces, constants, count, none, KIND: tl.constexpr, WID
 
 
 @triton.jit
-def _carry(store, carried, count, to, source, WIDTH: tl.constexpr, WIDTHS: tl.constexpr, MOVED: tl.constexpr):
+def _carry(store, carried, words, to, source, WIDTH: tl.constexpr, WIDTHS: tl.constexpr, MOVED: tl.constexpr):
     k = tl.program_id(0) * MOVED + tl.arange(0, MOVED)
-    place = tl.load(carried + k, mask=k < count, other=-1)
-    w = tl.arange(0, WIDTHS)
-    mask = (place >= 0)[:, None] & (w < WIDTH)[None, :]
-    found = tl.load(store + (place + source).to(tl.int64)[:, None] * WIDTH + w[None, :], mask=mask, other=0)
-    tl.store(store + (k + to).to(tl.int64)[:, None] * WIDTH + w[None, :], found, mask=mask)
+    count = tl.load(words + 2)
+    if tl.program_id(0) * MOVED < count:
+        place = tl.load(carried + k, mask=k < count, other=-1)
+        w = tl.arange(0, WIDTHS)
+        mask = (place >= 0)[:, None] & (w < WIDTH)[None, :]
+        found = tl.load(store + (place + source).to(tl.int64)[:, None] * WIDTH + w[None, :], mask=mask, other=0)
+        tl.store(store + (k + to).to(tl.int64)[:, None] * WIDTH + w[None, :], found, mask=mask)
 
 
 @triton.jit

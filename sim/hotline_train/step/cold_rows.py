@@ -17,7 +17,8 @@ from hotline_native.rows import gather, scatter
 from ..kernels.kernels import Kernels
 from ..sources.tables import HostTables
 from .device import Device, Event, Phase, Wait
-from .feed import RING, copy
+from .feed import copy
+from .records import RING
 from .store import RowStore
 
 WAYS = ("direct", "copied")
@@ -32,8 +33,8 @@ class ColdRows(ABC):
         lie in pinned memory, and stay until :meth:`free`. What it returns gives the event with which they are there."""
 
     @abstractmethod
-    def carried(self, step: int, carried: Tensor) -> Tensor:
-        """``carried`` of a step that was fetched, on the device."""
+    def carried(self, step: int) -> Tensor:
+        """``carried`` of a step that was fetched, int32 [most], on the device."""
 
     @abstractmethod
     def give_back(self, step: int, count: int, done: Event) -> None:
@@ -120,8 +121,8 @@ class DirectRows(ColdRows):
         event = rows.event()
         return lambda: event
 
-    def carried(self, step: int, carried: Tensor) -> Tensor:
-        return self.indices.carried[step % RING][: len(carried)]
+    def carried(self, step: int) -> Tensor:
+        return self.indices.carried[step % RING]
 
     def give_back(self, step: int, count: int, done: Event) -> None:
         rows, places, source = (
@@ -169,8 +170,8 @@ class CopiedRows(ColdRows):
         rows.run(lambda: copy(self.store.working(step, count), self.coming[n][:count]), Phase.TRANSFER)
         return rows.event()
 
-    def carried(self, step: int, carried: Tensor) -> Tensor:
-        return self.indices.carried[step % RING][: len(carried)]
+    def carried(self, step: int) -> Tensor:
+        return self.indices.carried[step % RING]
 
     def give_back(self, step: int, count: int, done: Event) -> None:
         self.last = self.leader.submit(self._give_back, step, count, done)

@@ -104,6 +104,12 @@ class Device(ABC):
         """Times what the host does inside, if somebody wants to know."""
         return self.times.on_host(phase) if self.times else nullcontext()
 
+    def fork(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Does ``work`` beside what is given to the current stream from now on, if the device can; what it returns, when called,
+        makes that stream wait for it. May be captured in a CUDA graph."""
+        work()
+        return lambda: None
+
     def zeros(self, *shape: int, dtype: torch.dtype) -> Tensor:
         """A tensor on the device."""
         return torch.zeros(shape, dtype=dtype, device=self.device)
@@ -190,6 +196,14 @@ class Cuda(Device):
         self.device = device
         self.main = _CudaStream(self, torch.cuda.current_stream(device))
         self.coming, self.rows, self.order = (_CudaStream(self, torch.cuda.Stream(device)) for _ in range(3))
+        self.side = torch.cuda.Stream(device)
+
+    def fork(self, work: Callable[[], None]) -> Callable[[], None]:
+        current = torch.cuda.current_stream(self.device)
+        self.side.wait_stream(current)
+        with torch.cuda.stream(self.side):
+            work()
+        return lambda: current.wait_stream(self.side)
 
     def pinned(self, *shape: int, dtype: torch.dtype) -> Tensor:
         return torch.zeros(shape, dtype=dtype, pin_memory=True)

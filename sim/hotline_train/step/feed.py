@@ -9,20 +9,19 @@ from torch import Tensor
 
 from ..sources.source import MicroBatchSource, NonPopular
 from .device import Device, Event, Phase, Wait
-from .records import MicroBatch, write_header
+from .records import RING, MicroBatch, write_header
 from .store import RowStore
-
-#: Mini-batches whose records have memory: used, copied, being made.
-RING = 4
 
 
 @dataclass(frozen=True)
 class Other:
-    """The non-popular micro-batch of a step; its ``working`` rows are in the store from ``arrived`` on."""
+    """The non-popular micro-batch of a step; its ``working`` rows are in the store from ``arrived`` on, but for those that
+    are to be ``carried`` from the step before: int32 [most], on the device (see ``Kernels.carry``); None for none."""
 
     records: MicroBatch
     working: int
     arrived: Event | None
+    carried: Tensor | None = None
 
 
 class Feed(ABC):
@@ -79,11 +78,12 @@ class RecordSlot:
             self.copied.wait(Wait.PINNED_RECORDS)
         return self.pinned.numpy()
 
-    def bring(self, count: int) -> MicroBatch:
-        """The device copies ``count`` records and their header."""
+    def bring(self, count: int, source: Tensor | None = None) -> MicroBatch:
+        """The device copies ``count`` records and their header, from ``pinned`` unless from somewhere else."""
         coming, part = self.device.coming, slice(0, 1 + count)
+        source = self.pinned if source is None else source
         coming.after(self.used, Wait.RECORDS_USED)
-        coming.run(lambda: copy(self.words[part], self.pinned[part]), Phase.TRANSFER)
+        coming.run(lambda: copy(self.words[part], source[part]), Phase.TRANSFER)
         self.copied = coming.event()
         return MicroBatch(self.words, count, self.copied)
 
@@ -114,15 +114,14 @@ class SourceFeed(Feed):
         self.asked.append((step, self.source.samples_of(batch)))
 
     def popular(self) -> MicroBatch:
-        return self._bring(self.source.popular(), other=False)
+        return self._bring(self.source.popular(), 0, other=False)
 
-    def _bring(self, records: np.ndarray, *, other: bool) -> MicroBatch:
+    def _bring(self, records: np.ndarray, working: int, *, other: bool) -> MicroBatch:
         step, samples = self.asked[0]
         slot = self.slots[step % RING][other]
-        if len(records):
-            pinned = slot.free()
-            pinned[1 : 1 + len(records)] = records.view(np.int32)
-            write_header(pinned, len(records), samples)
+        pinned = slot.free()
+        pinned[1 : 1 + len(records)] = records.view(np.int32)
+        write_header(pinned, len(records), samples, working)
         return slot.bring(len(records))
 
     def other(self) -> Other:
@@ -140,7 +139,7 @@ class SourceFeed(Feed):
             rows.run(lambda: copy(self.store.working(step, count), pinned), Phase.TRANSFER)
             arrived = rows.event()
             self.bus_bytes += 2 * found.rows.nbytes
-        return Other(self._bring(found.records, other=True), count, arrived)
+        return Other(self._bring(found.records, count, other=True), count, arrived)
 
     def updated(self, done: Event) -> None:
         step, _ = self.asked.pop(0)

@@ -20,12 +20,11 @@ from torch import Tensor
 
 from hotline_native.carried import carried_rows
 
-from ..kernels.kernels import Kernels
 from ..sources.native import NativeSource
 from .cold_rows import ColdRows
-from .device import Device, Event, Phase, Wait
-from .feed import RING, Feed, Other, RecordSlot
-from .records import MicroBatch, write_header
+from .device import Device, Event
+from .feed import Feed, Other, RecordSlot
+from .records import RING, MicroBatch, write_header
 from .store import RowStore
 
 
@@ -42,14 +41,13 @@ class Split:
 
 
 class NativeFeed(Feed):
-    """``cold``: the way of working rows. ``kernels`` carry rows on the device."""
+    """``cold``: the way of working rows."""
 
     depth = 2
 
-    def __init__(self, source: NativeSource, store: RowStore, device: Device, kernels: Kernels, cold: ColdRows,
-                 record_words: int):  # fmt: skip
+    def __init__(self, source: NativeSource, store: RowStore, device: Device, cold: ColdRows, record_words: int):
         super().__init__(source, store, device)
-        self.tables, self.kernels, self.cold = source.tables, kernels, cold
+        self.tables, self.cold = source.tables, cold
         self.native = source
         self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
         self.places = [device.pinned(store.most, dtype=torch.int64) for _ in range(RING)]
@@ -70,9 +68,9 @@ class NativeFeed(Feed):
         self.cold.free(step)
         found = self.native.split(batch, (first[1:].view(np.uint32), second[1:].view(np.uint32)))
         counts = len(found.popular), len(found.non_popular)
-        for words, count in zip((first, second), counts, strict=True):
-            write_header(words, count, sum(counts))
         count = len(found.working_keys)
+        write_header(first, counts[0], sum(counts), 0)
+        write_header(second, counts[1], sum(counts), count)
         places, carried = self.places[step % RING][:count], self.carried[step % RING][:count]
         places.numpy()[:] = self.tables.places(found.working_keys)
         carries = ahead and len(self.before) > 0
@@ -91,12 +89,8 @@ class NativeFeed(Feed):
         split = future.result()
         self._fetch(step, split)
         arrived, count = self.fetched.pop(step)(), len(split.places)
-        if count and split.carries:
-            carried, main = self.cold.carried(step, split.carried), self.device.main
-            main.after(arrived, Wait.CARRIED_ROWS)
-            to, source = self.store.first(step), self.store.first(step - 1)
-            main.run(lambda: self.kernels.carry(self.store.all, to, source, carried), Phase.LOOK_UP)
-        return Other(split.other(), count, arrived)
+        carried = self.cold.carried(step) if count and split.carries else None
+        return Other(split.other(), count, arrived, carried)
 
     def _fetch(self, step: int, split: Split) -> None:
         """Working rows of a step set out, unless they have."""

@@ -20,6 +20,8 @@ from .device import Device, Event
 #: A reference, as int32, to nothing; and to working row 0.
 NONE = int(np.uint32(NO_ACCESS).view(np.int32))
 FIRST_WORKING_ROW = -(2**31)
+#: Mini-batches whose records have memory: used, copied, being made.
+RING = 4
 #: Micro-batches are padded to multiples of this part of the most samples, where sizes are to be few.
 SIZES = 8
 
@@ -59,17 +61,17 @@ class RecordFormat:
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """``words`` int32 [1 + most, record words] on the device: a header (how many records; samples of the mini-batch), then
-    the records. ``count``: how many, known to the host, too. Whole from ``arrived`` on."""
+    """``words`` int32 [1 + most, record words] on the device: a header (how many records; samples and working rows of the
+    mini-batch), then the records. ``count``: how many, known to the host, too. Whole from ``arrived`` on."""
 
     words: Tensor
     count: int
     arrived: Event | None = None
 
 
-def write_header(words: np.ndarray, count: int, samples: int) -> None:
+def write_header(words: np.ndarray, count: int, samples: int, working: int) -> None:
     """Into ``words`` int32 [1 + most, record words]."""
-    words[0, :2] = count, samples
+    words[0, :3] = count, samples, working
 
 
 class Workspace:
@@ -99,8 +101,6 @@ class Workspace:
         step = -(-self.most // SIZES)
         return min(self.most, -(-count // step) * step)
 
-    def parts(self, popular: int, other: int, together: bool) -> tuple[slice, slice]:
-        """Where micro-batches of so many samples lie."""
-        if together:
-            return slice(0, popular), slice(popular, popular + other)
+    def parts(self, popular: int, other: int) -> tuple[slice, slice]:
+        """Where micro-batches of so many samples lie that are worked on one after another."""
         return slice(self.most - self.size(popular), self.most), slice(self.most, self.most + self.size(other))

@@ -6,8 +6,9 @@ from torch import Tensor
 from ..rows import RowFormat
 from .device import Device
 
-#: Mini-batches whose working rows are on the device: the one that is trained on, the next, and the one before.
-SETS = 3
+#: Mini-batches whose working rows are on the device: the one that is trained on, the next, and the one before. With one more
+#: they lie where they did as often as records do (RING): a step has few addresses.
+SETS = 4
 
 
 class RowStore:

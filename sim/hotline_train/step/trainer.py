@@ -25,6 +25,7 @@ from .cold_rows import WAYS, CopiedRows, DirectRows
 from .dense import DensePart, Loss, log_loss
 from .device import Device, Event, Phase, Wait
 from .feed import Feed, Other, SourceFeed
+from .graphs import Graphs
 from .native_feed import NativeFeed
 from .records import MicroBatch, RecordFormat, Workspace
 from .store import RowStore
@@ -59,18 +60,20 @@ class Step:
 @dataclass(frozen=True)
 class Parts:
     """``model(dense [n, dense], pooled [n, tables, dim])`` -> logits [n]; its ``optimizer``; the ``loss`` of each sample.
-    ``before_step`` is called when all gradients are there: to clip them, say."""
+    ``before_step`` is called when all gradients are there: to clip them, say. ``capturable``: a step of them, ``before_step``
+    included, may be captured in a CUDA graph: it then always does the same, with the same learning rate."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Loss = log_loss
     before_step: Callable[[nn.Module], None] | None = None
+    capturable: bool = False
 
     @staticmethod
     def of(settings: Settings, tables: int, dense: int, device: torch.device) -> "Parts":
         """``settings``' DLRM."""
         model = settings.model(tables, dense).to(device)
-        return Parts(model, settings.dense_optimizer(model))
+        return Parts(model, settings.dense_optimizer(model), capturable=True)
 
 
 class Trainer:
@@ -101,19 +104,21 @@ class Trainer:
         self.prefetch, self.relearn, self.cold_rows = prefetch, relearn, cold_rows
         settings.allow_tf32()
         trace, rows = source.trace, settings.rows
-        graphs = device.device.type == "cuda"
         ahead = prefetch and isinstance(source, NativeSource)
         self.together = ahead if together is None else together
         self.parts = parts or Parts.of(settings, len(trace.table_rows), trace.payload_words - 1, device.device)
         self.records = RecordFormat(trace.payload_words, tuple(trace.table_of.tolist()), len(trace.table_rows))
-        self.space = Workspace(self.records, rows, source.batch_size, device, graphs if padded is None else padded)
-        self.dense = DensePart(self.parts.model, self.parts.loss, self.space, device,
-                               autocast=settings.autocast(device.device), graphs=graphs)  # fmt: skip
+        self.space = Workspace(self.records, rows, source.batch_size, device,
+                               device.device.type == "cuda" if padded is None else padded)  # fmt: skip
+        graphs = Graphs(device)
+        self.dense = DensePart(
+            self.parts.model, self.parts.loss, self.space, graphs, settings.autocast(device.device)
+        )
         self.row_optimizer = settings.row_optimizer(device.device, step)
-        self.kernels = kernels_for(device.device, self.records, rows)
+        self.kernels = kernels_for(device.device, self.records, rows, 2 * source.batch_size)
         self.hot_list = source.open(hot_list).copy()
         self.store = RowStore(len(self.hot_list), source.working_limit, rows, device)
-        self.work = StepWork(device, self.kernels, self.space, self.store, self.dense)
+        self.work = StepWork(device, self.kernels, self.space, self.store, self.dense, graphs)
         self.feed = self._feed()
         self.number = step
         self.begun = step  # the first step that has not been asked for
@@ -134,9 +139,9 @@ class Trainer:
             return SourceFeed(source, self.store, self.device, words)
         if self.cold_rows == "direct":
             direct = DirectRows(source.tables, self.store, self.device, self.kernels)
-            return NativeFeed(source, self.store, self.device, self.kernels, direct, words)
+            return NativeFeed(source, self.store, self.device, direct, words)
         copied = CopiedRows(source.tables, self.store, self.device, source.threads)
-        return NativeFeed(source, self.store, self.device, self.kernels, copied, words)
+        return NativeFeed(source, self.store, self.device, copied, words)
 
     def close(self) -> None:
         """Ends threads; rows are back in the tables."""
@@ -183,32 +188,40 @@ class Trainer:
         if self.begun == number:
             self._change_hot_set(number)
             self._ask(number, ahead=False)
-        work = self.work
-        work.begin()
         popular = self.feed.popular()
         if self.together:
             other = self.feed.other()
-            parts = self.space.parts(popular.count, other.records.count, True)
-            self._look_up(number, popular, None, parts[0])
-            self._look_up(number, other.records, other, parts[1])
-            self._forward_and_back(slice(0, parts[1].stop), None)
+            self._together(number, popular, other)
+            mean_loss = self.work.mean_loss()
+            self._ask_ahead(number, last)
         else:
-            first, _ = self.space.parts(popular.count, 0, False)
-            self._look_up(number, popular, None, first)
-            self._forward_and_back(first, 0)
-            other = self.feed.other()
-            parts = self.space.parts(popular.count, other.records.count, False)
-            self._look_up(number, other.records, other, parts[1])
-            self._forward_and_back(parts[1], 1)
-        self._ask_ahead(number, last)
-        ordered = work.order(number, list(zip((popular, other.records), parts, strict=True)))
-        mean_loss = work.mean_loss()
-        self._apply(ordered)
-        done = work.end()
+            other, mean_loss = self._apart(number, popular, last)
+        done = self.work.end()
         self.feed.updated(done)
         self.number = number + 1
         batch, samples = self.batch_of(number), popular.count + other.records.count
         return self._step_of(Step(number, batch, samples, popular.count, other.working, mean_loss, done))
+
+    def _together(self, number: int, popular: MicroBatch, other: Other) -> None:
+        """Both micro-batches at once, and the step."""
+        self.work.together(number, popular, other.records, other.arrived, other.carried, self._dense_step, self.row_optimizer,
+                           whole=self.parts.capturable)  # fmt: skip
+
+    def _apart(self, number: int, popular: MicroBatch, last: int) -> tuple[Other, Tensor]:
+        """One micro-batch, then the other one, and the step."""
+        work, space = self.work, self.space
+        work.begin()
+        self._micro_batch(number, popular, space.parts(popular.count, 0)[0], 0)
+        other = self.feed.other()
+        if other.carried is not None:
+            work.carry(number, other.records, other.arrived, other.carried)
+        self._ask_ahead(number, last)
+        parts = space.parts(popular.count, other.records.count)
+        ordered = work.order(number, list(zip((popular, other.records), parts, strict=True)))
+        self._micro_batch(number, other.records, parts[1], 1, other.arrived)
+        mean_loss = work.mean_loss()
+        self._apply(ordered)
+        return other, mean_loss
 
     def _step_of(self, step: Step) -> Step:
         """The same of the whole mini-batch, where only a part of it is trained on here."""
@@ -226,15 +239,12 @@ class Trainer:
         ):
             self._ask(self.begun, ahead=True)
 
-    def _look_up(self, number: int, records: MicroBatch, other: Other | None, part: slice) -> None:
-        """A micro-batch; ``other``: it is the non-popular one."""
+    def _micro_batch(
+        self, number: int, records: MicroBatch, part: slice, header: int, arrived: Event | None = None
+    ) -> None:
+        """Adds the gradient of a micro-batch; ``header`` 1: the non-popular one."""
         if records.count:
-            self.work.look_up(number, records, other is not None, part, other.arrived if other else None)
-
-    def _forward_and_back(self, part: slice, header: int | None) -> None:
-        """Adds the gradient of the samples in ``part``; see ``DensePart.run``."""
-        if part.start < part.stop:
-            self.work.forward_and_back(part, header)
+            self.work.micro_batch(number, records, part, header, arrived)
 
     def _apply(self, ordered: Ordered) -> None:
         """The optimizers' step: MLPs, hot rows and working rows."""
