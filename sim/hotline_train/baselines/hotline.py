@@ -39,9 +39,8 @@ class HeldFeed(NativeFeed):
     """All mini-batches of the source are split beforehand, in order; records lie on the device, as an accelerator would write
     them: they are copied there to where a step expects them."""
 
-    def hold(self) -> None:
+    def hold(self, source: NativeSource) -> None:
         """Splits them. ``popular_counts``: popular samples of each."""
-        source = self.native
         found = [source.split(batch) for batch in range(source.batches)]
         self.popular_counts = [len(split.popular) for split in found]
         places = [self.tables.places(split.working_keys) for split in found]
@@ -82,7 +81,7 @@ class HeldTrainer(Trainer):
         assert isinstance(self.source, NativeSource)
         cold = DirectRows(self.source.tables, self.store, self.device, self.kernels)
         feed = HeldFeed(self.source, self.store, self.device, cold, self.records.words)
-        feed.hold()
+        feed.hold(self.source)
         return feed
 
 
@@ -92,9 +91,8 @@ class Hotline(System):
     def __init__(self, task: Task):
         super().__init__(task)
         job = self._job(task)
-        self.trainer = HeldTrainer(
-            task.settings, NativeSource(job, task.settings.rows, task.threads, task.start), task.device, prefetch=True
-        )
+        source = NativeSource(job, task.settings.rows, task.threads, task.initial_rows())
+        self.trainer = HeldTrainer(task.settings, source, task.device, prefetch=True)
         assert isinstance(self.trainer.feed, HeldFeed)
         self.feed = self.trainer.feed
         counts = [

@@ -10,7 +10,7 @@ from ..rows import RowFormat
 class HostTables:
     """Tables in host memory as arrays [rows, width], or one rank's part of them: row ``r`` is with rank ``r mod ranks``.
 
-    ``all``: all its rows, table after table; a copy of ``start``, or the initial rows. Keys are (table, row), [n, 2].
+    ``all``: all its rows, table after table; ``start``, which is trained on, or the initial rows. Keys are (table, row), [n, 2].
     """
 
     def __init__(self, table_rows: np.ndarray, rows: RowFormat, rank: int = 0, ranks: int = 1,
@@ -20,7 +20,7 @@ class HostTables:
         ends = np.cumsum(counts)
         self.first = ends - counts
         if start is not None:
-            self.all = start.copy()
+            self.all = start
             return
         self.all = np.zeros((int(ends[-1]), rows.width), rows.numpy)
         for table, count in enumerate(table_rows.tolist()):

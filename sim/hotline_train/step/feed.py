@@ -31,8 +31,8 @@ class Feed(ABC):
 
     depth = 1
 
-    def __init__(self, source: MicroBatchSource, store: RowStore, device: Device):
-        self.source, self.store, self.device = source, store, device
+    def __init__(self, store: RowStore, device: Device):
+        self.store, self.device = store, device
         self.bus_bytes = 0
 
     @abstractmethod
@@ -98,7 +98,8 @@ class SourceFeed(Feed):
     while the popular micro-batch of the next one is worked on."""
 
     def __init__(self, source: MicroBatchSource, store: RowStore, device: Device, record_words: int):
-        super().__init__(source, store, device)
+        super().__init__(store, device)
+        self.source = source
         self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
         width = store.rows.width
         self.coming = device.pinned(store.most, width, dtype=store.rows.dtype)

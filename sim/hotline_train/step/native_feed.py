@@ -13,14 +13,16 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from hotline_golden.split import SplitResult
 from hotline_native.carried import carried_rows
 
-from ..sources.native import NativeSource
+from ..sources.tables import HostTables
 from .cold_rows import ColdRows
 from .device import Device, Event
 from .feed import Feed, Other, RecordSlot
@@ -40,13 +42,24 @@ class Split:
     carries: bool
 
 
+class Splitting(Protocol):
+    """What splits mini-batches of at most ``batch_size`` samples of tables in host memory; see ``EngineSource.split``."""
+
+    batch_size: int
+
+    @property
+    def tables(self) -> HostTables: ...
+
+    def split(self, batch: int, out: tuple[np.ndarray, np.ndarray] | None = None) -> SplitResult: ...
+
+
 class NativeFeed(Feed):
     """``cold``: the way of working rows."""
 
     depth = 2
 
-    def __init__(self, source: NativeSource, store: RowStore, device: Device, cold: ColdRows, record_words: int):
-        super().__init__(source, store, device)
+    def __init__(self, source: Splitting, store: RowStore, device: Device, cold: ColdRows, record_words: int):
+        super().__init__(store, device)
         self.tables, self.cold = source.tables, cold
         self.native = source
         self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
