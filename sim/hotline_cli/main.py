@@ -44,6 +44,7 @@ from .options import (
     autocast,
     check_outputs,
     configuration,
+    counts,
     err,
     out,
     publish,
@@ -428,6 +429,74 @@ def train(
                 "In float32 rounding grows with the model and its steps: --double tells whether it is that alone."
             )
         raise typer.Exit(DIFFER)
+
+
+@app.command()
+def estimate(
+    bench: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bench", metavar="FILE", help="What `hotline bench gpu --json` or `bench train --json` wrote."),
+    ] = None,
+    case: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--case", metavar="NAME", help="Which of its runs; without it, the first."),
+    ] = None,
+    parts: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--parts", metavar="FILE", help="In place of --bench: parts by hand, as JSON; see docs/estimate.md."),
+    ] = None,
+    run: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--run", metavar="FILE", help="What `hotline run --json` wrote: the accelerator's cycles."),
+    ] = None,
+    clock: Annotated[float, typer.Option("--clock", metavar="MHZ", min=1, help="Of the accelerator.")] = 250.0,
+    engines: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--engines", metavar="FILE", help="What `hotline bench engines --json` wrote: the software engine's split. "
+                     "Without it a split takes no time."),
+    ] = None,
+    bus: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--bus-gbs", min=0.001, help="GB/s of the bus, each way, if --bench has none."),
+    ] = None,
+    gpus: Annotated[str, typer.Option("--gpus", metavar="N,N", help="GPUs of a node.")] = "1,2,4,8",
+    nodes: Annotated[str, typer.Option("--nodes", metavar="N,N", help="Nodes.")] = "1,2,4,8,16",
+    network: Annotated[float, typer.Option("--network-gbs", min=0.001, help="GB/s of each GPU's network.")] = 25.0,
+    latency: Annotated[float, typer.Option("--network-latency-us", min=0, help="Of a message there.")] = 10.0,
+    plot: PlotOption = None,
+    json_file: JsonOption = None,
+) -> None:  # fmt: skip
+    """Estimate what training takes with the accelerator, with the software engine and with a hybrid, on one to many GPUs.
+
+    Of measured parts only: cycles of the co-simulation at a stated clock, times of a GPU's phases, rates of its bus. It says
+    whether its model of the software engine comes near to what was measured.
+    """
+    from dataclasses import replace
+
+    need("estimate", "simpy")
+    from hotline_sim.studies import parts as p
+    from hotline_sim.studies.estimate import draw, make
+
+    check_outputs(json_file, plot)
+    if (bench is None) == (parts is None):
+        raise ValueError("estimate needs --bench FILE or --parts FILE")
+    links = p.Links(bus * 1e9, bus * 1e9, bus * 1e9, bus * 1e9) if bus else None
+    rate = p.engine_rate(engines) if engines else 0.0
+    if bench:
+        made = p.from_bench(bench, case, links, rate)
+    else:
+        if links is None:
+            raise ValueError("--parts needs --bus-gbs")
+        assert parts
+        made = p.by_hand(parts, links, rate)
+    made = p.with_network(made, network, latency)
+    if run:
+        card = p.accelerator(run, clock)
+        made = replace(made, accelerator=card, sources=made.sources | {"accelerator": f"{run} at {clock:g} MHz"})
+    found = make(made, counts("--gpus", gpus), counts("--nodes", nodes))
+    if plot:
+        draw(found, plot)
+    publish([found.table()], found.numbers(), json_file)
 
 
 @app.command()

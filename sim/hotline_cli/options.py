@@ -135,6 +135,14 @@ def autocast(text: str | None) -> bool:
     return text is not None
 
 
+def counts(option: str, text: str) -> list[int]:
+    """Numbers of at least 1, separated by commas."""
+    parts = text.split(",")
+    if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 1 << 16 for part in parts):
+        raise ValueError(f"{option} {text[:40]}: use numbers of at least 1, as in 1,2,4")
+    return [int(part) for part in parts]
+
+
 def check_outputs(file: Path | None, picture: Path | None = None) -> None:
     """Raises, before anything is run, for a file that cannot be written in the end."""
     for path in (file, picture):

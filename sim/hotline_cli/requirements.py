@@ -7,7 +7,7 @@ from hotline_sim.toolchain import ToolError
 #: The extra of ``pip install 'hotline-accelerator[EXTRA]'`` that brings a module.
 EXTRAS = {
     "cocotb": "cocotb", "cocotbext.axi": "cocotb", "torch": "train", "sklearn": "train", "matplotlib": "study",
-    "numba": "study",
+    "numba": "study", "simpy": "study",
 }  # fmt: skip
 
 

@@ -98,6 +98,12 @@ class Hotline(System):
         counts = [
             (self.feed.popular_counts[b], job.samples_of(b), b in job.learn_batches) for b in range(job.batches)
         ]
+        self.rows_per_mini_batch = {
+            "distinct": float(
+                np.mean([len(np.unique(task.keys[task.samples_of(b)])) for b in range(min(8, job.batches))])
+            ),
+            "working": float(np.mean([len(held.places) for held in self.feed.held])),
+        }
         later = [(popular, samples) for popular, samples, learnt in counts if not learnt] or [c[:2] for c in counts]
         self.popular = sum(popular for popular, _ in later) / sum(samples for _, samples in later)
 

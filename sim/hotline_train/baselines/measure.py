@@ -38,6 +38,7 @@ class Measured:
     idle: float = float("nan")
     popular: float = float("nan")
     phases: dict[str, float] = field(default_factory=dict)
+    rows_per_mini_batch: dict[str, float] = field(default_factory=dict)
     difference: float = float("nan")
     note: str = ""
 
@@ -134,7 +135,7 @@ def _measure(name: str, system: System, difference: float, seconds: float, repet
     device.times = None
     idle = device_idle(system, TIMED) if device.device.type == "cuda" else float("nan")
     return Measured(name, float(np.median(speeds)), speeds, bus_bytes, system.device_bytes, idle, system.popular, phases,
-                    difference)  # fmt: skip
+                    system.rows_per_mini_batch, difference)  # fmt: skip
 
 
 def device_idle(system: System, steps: int) -> float:

@@ -22,6 +22,7 @@ def about(task: Task, model: str, seconds: float, repetitions: int) -> dict:
     return {
         "model": model, "settings": asdict(settings), "trace": job.trace.name, "samples": job.trace.samples,
         "batch_size": job.batch_size, "table_rows": job.trace.table_rows.tolist(), "device_memory": task.cap,
+        "row_bytes": settings.rows.bytes, "mlp_parameters": task.mlp_parameters,
         "learn_mini_batches": len(job.learn_batches), "resident_bound_rows": job.resident_rows, "threads": task.threads,
         "configuration": asdict(job.config), "window_seconds": seconds, "repetitions": repetitions,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda,
@@ -53,6 +54,7 @@ def numbers(measured: list[Measured], device_name: str) -> dict:
         "bus_bytes_per_sample": {m.name: m.bus_bytes_per_sample for m in there},
         "device_bytes": {m.name: m.device_bytes for m in there},
         "idle": {m.name: m.idle for m in there if m.idle == m.idle},
+        "rows_per_mini_batch": next((m.rows_per_mini_batch for m in there if m.name == "hotline"), {}),
         "phase_seconds": {m.name: m.phases for m in there},
         "difference": {m.name: m.difference for m in there if m.difference == m.difference},
         "not_measured": {m.name: m.note for m in measured if m.note},

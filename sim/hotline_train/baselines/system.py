@@ -57,6 +57,11 @@ class Task:
         trace = self.trace
         return RecordFormat(trace.payload_words, tuple(trace.table_of.tolist()), len(trace.table_rows))
 
+    @cached_property
+    def mlp_parameters(self) -> int:
+        model = self.settings.model(len(self.trace.table_rows), self.trace.payload_words - 1)
+        return sum(parameter.numel() for parameter in model.parameters())
+
     @property
     def slots(self) -> int:
         """Rows of Hotline's hot table: so much device memory is everybody's."""
@@ -84,7 +89,8 @@ class Task:
 
 class System(ABC):
     """Trains step after step. ``bus_bytes`` counts what goes over the bus between host and device, or would if the device were
-    not the CPU; ``device_bytes``: rows there; ``popular``: the share of popular samples, if it knows it; ``exact``: its
+    not the CPU; ``device_bytes``: rows there; ``popular``: the share of popular samples, and
+    ``rows_per_mini_batch`` (``distinct`` ones, and ``working`` rows), if it knows them; ``exact``: its
     parameters are those of any other exact system; ``has_float64``: it can be compared. Raises DoesNotFit."""
 
     name = ""
@@ -96,6 +102,7 @@ class System(ABC):
         self.bus_bytes = 0
         self.device_bytes = 0
         self.popular = float("nan")
+        self.rows_per_mini_batch: dict[str, float] = {}
         self.settings.allow_tf32()
 
     @abstractmethod

@@ -1,0 +1,1 @@
+"""Studies: what measured parts add up to."""
