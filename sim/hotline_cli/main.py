@@ -372,10 +372,13 @@ def train(
     check: Annotated[bool, typer.Option("--check/--no-check", help="Also train without fragmenting, and compare.")] = False,
     checkpoint: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--checkpoint", metavar="FILE", dir_okay=False, help="Where the training is kept, in the end."),
+        typer.Option("--checkpoint", metavar="DIR", help="Folder in which the training is kept, in the end."),
     ] = None,
     every: Annotated[int, typer.Option("--every", min=0, help="With --checkpoint: also after every so many steps.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from --checkpoint.")] = False,
+    resume: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--resume", metavar="must|auto", help="Go on from --checkpoint: it must be there, or if it is there."),
+    ] = None,
     json_file: JsonOption = None,
     plot: PlotOption = None,
 ) -> None:  # fmt: skip
@@ -385,8 +388,9 @@ def train(
     """
     need("train", "torch", "numba", *(["sklearn"] if held_out else []))
     from hotline_sim.job import Relearn
+    from hotline_train.checkpoint import exists
     from hotline_train.distributed.ranks import first_rank, leave
-    from hotline_train.experiment import SOURCES, Plan, draw
+    from hotline_train.experiment import AUTO, MUST, SOURCES, Plan, draw
     from hotline_train.experiment import train as carry_out
     from hotline_train.models.dlrm import dlrm_shape
     from hotline_train.optimizers import LEARNING_RATES
@@ -397,8 +401,12 @@ def train(
         raise ValueError(f"--checkpoint {checkpoint}: there is no folder {checkpoint.parent}")
     if (resume or every) and not checkpoint:
         raise ValueError("--resume and --every need --checkpoint FILE")
-    if resume and checkpoint and not checkpoint.exists():
-        raise ValueError(f"--checkpoint {checkpoint}: there is no such file to resume from")
+    if resume not in (None, MUST, AUTO):
+        raise ValueError(f"--resume {resume[:40]}: there are {MUST} and {AUTO}")
+    if checkpoint and checkpoint.is_file():
+        raise ValueError(f"--checkpoint {checkpoint}: this is a file; name a folder")
+    if resume == MUST and checkpoint and not exists(checkpoint):
+        raise ValueError(f"--checkpoint {checkpoint}: there is no such folder to resume from")
     if check and (amp or tf32):
         raise ValueError("--check needs exact products: leave --amp and --tf32 away")
     if resume and check:
@@ -409,7 +417,7 @@ def train(
     plan = Plan(
         source, wanted, device, steps, held_out,
         prefetch, Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
-        check, deterministic, checkpoint, every, resume, cold_rows, together,
+        check, deterministic, checkpoint, every, resume or "", cold_rows, together,
     )  # fmt: skip
     if source in SOURCES:
         config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)

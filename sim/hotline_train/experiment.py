@@ -3,7 +3,8 @@
 import math
 import os
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hotline_sim.traces.trace import Trace
 
 from . import checkpoint
 from .distributed import ranks as distributed
+from .distributed.source import RankSource
 from .evaluation import Quality, all_tables, evaluate, parameters, part_of_movement, quality
 from .reference import train_plain
 from .settings import Settings
@@ -32,6 +34,10 @@ from .step.trainer import REMEDY, NotFiniteError, Step, Trainer
 
 #: What makes micro-batches of a trace: the software engine, the golden model, the co-simulated accelerator.
 SOURCES = ("native", "golden", "live")
+#: How a training goes on from its checkpoint: it must be there; or if it is there.
+MUST, AUTO = "must", "auto"
+#: Seconds between two lines where there is no terminal.
+LINES = 10.0
 #: Steps between two looks at the loss: each waits for the device.
 SHOWN = 10
 #: Two trainings count as equal when they end no further apart than this part of what training has moved, by type. Rounding alone
@@ -55,7 +61,7 @@ class Plan:
     deterministic: bool = False
     checkpoint: Path | None = None
     every: int = 0
-    resume: bool = False
+    resume: str = ""
     cold_rows: str = "direct"
     together: bool | None = None
 
@@ -172,7 +178,7 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
             job = prepare(part, config, **options)
             if distributed.launched():
                 engine: Engine = GoldenEngine(job) if plan.source == "golden" else native_engine(job)
-                source = distributed.ShardedSource(job, settings.rows, engine, target.device)
+                source = RankSource(job, settings.rows, engine, target.device)
                 kind = distributed.DistributedTrainer
             elif plan.source == "native":
                 source = NativeSource(job, settings.rows)
@@ -196,15 +202,15 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
             return kind(settings, source, target, prefetch=plan.prefetch, relearn=plan.relearn, cold_rows=plan.cold_rows,
                         together=plan.together, **more)  # fmt: skip
 
-        trainer = (
-            checkpoint.load(plan.checkpoint, settings, source, make) if plan.resume and plan.checkpoint else make()
-        )
+        kept = plan.checkpoint
+        resumes = kept is not None and (plan.resume == MUST or (plan.resume == AUTO and checkpoint.exists(kept)))
+        trainer = checkpoint.load(kept, settings, source, make) if kept and resumes else make()
         stack.callback(trainer.close)
         result.first = trainer.number
         total = plan.steps or source.batches
         _run(trainer, total, result, console)
         if plan.checkpoint:
-            checkpoint.save(trainer, plan.checkpoint, distributed.first_rank())
+            checkpoint.save(trainer, plan.checkpoint)
         if held_out is not None:
             result.quality = evaluate(trainer, held_out)
         if plan.check:
@@ -224,11 +230,7 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
 def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> None:
     """The steps that are missing to ``total``, with progress, and checkpoints on the way."""
     plan = result.plan
-    columns = (
-        TextColumn("mini-batches"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[now]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total, completed=trainer.number, now="")
+    with progress(console, total, trainer.number) as show:
         started = time.perf_counter()
         samples = checked = 0
 
@@ -252,7 +254,7 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
             check()
             speed = samples / (time.perf_counter() - started)
             now = f"loss {step.loss:.4f}, {speed:,.0f} samples/s, {step.popular / step.samples:.0%} popular"
-            bar.update(task, completed=step.number + 1, now=now)
+            show(step.number + 1, now)
 
         while trainer.number < total:
             stretch = total - trainer.number
@@ -262,9 +264,34 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
             check()
             trainer.check_finite()
             if plan.checkpoint and trainer.number < total:
-                checkpoint.save(trainer, plan.checkpoint, distributed.first_rank())
+                checkpoint.save(trainer, plan.checkpoint)
         trainer.device.synchronise()
         result.seconds = time.perf_counter() - started
+
+
+@contextmanager
+def progress(console: Console, total: int, done: int) -> Iterator[Callable[[int, str], None]]:
+    """Shows how far a training is: a bar in a terminal, else a line now and then; from one rank."""
+    last = time.monotonic()
+
+    def line(completed: int, now: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= LINES or completed == total:
+            last = time.monotonic()
+            console.print(f"step {completed:,} of {total:,}: {now}", highlight=False)
+
+    if not distributed.first_rank():
+        yield lambda completed, now: None
+        return
+    if not console.is_terminal:
+        yield line
+        return
+    columns = (
+        TextColumn("mini-batches"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[now]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done, now="")
+        yield lambda completed, now: bar.update(task, completed=completed, now=now)
 
 
 def draw(result: Trained, path: Path) -> None:

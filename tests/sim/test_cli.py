@@ -245,13 +245,13 @@ def test_training_is_kept_and_resumed(tmp_path):
     kept = ["--checkpoint", tmp_path / "kept"]
     hotline("train", *options, "--json", tmp_path / "whole.json", "--plot", tmp_path / "curves.png")
     hotline("train", *options, "--steps", 4, *kept)
-    done = hotline("train", *options, *kept, "--resume", "--every", 3, "--json", tmp_path / "rest.json")
+    done = hotline("train", *options, *kept, "--resume", "must", "--every", 3, "--json", tmp_path / "rest.json")
     assert "from step 4 on" in done.stdout and (tmp_path / "curves.png").stat().st_size > 10_000
     whole, rest = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "rest"))
     assert whole["losses"][4:] == rest["losses"] and whole["held_out"] == rest["held_out"]
     assert (
         "optimizer rowwise-adagrad, not sgd"
-        in hotline("train", *options, "--optimizer", "sgd", *kept, "--resume", check=2).stderr
+        in hotline("train", *options, "--optimizer", "sgd", *kept, "--resume", "must", check=2).stderr
     )
 
 

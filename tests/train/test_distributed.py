@@ -12,15 +12,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from hotline_train.checkpoint import read  # noqa: E402
+
 OPTIONS = [
     "--preset", "tiny", "--set", "working_rows=2048", "--trace", "synthetic:ratings,samples=1500", "--batch-size", "24",
     "--resident", "100", "--double", "--optimizer", "rowwise-adagrad", "--lr", "0.05",
 ]  # fmt: skip
 
 
-def start(ranks: int, *arguments) -> subprocess.Popen:
-    """``hotline train``, alone or with ``ranks``."""
-    module = ["-m", "hotline_cli", "train"]
+def start(ranks: int, *arguments, script: Path | None = None) -> subprocess.Popen:
+    """``hotline train``, alone or with ``ranks``; or a ``script`` in place of ``hotline``."""
+    module = [str(script), "train"] if script else ["-m", "hotline_cli", "train"]
     if ranks:
         module = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), *module]
     command = [sys.executable, *module, *OPTIONS, *map(str, arguments)]
@@ -61,10 +63,65 @@ def test_a_dead_rank_stops_the_job_which_resumes_with_another_number(tmp_path):
     os.kill(int(children[1]), signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0 and "SIGKILL" in output, output[-2000:]
-    reached = torch.load(kept, weights_only=True)["step"]
-    assert reached % 7 == 0
-    train(4, "--checkpoint", kept, "--resume", "--steps", reached + 20, "--json", tmp_path / "rest.json")
-    train(0, "--steps", reached + 20, "--json", tmp_path / "one.json")
+    whole, keys, rows = read(kept)
+    assert whole["step"] % 7 == 0 and len(keys) == len(rows) > 0
+    assert len(list(kept.glob("__*_0.distcp"))) == 2, "each rank has written its own rows"
+    steps = whole["step"] + 20
+    train(4, "--checkpoint", kept, "--resume", "auto", "--steps", steps, "--json", tmp_path / "rest.json")
+    train(0, "--steps", steps, "--json", tmp_path / "one.json")
     rest, alone = numbers(tmp_path / "rest.json"), numbers(tmp_path / "one.json")
     assert rest["losses"] == pytest.approx(alone["losses"][-20:], rel=1e-8)
     assert rest["held_out"] == pytest.approx(alone["held_out"], rel=1e-8)
+
+
+COUNTED = """
+import sys
+import torch.distributed as dist
+from hotline_train.distributed import ranks, source
+
+calls, steps, read = [0], [], []
+
+def counted(name):
+    real = getattr(dist, name)
+    def call(*arguments, **more):
+        calls[0] += 1
+        return real(*arguments, **more)
+    setattr(dist, name, call)
+
+for name in ("all_gather", "all_reduce", "all_to_all_single", "broadcast", "barrier", "all_gather_object", "reduce"):
+    counted(name)
+step, part = ranks.DistributedTrainer._step, source.RankSource._part
+
+def counting_step(self, *arguments):
+    before = calls[0]
+    found = step(self, *arguments)
+    steps.append(calls[0] - before)
+    return found
+
+def counting_part(self, batch):
+    found = part(self, batch)
+    if not self.learning:
+        read.append((len(found.rows), self.samples_of(batch)))
+    return found
+
+ranks.DistributedTrainer._step, source.RankSource._part = counting_step, counting_part
+sys.argv[0] = "hotline"
+try:
+    from hotline_cli.main import main
+    main()
+except SystemExit as e:
+    assert not e.code, e.code
+assert steps[0] == 7 and set(steps[1:-1]) == {5} and steps[-1] <= 5, steps  # the first two agree on themselves and the next
+assert all(abs(2 * mine - all) <= 1 for mine, all in read), read
+print(f"rank {ranks.os.environ['RANK']} has made {len(steps)} steps")
+"""
+
+
+def test_a_step_is_five_collectives_and_a_rank_reads_its_own_samples_only(tmp_path):
+    script = tmp_path / "counted.py"
+    script.write_text(COUNTED)
+    process = start(2, "--steps", 12, "--held-out", 0, script=script)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output[-3000:]
+    assert "rank 0 has made 12 steps" in output and "rank 1 has made 12 steps" in output
+    assert output.count("step 12 of 12: loss") <= 1, "one rank tells how far it is, in lines"

@@ -374,8 +374,9 @@ def test_a_training_that_leaves_the_finite_numbers_fails_with_its_step_and_keeps
     trace = open_trace("synthetic:ratings,samples=400")
     with pytest.raises(NotFiniteError, match=r"step \d+: .* nothing of this training can be used"):
         train_by_plan(plan, trace, tiny(), 16, Console(quiet=True))
-    kept = checkpoint.torch.load(tmp_path / "kept", weights_only=True) if (tmp_path / "kept").exists() else None
-    assert kept is None or all(value.isfinite().all() for value in [kept["rows"], *kept["model"].values()])
+    if checkpoint.exists(tmp_path / "kept"):
+        kept, _, rows = checkpoint.read(tmp_path / "kept")
+        assert np.isfinite(rows).all() and all(value.isfinite().all() for value in kept["model"].values())
 
 
 def test_a_row_that_is_not_finite_is_in_no_checkpoint(tmp_path):
@@ -408,3 +409,32 @@ def test_resuming_with_other_sizes_says_which(tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="another hot set: tracker_sets 64, not 128; tracker_ways 4, not 2; "
                        "resident 100, not 50"):  # fmt: skip
         checkpoint.load(tmp_path / "kept", settings, source, lambda **more: None)
+
+
+def test_a_checkpoint_holds_the_rows_that_have_changed(tmp_path):
+    settings = settings_for("sgd")
+    source = NativeSource(job_for(settings, "synthetic:ratings,samples=600"), settings.rows)
+    trainer = Trainer(settings, source, Cpu(), prefetch=True)
+    run(trainer, 2)
+    checkpoint.save(trainer, tmp_path / "kept")
+    _, keys, rows = checkpoint.read(tmp_path / "kept")
+    used = np.unique(source.trace.part(0, 32).rows + source.tables.first[source.trace.table_of])
+    assert sorted(source.tables.places(keys).tolist()) == used.tolist()
+    assert len(used) < len(checkpoint.touched_keys(source.trace))
+    assert np.array_equal(rows, source.read_rows(keys))
+    trainer.close()
+
+
+def test_a_checkpoint_whose_replacement_was_cut_short_is_still_there(tmp_path):
+    settings = settings_for("sgd")
+    trainer = Trainer(
+        settings, GoldenSource(job_for(settings, "synthetic:ratings,samples=100"), settings.rows), Cpu()
+    )
+    checkpoint.save(trainer, tmp_path / "kept")
+    (tmp_path / "kept").rename(tmp_path / "kept.old")
+    (tmp_path / "kept.new").mkdir()
+    assert checkpoint.exists(tmp_path / "kept") and checkpoint.read(tmp_path / "kept")[0]["step"] == 0
+    run(trainer, 1)
+    checkpoint.save(trainer, tmp_path / "kept")
+    assert checkpoint.read(tmp_path / "kept")[0]["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]

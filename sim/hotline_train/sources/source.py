@@ -147,6 +147,14 @@ class MicroBatchSource(ABC):
     def write_rows(self, keys: np.ndarray, rows: np.ndarray) -> None:
         """Writes ``rows`` [n, width] there; keys are distinct."""
 
+    def owns(self, keys: np.ndarray) -> np.ndarray:
+        """bool [n]: which of ``keys`` uint32 [n, 2] lie with this rank."""
+        return np.ones(len(keys), np.bool_)
+
+    def read_own(self, keys: np.ndarray) -> np.ndarray:
+        """[n, width]: a copy of rows that lie with this rank."""
+        return self.read_rows(keys)
+
     def learn(self, batch: int) -> None:
         """Shows a mini-batch to the tracker's shadow."""
         raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")

@@ -119,6 +119,18 @@ class StepWork:
         main.run(look_up, Phase.LOOK_UP)
         main.run(lambda: self.dense.run(part, header), Phase.DENSE)
 
+    def look_up(self, step: int, pair: tuple[MicroBatch, MicroBatch], part: slice) -> None:
+        """Records of both micro-batches are looked up in ``part`` of the workspace; their rows are there."""
+        main, space = self.device.main, self.space
+        for records in pair:
+            main.after(records.arrived, Wait.RECORDS)
+
+        def work():
+            self.kernels.look_up(self.store.all, pair[0].words, pair[1].words, self.store.first(step), space.header[0],
+                                 space.dense[part], space.labels[part], space.pooled[part])  # fmt: skip
+
+        main.run(work, Phase.LOOK_UP)
+
     def carry(self, step: int, other: MicroBatch, rows_arrived: Event | None, carried: Tensor) -> None:
         """Working rows that the step before has, too, come from there."""
         main, store = self.device.main, self.store
