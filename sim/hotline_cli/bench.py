@@ -306,11 +306,12 @@ def bench_gpu(
     from hotline_train.baselines import report, suite
     from hotline_train.baselines.bus import bus_rates
     from hotline_train.settings import Settings
-    from hotline_train.step.device import device_for, device_memory, device_name
+    from hotline_train.step.device import device_for, device_memory, device_name, driver_version
 
     check_outputs(json_file)
     base = Settings(optimizer=optimizer, learning_rate=0.01, amp=autocast(amp), tf32=tf32)
     target, name, wanted = device_for(device), device_name(device), suite.cases()
+    driver = driver_version(device)
     memory = device_memory(device)
     with err.status("The bus...") as status:
         rates = bus_rates(target)
@@ -322,13 +323,8 @@ def bench_gpu(
             ]  # fmt: skip
             missing = [case.name for case in wanted if case not in [ran.case for ran in done]]
             refused = {ran.case.name: ran.note for ran in done if ran.note}
-            return {
-                "device": name,
-                "bus_bytes_per_second": rates,
-                "runs": runs,
-                "not_reached": missing,
-                "refused": refused,
-            }
+            return {"device": name, "driver": driver, "bus_bytes_per_second": rates, "runs": runs, "not_reached": missing,
+                    "refused": refused}  # fmt: skip
 
         def after(done: list[suite.Ran]) -> None:
             if json_file:

@@ -88,7 +88,7 @@ def bench_run(**more):
         "model": "rm2", "device": "a GPU", "batch_size": 4096, "row_bytes": 68, "mlp_parameters": 500_000,
         "popular_share": 0.4, "rows_per_mini_batch": {"distinct": 6e4, "working": 4e3},
         "samples_per_second": {"hotline": 4096 / seconds, "hybrid_fused": 3e6, "hybrid_tables": 1e6, "hybrid": 3e6},
-        "bus_bytes_per_sample": {"hotline": 100, "hybrid_fused": 3328, "hybrid_tables": 3328},
+        "bytes_per_sample": {"hotline": 100, "hybrid_fused": 3328, "hybrid_tables": 3328},
         "phase_seconds": {
             "hotline": {"look-up": 0.1 * seconds, "transfer": 0, "dense": 0.7 * seconds, "update": 0.2 * seconds},
             "hybrid_fused": {"look-up": 2e-4, "transfer": 2e-4, "dense": 3e-4, "update": 2e-4},

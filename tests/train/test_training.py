@@ -1,6 +1,7 @@
 """Training on micro-batches is training on mini-batches: the same parameters, whatever makes the micro-batches."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from hotline_train.evaluation import all_tables, evaluate, parameters, quality  
 from hotline_train.experiment import Plan, divide  # noqa: E402
 from hotline_train.experiment import train as train_by_plan  # noqa: E402
 from hotline_train.models.dlrm import DlrmShape  # noqa: E402
-from hotline_train.reference import train_plain  # noqa: E402
+from hotline_train.reference import features, pool, train_plain  # noqa: E402
 from hotline_train.settings import Settings  # noqa: E402
 from hotline_train.sources.engine import GoldenSource  # noqa: E402
 from hotline_train.sources.live import LiveSource  # noqa: E402
@@ -26,7 +27,7 @@ from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.sources.recorded import RecordedSource  # noqa: E402
 from hotline_train.sources.source import SourceError, check_payload  # noqa: E402
 from hotline_train.step.device import Cpu, Phase  # noqa: E402
-from hotline_train.step.trainer import NotFiniteError, Trainer  # noqa: E402
+from hotline_train.step.trainer import NotFiniteError, Parts, Trainer  # noqa: E402
 
 from ..sim.conftest import HOSTILE, small_job, tiny, with_payload  # noqa: E402
 from .threaded import Threaded  # noqa: E402
@@ -438,3 +439,82 @@ def test_a_checkpoint_whose_replacement_was_cut_short_is_still_there(tmp_path):
     checkpoint.save(trainer, tmp_path / "kept")
     assert checkpoint.read(tmp_path / "kept")[0]["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+class Wide(torch.nn.Module):
+    """Somebody's own model."""
+
+    def __init__(self, tables, dense):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Linear(tables * SHAPE.dim + dense, 12), torch.nn.Tanh(), torch.nn.Linear(12, 1)
+        )
+
+    def forward(self, dense, pooled):
+        return self.layers(torch.cat([dense, pooled.flatten(1)], dim=1)).squeeze(1)
+
+
+def hinge(logits, labels):
+    return torch.relu(1 - (2 * labels - 1) * logits)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_any_model_and_loss_with_clipping_and_a_schedule(together):
+    """Against a loop in plain PyTorch, over tables as parameters."""
+    settings, steps = settings_for("sgd"), 60
+    job = job_for(settings, ONE_HOT)
+    trace, batch = job.trace, job.batch_size
+    tables, dense = len(trace.table_rows), trace.payload_words - 1
+
+    def made():
+        torch.manual_seed(5)
+        model = Wide(tables, dense).double()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        return model, optimizer, torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.98)
+
+    def clip(model):
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+
+    model, optimizer, schedule = made()
+    parts = Parts(model, optimizer, hinge, clip)
+    trainer = Trainer(
+        settings, NativeSource(job, settings.rows), Cpu(), prefetch=True, parts=parts, together=together
+    )
+    trainer.run(steps, lambda step: schedule.step())
+    ours = all_tables(trainer)
+
+    plain, optimizer, schedule = made()
+    start = train_plain(trace, settings, batch, 0).tables
+    weights = [torch.nn.Parameter(table.clone()) for table in start]
+    rows_optimizer = torch.optim.SGD(weights, lr=settings.learning_rate)
+    for step in range(steps):
+        part = trace.part(step % job.batches * batch, (step % job.batches + 1) * batch)
+        labels, inputs = features(part.payload, torch.float64)
+        loss = hinge(plain(inputs, pool(list(weights), trace.table_of.tolist(), part.rows)), labels).mean()
+        loss.backward()
+        clip(plain)
+        optimizer.step()
+        rows_optimizer.step()
+        optimizer.zero_grad()
+        rows_optimizer.zero_grad()
+        schedule.step()
+    assert largest_difference(parameters(trainer.model), parameters(plain)) < 1e-10
+    assert largest_difference(ours, [w.detach() for w in weights]) < 1e-10
+    assert largest_difference(ours, start) > 1e-2, "something has been learnt"
+    trainer.close()
+
+
+def test_bfloat16_is_near_and_parameters_stay_float32():
+    """Autocast computes the MLPs in bfloat16: near, and not the same."""
+    settings = Settings(SHAPE, "rowwise-adagrad", 0.05, "float32", seed=3)
+    losses = []
+    for amp in (False, True):
+        plan = replace(settings, amp=amp)
+        job = job_for(plan, ONE_HOT)
+        trainer = Trainer(plan, NativeSource(job, plan.rows), Cpu(), prefetch=True)
+        losses.append(run(trainer, 60))
+        assert all(p.dtype == torch.float32 for p in trainer.model.parameters())
+        trainer.close()
+    assert losses[0] != losses[1] and np.allclose(*losses, atol=0.05)
+    with pytest.raises(ValueError, match="bfloat16 and TF32 are for float32, not float64"):
+        replace(settings, amp=True, dtype="float64")

@@ -149,7 +149,7 @@ def from_bench(path: Path, case: str | None, links: Links | None, split_rate: fl
     theirs = phases.get(best, {"look-up": 0.0, "dense": 0.0, "update": 0.0})
     where = f"{path}, {run['case']}, {run['device']}"
     kernels = Kernels(ours["look-up"], ours["dense"], ours["update"], _fixed(path, run), theirs["look-up"], theirs["dense"],
-                      theirs["update"], run["bus_bytes_per_sample"].get(best, 0.0) * batch)  # fmt: skip
+                      theirs["update"], run["bytes_per_sample"].get(best, 0.0) * batch)  # fmt: skip
     return Parts(batch, run["popular_share"], rows["working"], rows["distinct"], width, 4 * run["mlp_parameters"], kernels,
                  links, split_rate, measured=run["samples_per_second"]["hotline"],
                  sources={"kernels": where, "bus": where if rates else "by hand"})  # fmt: skip

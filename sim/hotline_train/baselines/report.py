@@ -51,7 +51,7 @@ def numbers(measured: list[Measured], device_name: str) -> dict:
         "popular_share": popular_share(measured),
         "samples_per_second": speeds,
         "windows": {m.name: m.windows for m in there},
-        "bus_bytes_per_sample": {m.name: m.bus_bytes_per_sample for m in there},
+        "bytes_per_sample": {m.name: m.bus_bytes_per_sample for m in there},
         "device_bytes": {m.name: m.device_bytes for m in there},
         "idle": {m.name: m.idle for m in there if m.idle == m.idle},
         "rows_per_mini_batch": next((m.rows_per_mini_batch for m in there if m.name == "hotline"), {}),

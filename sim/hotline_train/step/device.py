@@ -6,6 +6,7 @@
 Whoever uses what another stream makes waits for its event. :class:`Wait` is the list of these waits, and there are no others.
 """
 
+import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -230,6 +231,17 @@ def device_for(name: str) -> Device:
 def device_name(name: str) -> str:
     """For people."""
     return f"CPU, {torch.get_num_threads()} threads" if name == "cpu" else torch.cuda.get_device_name(name)
+
+
+def driver_version(name: str) -> str:
+    """Of the GPU's driver, as nvidia-smi tells; empty if it does not, and for a CPU."""
+    if name == "cpu":
+        return ""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.split("\n")[0].strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def device_memory(name: str) -> int:
