@@ -42,7 +42,7 @@ test-all: $(VENV)/.test  ## All tests: also FPGA tools, more configurations, 100
 #: The machine with the GPU: its Python has PyTorch with CUDA. Nothing is installed there but what `make gpu-wheels` brought along.
 GPU_PYTHON ?= python3
 GPU_DEVICE ?= cuda
-GPU_SIZES ?= --minutes 6
+GPU_SIZES ?= --minutes 5.5
 GPU_RUN := PYTHONPATH=$(CURDIR)/build/gpu-packages:golden:rtl:sim:fpga $(GPU_PYTHON) -m hotline_cli
 WHEELS := numba llvmlite typer rich click shellingham markdown-it-py mdurl Pygments annotated-doc typing_extensions
 

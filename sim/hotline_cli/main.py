@@ -400,7 +400,7 @@ def train(
     if checkpoint and not checkpoint.parent.is_dir():
         raise ValueError(f"--checkpoint {checkpoint}: there is no folder {checkpoint.parent}")
     if (resume or every) and not checkpoint:
-        raise ValueError("--resume and --every need --checkpoint FILE")
+        raise ValueError("--resume and --every need --checkpoint DIR")
     if resume not in (None, MUST, AUTO):
         raise ValueError(f"--resume {resume[:40]}: there are {MUST} and {AUTO}")
     if checkpoint and checkpoint.is_file():

@@ -147,7 +147,9 @@ def _adagrad(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optim
 
 def _adam(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.Optimizer:
     every = list(parameters)
-    return torch.optim.Adam(every, lr, capturable=bool(every) and every[0].is_cuda)
+    made = torch.optim.Adam(every, lr, capturable=bool(every) and every[0].is_cuda)
+    made._warned_capturable_if_run_uncaptured = True  # its first step is not captured, and that is meant
+    return made
 
 
 #: For the MLPs, by the same names. Their steps may be captured in a CUDA graph.

@@ -32,7 +32,6 @@ class Held:
     places: Tensor
     carried: Tensor
     none: Tensor
-    carries: bool
 
 
 class HeldFeed(NativeFeed):
@@ -54,7 +53,7 @@ class HeldFeed(NativeFeed):
             carried, none = (self.device.pinned(len(mine), dtype=torch.int32) for _ in range(2))
             carried_rows(before, mine, carried.numpy())
             none.fill_(-1)
-            self.held.append(Held(popular, other, pinned, carried, none, len(before) > 0))
+            self.held.append(Held(popular, other, pinned, carried, none))
 
     def _on_device(self, records: np.ndarray, samples: int, working: int) -> Tensor:
         words = np.zeros((1 + len(records), records.shape[1]), np.int32)
@@ -69,8 +68,7 @@ class HeldFeed(NativeFeed):
             for slot, words in zip(slots, (held.popular, held.other), strict=True)
         )
         future: Future[Split] = Future()
-        carries = ahead and held.carries
-        future.set_result(Split(popular, other, held.places, held.carried if carries else held.none, carries))
+        future.set_result(Split(popular, other, held.places, held.carried if ahead else held.none))
         self.begun.append((step, future))
 
 

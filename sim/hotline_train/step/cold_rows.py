@@ -60,14 +60,18 @@ class Pinned:
 
     def __init__(self, array: np.ndarray, device: Device):
         self.tensor = torch.from_numpy(array)
-        self.registered = device.device.type == "cuda" and array.nbytes > 0
-        if self.registered:
+        self.registered = False
+        if device.device.type == "cuda" and array.nbytes > 0:
             with torch.cuda.device(device.device):
                 error = int(torch.cuda.cudart().cudaHostRegister(self.tensor.data_ptr(), array.nbytes, 0))
             if error:
                 raise ValueError(
                     f"the tables' {array.nbytes / 1e6:,.0f} MB cannot be pinned (CUDA error {error}): use --cold-rows copied"
                 )
+            self.registered = True
+
+    def __del__(self):
+        self.close()
 
     def close(self) -> None:
         if self.registered:

@@ -39,7 +39,6 @@ class Split:
     other: Callable[[], MicroBatch]
     places: Tensor
     carried: Tensor
-    carries: bool
 
 
 class Splitting(Protocol):
@@ -86,13 +85,12 @@ class NativeFeed(Feed):
         write_header(second, counts[1], sum(counts), count)
         places, carried = self.places[step % RING][:count], self.carried[step % RING][:count]
         places.numpy()[:] = self.tables.places(found.working_keys)
-        carries = ahead and len(self.before) > 0
-        if carries:
+        if ahead:
             carried_rows(self.before, places.numpy(), carried.numpy())
         else:
             carried.fill_(-1)
         self.before = places.numpy().copy()
-        return Split(lambda: popular.bring(counts[0]), lambda: other.bring(counts[1]), places, carried, carries)
+        return Split(lambda: popular.bring(counts[0]), lambda: other.bring(counts[1]), places, carried)
 
     def popular(self) -> MicroBatch:
         return self.begun[0][1].result().popular()
@@ -102,8 +100,7 @@ class NativeFeed(Feed):
         split = future.result()
         self._fetch(step, split)
         arrived, count = self.fetched.pop(step)(), len(split.places)
-        carried = self.cold.carried(step) if count and split.carries else None
-        return Other(split.other(), count, arrived, carried)
+        return Other(split.other(), count, arrived, self.cold.carried(step))
 
     def _fetch(self, step: int, split: Split) -> None:
         """Working rows of a step set out, unless they have."""
