@@ -50,12 +50,13 @@ gpu-wheels:  ## For a machine with a GPU and no network: what it lacks, for Pyth
 	@$(PYTHON) -m pip download --quiet -d build/wheels -c constraints.txt --no-deps --only-binary=:all: --python-version 3.12 \
 		--platform manylinux2014_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_28_x86_64 $(WHEELS)
 
-bench-gpu:  ## On a machine with a GPU: training there, compared with plain training, then all systems on RM1 to RM4; JSON in build/gpu
+bench-gpu:  ## On a machine with a GPU: training there, compared with plain training, then all systems on RM1 to RM4; JSON and a table in build/gpu
 	@mkdir -p build/gpu
 	@test ! -d build/wheels || $(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --target build/gpu-packages --upgrade \
 		build/wheels/*.whl
-	@$(GPU_RUN) train --device $(GPU_DEVICE) --held-out 0 --double --check --json build/gpu/train.json
-	@$(GPU_RUN) bench gpu --device $(GPU_DEVICE) $(GPU_SIZES) --json build/gpu/bench.json
+	-@$(GPU_RUN) train --device $(GPU_DEVICE) --held-out 0 --double --check --json build/gpu/train.json
+	@COLUMNS=160 $(GPU_RUN) bench gpu --device $(GPU_DEVICE) $(GPU_SIZES) --json build/gpu/bench.json > build/gpu/bench.txt; \
+		status=$$?; cat build/gpu/bench.txt; exit $$status
 
 synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (ARGS='--seeds 0': area alone, ten minutes)
 	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)

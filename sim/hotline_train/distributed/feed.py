@@ -90,9 +90,13 @@ class RankFeed(Feed):
         self.store.working(step, len(numbers)).index_copy_(0, numbers, rows)
 
     def agree_ahead(self) -> None:
-        """Headers and keys of the next step, if it has begun: all ranks have begun the same."""
-        if len(self.begun) > 1:
-            self._agree(self.begun[1])
+        """Headers and keys of the next step, if it has begun: all ranks have begun the same. Beside what the main stream does."""
+
+        def work():
+            if len(self.begun) > 1:
+                self._agree(self.begun[1])
+
+        self.device.coming.run(work, Phase.TRANSFER)
 
     def updated(self, done: Event) -> None:
         begun = self.begun.popleft()
