@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from ..optimizers import RowOptimizer
 from ..rows import RowFormat
@@ -13,9 +12,8 @@ from .kernels import Kernels
 class TorchKernels(Kernels):
     def __init__(self, records: RecordFormat, rows: RowFormat, device: torch.device | None = None):
         super().__init__(records, rows)
-        self.by_table = torch.from_numpy(records.by_table).to(device)
-        self.starts = torch.from_numpy(records.starts[:-1]).to(device)
         self.table_of = torch.tensor(records.table_of, device=device)
+        self.one_each = list(records.table_of) == list(range(records.tables))
 
     def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
                 labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
@@ -27,10 +25,13 @@ class TorchKernels(Kernels):
         labels[count:], dense[count:], pooled[count:] = 0, 0, 0
         places = torch.empty(count, self.records.accesses, dtype=torch.int32)
         self._places(records, first_working, len(store) - 1, places)
-        bags = torch.arange(count)[:, None] * self.records.accesses + self.starts
-        rows = places[:, self.by_table].reshape(-1).long()
-        found = embedding_bag(rows, store[:, : self.rows.dim], bags.reshape(-1), mode="sum")
-        pooled[:count] = found.view(count, *pooled.shape[1:])
+        found = store.index_select(0, places.reshape(-1))[:, : self.rows.dim]
+        if self.one_each:
+            pooled[:count] = found.view(count, *pooled.shape[1:])
+            return
+        bags = torch.arange(count)[:, None] * self.records.tables + self.table_of
+        pooled[:count] = 0
+        pooled[:count].view(-1, self.rows.dim).index_add_(0, bags.reshape(-1), found)
 
     def places(self, first: Tensor, second: Tensor, first_working: int, none: int, out: Tensor) -> None:
         records = _records(first, second)
