@@ -316,7 +316,7 @@ def test_held_out_samples_of_one_label_have_no_auc(tmp_path):
 
 
 def test_training_that_is_not_finite_fails_with_the_step(tmp_path):
-    done = hotline("train", *TINY, "--samples", 400, "--batch-size", 20, "--lr", "1e30", "--check",
+    done = hotline("train", *TINY, "--samples", 400, "--batch-size", 20, "--lr", "1e300", "--check",
                    "--checkpoint", tmp_path / "kept", check=2)  # fmt: skip
     assert "step" in done.stderr and "not finite" in done.stderr or "the loss is" in done.stderr
     assert not (tmp_path / "kept").exists()
