@@ -210,12 +210,12 @@ def result_of(monkeypatch, kind, *, optimizer="rowwise-adagrad", dtype="float32"
 
 
 @pytest.mark.parametrize("optimizer", ["rowwise-adagrad", "sgd", "adagrad", "adam"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("relearn", [None, RELEARN])
 @pytest.mark.parametrize("kind", [None, Apart])
-def test_a_training_that_is_right_is_taken_with_room_to_spare(monkeypatch, optimizer, dtype, relearn, kind):
-    found = result_of(monkeypatch, kind, optimizer=optimizer, dtype=dtype, relearn=relearn)
-    assert found.agree and found.difference < TOLERANCE[dtype] / 10
+def test_a_training_that_is_right_is_taken_with_room_to_spare(monkeypatch, optimizer, relearn, kind):
+    """In float64, as ``--check`` does it: in float32 rounding may turn a ReLU, on one processor and not on another."""
+    found = result_of(monkeypatch, kind, optimizer=optimizer, dtype="float64", relearn=relearn)
+    assert found.agree and found.difference < TOLERANCE["float64"] / 1000
 
 
 @pytest.mark.parametrize("optimizer", ["rowwise-adagrad", "sgd"])
