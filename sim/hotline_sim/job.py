@@ -205,16 +205,21 @@ class Job:
 
     def resident_keys(self) -> np.ndarray:
         """uint32 [n, 2]: (table, row) of the slots behind the tracker's, the rows of the resident tables."""
-        parts = [np.zeros((0, 2), np.uint32)]
-        for number, table in enumerate(self.model.tables):
-            if table.resident:
-                rows = np.arange(table.rows, dtype=np.uint32)
-                parts.append(np.stack([np.full_like(rows, number), rows], axis=1))
-        return np.concatenate(parts)
+        return resident_keys(self.model)
 
     def touched_rows(self) -> list[np.ndarray]:
         """Per table, the rows that the trace uses, ascending. Reads the trace once."""
         return used_rows(self.trace)
+
+
+def resident_keys(model: Model) -> np.ndarray:
+    """uint32 [n, 2]: (table, row) of the rows of ``model``'s resident tables, in the order of their slots."""
+    parts = [np.zeros((0, 2), np.uint32)]
+    for number, table in enumerate(model.tables):
+        if table.resident:
+            rows = np.arange(table.rows, dtype=np.uint32)
+            parts.append(np.stack([np.full_like(rows, number), rows], axis=1))
+    return np.concatenate(parts)
 
 
 def output_buffers(number: int = 0) -> list[str]:

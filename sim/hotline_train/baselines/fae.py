@@ -10,9 +10,9 @@ from torch import Tensor
 from ..kernels.choice import kernels_for
 from ..step.dense import DensePart, log_loss
 from ..step.device import Phase
-from ..step.feed import RecordSlot
+from ..step.feed import RecordRing
 from ..step.graphs import Graphs
-from ..step.records import RING, MicroBatch, Workspace, write_header
+from ..step.records import MicroBatch, Workspace, write_header
 from ..step.store import RowStore
 from ..step.work import StepWork
 from .hybrid import FusedHybrid
@@ -43,16 +43,14 @@ class _HotPart:
             words[1:, 1 + records.payload_words :] = slot[task.keys[part]]
             write_header(words, len(part), len(part), 0)
             self.batches.append(MicroBatch(torch.from_numpy(words).to(device.device), len(part)))
-        self.slots = [RecordSlot(device, size, records.words) for _ in range(RING)]
+        self.ring = RecordRing(device, size, records.words)
         self.number = 0
 
     def step(self, cold: FusedHybrid) -> int:
         records = self.batches[self.number % len(self.batches)]
-        slot = self.slots[self.number % RING]
-        slot.used = self.work.done
-        held = slot.bring(records.count, records.words)
+        held = self.ring.of(self.number)[0].bring(records.count, records.words)
         self.work.together(self.number, held, self.none, None, None, cold.step_of_mlps, self.optimizer, whole=True)
-        self.work.end()
+        self.ring.used(self.number, self.work.end())
         self.number += 1
         return records.count
 
@@ -63,7 +61,7 @@ class Fae(System):
 
     def __init__(self, task: Task):
         super().__init__(task)
-        table = task.initial_rows()
+        table = task.tables.copy()
         counts = np.bincount(task.keys[task.keys >= 0], minlength=len(table))
         hottest = (
             np.argpartition(counts, -min(task.slots, len(table)))[-task.slots :] if task.slots < len(table) else None

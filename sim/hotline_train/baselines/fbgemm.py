@@ -7,8 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hotline_golden.layouts import NO_ACCESS
-
 from ..optimizers import EPSILON
 from ..step.device import Event, Phase, Wait
 from .system import DoesNotFit, MiniBatches, Task
@@ -36,7 +34,7 @@ class FbgemmLru(MiniBatches):
         if task.device.device.type != "cuda" or task.settings.dtype != "float32":
             raise DoesNotFit("its cache needs CUDA and float32")
         super().__init__(task)
-        trace, rows = task.trace, task.trace.table_rows.tolist()
+        rows = task.trace.table_rows.tolist()
         dim = task.settings.rows.dim
         kinds = {
             "sgd": EmbOptimType.EXACT_SGD, "rowwise-adagrad": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
@@ -52,17 +50,12 @@ class FbgemmLru(MiniBatches):
             device=self.device.device,
         )  # fmt: skip
         for weights, part in zip(self.embedding.split_embedding_weights(),
-                                 np.split(task.initial_rows()[:, :dim], task.first[1:]), strict=True):  # fmt: skip
+                                 np.split(task.tables[:, :dim], task.first[1:]), strict=True):  # fmt: skip
             weights.copy_(torch.from_numpy(np.ascontiguousarray(part)))
         self.device_bytes = task.slots * task.settings.rows.bytes
         self.lists = []
         for batch in range(task.job.batches):
-            mine = trace.rows[task.samples_of(batch)]
-            lists, lengths = [], []
-            for number in range(len(rows)):
-                of_table = mine[:, trace.table_of == number]
-                lists.append(of_table[of_table != NO_ACCESS].astype(np.int64))
-                lengths.append((of_table != NO_ACCESS).sum(axis=1))
+            lists, lengths = zip(*task.bags(batch), strict=True)
             offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
             found = torch.from_numpy(np.concatenate(lists)), torch.from_numpy(offsets)
             self.lists.append(tuple(tensor.to(self.device.device) for tensor in found))
@@ -99,12 +92,7 @@ class FbgemmLru(MiniBatches):
 
     def rows(self, places: np.ndarray) -> Tensor:
         self.embedding.flush()
-        number = np.searchsorted(self.task.first, places, side="right") - 1
-        out = torch.empty(len(places), self.settings.rows.dim)
-        for table, weights in enumerate(self.embedding.split_embedding_weights()):
-            mine = number == table
-            out[torch.from_numpy(mine)] = weights.cpu()[torch.from_numpy(places[mine] - self.task.first[table])]
-        return out
+        return self.task.rows_of(self.embedding.split_embedding_weights(), places)
 
 
 class FbgemmLfu(FbgemmLru):

@@ -17,7 +17,7 @@ from ..sources.native import NativeSource
 from ..step.cold_rows import DirectRows
 from ..step.feed import Feed
 from ..step.native_feed import NativeFeed, Split
-from ..step.records import RING, write_header
+from ..step.records import write_header
 from ..step.trainer import Trainer
 from .system import DoesNotFit, System, Task
 
@@ -62,7 +62,7 @@ class HeldFeed(NativeFeed):
         return torch.from_numpy(words).to(self.device.device)
 
     def begin(self, step: int, batch: int, *, ahead: bool) -> None:
-        held, slots = self.held[batch], self.slots[step % RING]
+        held, slots = self.held[batch], self.ring.of(step)
         popular, other = (
             partial(slot.bring, len(words) - 1, words)
             for slot, words in zip(slots, (held.popular, held.other), strict=True)
@@ -89,21 +89,22 @@ class Hotline(System):
     def __init__(self, task: Task):
         super().__init__(task)
         job = self._job(task)
-        source = NativeSource(job, task.settings.rows, task.threads, task.initial_rows())
+        source = NativeSource(job, task.settings.rows, task.threads, task.tables.copy())
         self.trainer = HeldTrainer(task.settings, source, task.device, prefetch=True)
         assert isinstance(self.trainer.feed, HeldFeed)
         self.feed = self.trainer.feed
         counts = [
             (self.feed.popular_counts[b], job.samples_of(b), b in job.learn_batches) for b in range(job.batches)
         ]
-        self.rows_per_mini_batch = {
-            "distinct": float(
-                np.mean([len(np.unique(task.keys[task.samples_of(b)])) for b in range(min(8, job.batches))])
-            ),
-            "working": float(np.mean([len(held.places) for held in self.feed.held])),
-        }
         later = [(popular, samples) for popular, samples, learnt in counts if not learnt] or [c[:2] for c in counts]
         self.popular = sum(popular for popular, _ in later) / sum(samples for _, samples in later)
+
+    @property
+    def rows_per_mini_batch(self) -> dict[str, float]:
+        """Distinct ones of the first mini-batches, working ones of all."""
+        task = self.task
+        first = [len(np.unique(task.keys[task.samples_of(batch)])) for batch in range(min(8, task.job.batches))]
+        return {"distinct": float(np.mean(first)), "working": float(np.mean([len(h.places) for h in self.feed.held]))}
 
     def _job(self, task: Task) -> Job:
         """What is trained on; ``device_bytes`` are known then."""

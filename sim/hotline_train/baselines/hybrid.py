@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hotline_golden.layouts import NO_ACCESS
 from hotline_native.bags import ADAGRAD, ROW_WISE_ADAGRAD, SGD, Grouped, late_bags, pool, update
 
 from ..optimizers import EPSILON
@@ -59,7 +58,7 @@ class FusedHybrid(Hybrid):
         super().__init__(task)
         if task.settings.optimizer not in _KINDS:
             raise DoesNotFit(f"it has {', '.join(_KINDS)}, not {task.settings.optimizer}")
-        self.kind, self.table = _KINDS[task.settings.optimizer], task.initial_rows() if table is None else table
+        self.kind, self.table = _KINDS[task.settings.optimizer], task.tables.copy() if table is None else table
         self.of, self.tables = task.trace.table_of, len(task.trace.table_rows)
         size = task.job.batch_size
         parts = [samples[n : n + size] for n in range(0, len(samples), size)] if samples is not None else [
@@ -104,26 +103,19 @@ class TableHybrid(Hybrid):
 
     def __init__(self, task: Task):
         super().__init__(task)
-        trace, dim = task.trace, task.settings.rows.dim
-        ends = np.cumsum(trace.table_rows)
-        parts = np.split(task.initial_rows()[:, :dim], ends[:-1])
+        parts = np.split(task.tables[:, : task.settings.rows.dim], task.first[1:])
         self.bags = [
             nn.EmbeddingBag.from_pretrained(torch.from_numpy(part.copy()), freeze=False, mode="sum", sparse=True)
             for part in parts
         ]
         self.update = self._optimizer()
-        self.lists: list[list[tuple[Tensor, Tensor]]] = []
-        for batch in range(task.job.batches):
-            rows, found = trace.rows[task.samples_of(batch)], []
-            for number in range(len(parts)):
-                mine = rows[:, trace.table_of == number]
-                there = mine != NO_ACCESS
-                lengths = there.sum(axis=1)
-                offsets = np.cumsum(lengths) - lengths
-                found.append(
-                    (torch.from_numpy(mine[there].astype(np.int64)), torch.from_numpy(offsets.astype(np.int64)))
-                )
-            self.lists.append(found)
+        self.lists = [
+            [
+                (torch.from_numpy(rows), torch.from_numpy(np.cumsum(lengths) - lengths))
+                for rows, lengths in task.bags(batch)
+            ]
+            for batch in range(task.job.batches)
+        ]
 
     def _optimizer(self):
         """A step of all tables by their sparse gradients."""
@@ -166,9 +158,4 @@ class TableHybrid(Hybrid):
                 self.update()
 
     def rows(self, places: np.ndarray) -> Tensor:
-        number = np.searchsorted(self.task.first, places, side="right") - 1
-        out = torch.empty(len(places), self.settings.rows.dim, dtype=self.settings.rows.dtype)
-        for table in np.unique(number).tolist():
-            mine = number == table
-            out[torch.from_numpy(mine)] = self.bags[table].weight.detach()[places[mine] - self.task.first[table]]
-        return out
+        return self.task.rows_of([bag.weight for bag in self.bags], places)

@@ -57,8 +57,7 @@ class Comparison:
         keys = task.keys[: CHECKED * task.job.batch_size]
         self.places = np.unique(keys[keys >= 0])
         model = task.settings.model(len(task.trace.table_rows), task.trace.payload_words - 1)
-        start = task.initial_rows() if task.start is None else task.start
-        self.start = [*parameters(model), torch.from_numpy(start[self.places, : task.settings.rows.dim])]
+        self.start = [*parameters(model), torch.from_numpy(task.tables[self.places, : task.settings.rows.dim])]
         self.first: list[Tensor] = []
         self.known: dict[str, float] = {}
 

@@ -1,6 +1,7 @@
 """A system that trains the model, as all of them are timed."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -77,21 +78,37 @@ class Task:
         config = replace(self.job.config, max_row_bytes=1024)
         job = prepare(self.trace, config, batch_size=self.job.batch_size, learn=len(self.job.learn_batches) / self.job.batches,
                       fill=False, resident=self.job.resident_rows, dim=settings.rows.words)  # fmt: skip
-        start = None if self.start is None else self.start.astype(np.float64)
-        return Task(job, settings, self.device, 2 * self.cap, self.threads, start)
+        return Task(job, settings, self.device, 2 * self.cap, self.threads, self.tables.astype(np.float64))
 
-    def initial_rows(self) -> np.ndarray:
-        """[all rows, width]: a copy of the tables as training begins."""
-        if self.start is not None:
-            return self.start.copy()
-        return HostTables(self.trace.table_rows, self.settings.rows).all
+    @cached_property
+    def tables(self) -> np.ndarray:
+        """[all rows, width]: as training begins. Who trains on them takes a copy."""
+        return HostTables(self.trace.table_rows, self.settings.rows).all if self.start is None else self.start
+
+    def rows_of(self, tables: Sequence[Tensor], places: np.ndarray) -> Tensor:
+        """[n, dim], in host memory: the rows of ``tables``, each [rows, dim], at ``places`` int64 [n] among all rows."""
+        number = np.searchsorted(self.first, places, side="right") - 1
+        out = torch.empty(len(places), self.settings.rows.dim, dtype=self.settings.rows.dtype)
+        for table in np.unique(number).tolist():
+            mine = number == table
+            out[torch.from_numpy(mine)] = tables[table].detach().cpu()[places[mine] - self.first[table]]
+        return out
+
+    def bags(self, batch: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of each table the rows int64 that a mini-batch accesses, sample after sample, and how many each sample does, int64."""
+        rows, table_of = self.trace.rows[self.samples_of(batch)], self.trace.table_of
+        found = []
+        for number in range(len(self.trace.table_rows)):
+            mine = rows[:, table_of == number]
+            there = mine != NO_ACCESS
+            found.append((mine[there].astype(np.int64), there.sum(axis=1)))
+        return found
 
 
 class System(ABC):
-    """Trains step after step. ``bus_bytes`` counts what goes over the bus between host and device, or would if the device were
-    not the CPU; ``device_bytes``: rows there; ``popular``: the share of popular samples, and
-    ``rows_per_mini_batch`` (``distinct`` ones, and ``working`` rows), if it knows them; ``exact``: its
-    parameters are those of any other exact system; ``has_float64``: it can be compared. Raises DoesNotFit."""
+    """Trains step after step. ``bus_bytes`` counts what goes over the bus between host and device, or would if the device
+    were not the CPU; ``device_bytes``: rows there; ``popular``: the share of popular samples, if it knows it; ``exact``:
+    its parameters are those of any other exact system; ``has_float64``: it can be compared. Raises DoesNotFit."""
 
     name = ""
     exact = True
@@ -102,7 +119,6 @@ class System(ABC):
         self.bus_bytes = 0
         self.device_bytes = 0
         self.popular = float("nan")
-        self.rows_per_mini_batch: dict[str, float] = {}
         self.settings.allow_tf32()
 
     @abstractmethod
@@ -113,6 +129,11 @@ class System(ABC):
     @abstractmethod
     def model(self) -> torch.nn.Module:
         """The MLPs."""
+
+    @property
+    def rows_per_mini_batch(self) -> dict[str, float]:
+        """``distinct`` rows of a mini-batch, and ``working`` rows; empty if it does not know them."""
+        return {}
 
     @abstractmethod
     def rows(self, places: np.ndarray) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from ..kernels.kernels import Kernels
 from ..step.cold_rows import Pinned
 from ..step.device import Device, Event, Phase
-from ..step.feed import Feed, Other, RecordSlot
-from ..step.records import RING, MicroBatch, RecordFormat, write_header
+from ..step.feed import Feed, Other, RecordRing
+from ..step.records import MicroBatch, RecordFormat, write_header
 from ..step.store import RowStore
 from .exchange import Agreed, Share, all_gather, all_to_all
 from .source import RankSource
@@ -34,7 +34,7 @@ class RankFeed(Feed):
         super().__init__(store, device)
         self.source, self.kernels, self.records = source, kernels, records
         self.pinned = Pinned(source.tables.all, device)
-        self.slots = [[RecordSlot(device, source.batch_size, records.words) for _ in range(2)] for _ in range(RING)]
+        self.ring = RecordRing(device, source.batch_size, records.words)
         self.splitter = ThreadPoolExecutor(1, "split")
         self.begun: deque[Begun] = deque()
         self.given: tuple[Share, Agreed] | None = None
@@ -45,7 +45,7 @@ class RankFeed(Feed):
 
     def _split(self, step: int, batch: int) -> Share:
         """In the splitter's thread."""
-        first, second = (slot.free() for slot in self.slots[step % RING])
+        first, second = (slot.free() for slot in self.ring.of(step))
         found = self.source.split(batch, (first[1:].view(np.uint32), second[1:].view(np.uint32)))
         whole = self.source.samples_of(batch)
         parts = [found.popular, found.non_popular]
@@ -67,12 +67,12 @@ class RankFeed(Feed):
 
     def popular(self) -> MicroBatch:
         begun = self.begun[0]
-        return self.slots[begun.step % RING][0].bring(begun.share.result().popular)
+        return self.ring.of(begun.step)[0].bring(begun.share.result().popular)
 
     def other(self) -> Other:
         begun = self.begun[0]
         share, agreed = begun.share.result(), self._agree(begun)
-        records = self.slots[begun.step % RING][1].bring(share.samples - share.popular)
+        records = self.ring.of(begun.step)[1].bring(share.samples - share.popular)
         self.given = share, agreed
         self.device.main.run(lambda: self._bring_rows(begun.step, share, agreed), Phase.TRANSFER)
         self.bus_bytes += (len(agreed.asked) + len(share.keys)) * self.store.rows.bytes
@@ -99,9 +99,7 @@ class RankFeed(Feed):
         self.device.coming.run(work, Phase.TRANSFER)
 
     def updated(self, done: Event) -> None:
-        begun = self.begun.popleft()
-        for slot in self.slots[begun.step % RING]:
-            slot.used = done
+        self.ring.used(self.begun.popleft().step, done)
 
     def settle(self) -> None:
         """Owners have updated their rows, in the main stream."""

@@ -70,28 +70,27 @@ class DistributedTrainer(Trainer):
         self.of_rows = kernels_for(device.device, RecordFormat(1, (0,), 1), rows, every)
         self.table_of = torch.tensor(self.records.table_of, device=device.device)
         self.owner_optimizer = self.settings.row_optimizer(device.device, self.number)
-        self.loss = torch.zeros((), dtype=rows.dtype, device=device.device)
-        self.totals = (0, 0, 0)
 
     def _feed(self) -> Feed:
         return RankFeed(self.source, self.store, self.device, self.kernels, self.records)
 
-    def _together(self, number: int, popular: MicroBatch, other: Other) -> None:
-        work, space, main = self.work, self.space, self.device.main
+    def _together(self, number: int, popular: MicroBatch, last: int) -> tuple[Other, Tensor]:
+        other, work, space, main = self.feed.other(), self.work, self.space, self.device.main
         assert self.feed.given
         share, agreed = self.feed.given
         part = slice(0, share.samples)
-        main.run(space.losses.zero_, Phase.DENSE)
+        work.begin()
         if share.samples:
             work.look_up(number, (popular, other.records), part)
-            main.run(lambda: work.dense.run(part, 0), Phase.DENSE)
-        self._ask_ahead(number, self.last)
+            work.forward_and_back(part)
+        self._ask_ahead(number, last)
         self.feed.agree_ahead()  # while the device works
-        main.run(lambda: self._step_of_all(number, share, agreed, part), Phase.UPDATE)
-        working, found, samples = agreed.totals
-        self.totals = (found, working, samples)
+        loss = torch.zeros_like(space.losses[0])
+        main.run(lambda: self._step_of_all(share, agreed, part, loss), Phase.UPDATE)
+        return other, loss
 
-    def _step_of_all(self, number: int, share: Share, agreed: Agreed, part: slice) -> None:
+    def _step_of_all(self, share: Share, agreed: Agreed, part: slice, loss: Tensor) -> None:
+        """The optimizers' step by the gradients of all ranks; ``loss`` becomes the mini-batch's."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         flat = torch.cat([*(g.reshape(-1) for g in gradients), self.space.losses.sum()[None].to(gradients[0].dtype)])
         reducing = dist.all_reduce(flat, async_op=True)
@@ -99,7 +98,7 @@ class DistributedTrainer(Trainer):
         reducing.wait()
         for gradient, found in zip(gradients, flat[:-1].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(found.view_as(gradient))
-        self.loss = flat[-1].clone()
+        loss.copy_(flat[-1])
         self._dense_step()
         for optimizer in (self.row_optimizer, self.owner_optimizer):
             optimizer.advance()
@@ -147,10 +146,7 @@ class DistributedTrainer(Trainer):
         self._update(rows, torch.from_numpy(place.reshape(-1)).to(device), gradient, self.owner_optimizer)
         self.kernels.scatter(self.feed.pinned.tensor, torch.from_numpy(distinct).to(device), rows[:-1].contiguous())
 
-    def _step(self, number: int, last: int) -> Step:
-        self.last = last
-        return super()._step(number, last)
-
     def _step_of(self, step: Step) -> Step:
-        popular, working_rows, samples = self.totals
-        return replace(step, popular=popular, working_rows=working_rows, samples=samples, mean_loss=self.loss)
+        assert self.feed.given
+        working_rows, popular, samples = self.feed.given[1].totals
+        return replace(step, popular=popular, working_rows=working_rows, samples=samples)

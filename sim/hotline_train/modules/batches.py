@@ -14,7 +14,7 @@ from hotline_sim.job import Relearn
 
 from ..kernels.kernels import Kernels
 from ..sources.native import NativeTables
-from ..sources.source import Delta, used_slots
+from ..sources.source import Delta
 from ..step.cold_rows import ColdRows
 from ..step.device import Device, Event, Phase, Wait
 from ..step.native_feed import NativeFeed
@@ -192,9 +192,7 @@ class Batches:
 
     def load_hot_rows(self) -> None:
         """Hot rows come from the tables."""
-        slots = used_slots(self.hot_list)
-        rows = torch.from_numpy(self.tables.read(self.hot_list[slots])).to(self.device.device)
-        self.store.load(torch.from_numpy(slots).to(self.device.device), rows)
+        self.store.bring_hot(self.hot_list, self.tables.read)
         self.device.synchronise()
 
     def flush(self) -> None:
@@ -202,9 +200,7 @@ class Batches:
         self.end()
         self.device.synchronise()
         self.feed.settle()
-        slots = used_slots(self.hot_list)
-        rows = self.store.read(torch.from_numpy(slots).to(self.device.device)).cpu().numpy()
-        self.tables.write(self.hot_list[slots], rows)
+        self.store.return_hot(self.hot_list, self.tables.write)
 
 
 def _picked(tensor: Any, order: Tensor) -> Any:

@@ -13,13 +13,13 @@ from hotline_golden.model import Model, Table
 from hotline_native import NativeEngine
 from hotline_native.compiler import default_threads
 from hotline_rtl.config import AcceleratorConfig, preset
-from hotline_sim.job import Relearn, native_tracker
+from hotline_sim.job import Relearn, native_tracker, resident_keys
 
 from ..kernels.choice import kernels_for
 from ..optimizers import LEARNING_RATES, ROW_OPTIMIZERS
 from ..rows import RowFormat
 from ..sources.native import NativeTables
-from ..step.cold_rows import CopiedRows, DirectRows
+from ..step.cold_rows import cold_rows_for
 from ..step.device import Phase, Wait, device_for
 from ..step.records import RecordFormat
 from ..step.store import RowStore
@@ -81,21 +81,12 @@ class HotlineEmbeddingBagCollection(nn.Module):
         threads = threads or default_threads()
         engine = NativeEngine(model, native_tracker(config), threads)
         self.tables = NativeTables(table_rows, self.format, threads, self._initial(table_rows, seed))
-        resident = [
-            np.stack([np.full(table.rows, n), np.arange(table.rows)], axis=1).astype(np.uint32)
-            for n, table in enumerate(model.tables) if table.resident
-        ]  # fmt: skip
-        hot_list = np.concatenate([engine.dump(), *resident])
+        hot_list = np.concatenate([engine.dump(), resident_keys(model)])
         self.records = RecordFormat(PAYLOAD, tuple(self.accesses.bag_of.tolist()), len(self.accesses.names))
         most = working_rows or min(batch_size * self.records.accesses, int(table_rows.sum()))
         self.store = RowStore(len(hot_list), most, self.format, self.device)
         self.kernels = kernels_for(self.device.device, self.records, self.format, batch_size)
-        if cold_rows not in ("direct", "copied"):
-            raise ValueError(f"unknown way of cold rows {cold_rows!r}; there are direct, copied")
-        cold = (
-            DirectRows(self.tables, self.store, self.device, self.kernels) if cold_rows == "direct"
-            else CopiedRows(self.tables, self.store, self.device, threads)
-        )  # fmt: skip
+        cold = cold_rows_for(cold_rows, self.tables, self.store, self.device, self.kernels, threads)
         self.way = Batches(self.accesses, engine, self.tables, hot_list, self.store, self.kernels, cold, self.device,
                            self.records, batch_size, learn, relearn)  # fmt: skip
         zeros, count = self.device.zeros, batch_size * self.records.accesses

@@ -1,7 +1,6 @@
 """Micro-batches that a model of the accelerator makes in its place, in this process: golden or the software engine."""
 
 from abc import abstractmethod
-from dataclasses import asdict
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +10,7 @@ from hotline_sim.job import Job, golden_tracker
 from hotline_sim.traces.trace import Samples, Trace
 
 from ..rows import RowFormat
-from .source import Delta, MicroBatchSource, NonPopular, SourceError, hot_set_sizes
+from .source import Delta, MicroBatchSource, NonPopular, OfJob, SourceError
 from .tables import HostTables
 
 
@@ -82,21 +81,13 @@ class GoldenEngine:
         self.tracker.load(hot_list.reshape(-1))
 
 
-class EngineSource(TableSource):
+class EngineSource(OfJob, TableSource):
     """``engine`` splits mini-batches of ``job``, whose tables lie in ``tables``."""
 
     def __init__(self, job: Job, rows: RowFormat, engine: Engine, tables: HostTables):
         super().__init__(job.trace, job.batch_size, rows, tables)
         self.job, self.engine = job, engine
         self.relearns = bool(job.config.shadow)
-
-    @property
-    def sizes(self) -> dict[str, int | None]:
-        return hot_set_sizes(asdict(self.job.config), self.job.resident_rows)
-
-    @property
-    def working_limit(self) -> int:
-        return self.job.working_limit
 
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
         if hot_list is not None:

@@ -1,6 +1,6 @@
 """Micro-batches of the accelerator itself, behind a transport: its device memory is the memory that is trained on."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,10 +10,10 @@ from hotline_sim.host.errors import CommandError
 from hotline_sim.job import Job, initial_parts, output_buffers, rings
 
 from ..rows import RowFormat
-from .source import Delta, MicroBatchSource, NonPopular, hot_set_sizes
+from .source import Delta, NonPopular, OfJob
 
 
-class LiveSource(MicroBatchSource):
+class LiveSource(OfJob):
     """``job`` must have been prepared with rows of ``rows.words`` words, and two sets of output buffers.
 
     Raises what the driver raises. ``transport`` is the caller's to close.
@@ -46,14 +46,6 @@ class LiveSource(MicroBatchSource):
         table = self.job.model.tables[number]
         words = self.transport.host.words(table.base, table.rows * table.stride // 4)
         return words.reshape(table.rows, -1)[:, : self.rows.words]
-
-    @property
-    def sizes(self) -> dict[str, int | None]:
-        return hot_set_sizes(asdict(self.job.config), self.job.resident_rows)
-
-    @property
-    def working_limit(self) -> int:
-        return self.job.working_limit
 
     def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
         job, driver = self.job, self.driver

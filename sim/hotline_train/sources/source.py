@@ -1,11 +1,12 @@
 """Where micro-batches come from: one interface, whether the accelerator, a recorded run or the golden model makes them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
+from hotline_sim.job import Job
 from hotline_sim.traces.trace import Trace
 
 from ..rows import RowFormat
@@ -162,3 +163,17 @@ class MicroBatchSource(ABC):
     def swap(self, limit: int, worth: int, halve: bool) -> Delta:
         """Takes over what has been learnt; rows are the caller's to move."""
         raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
+
+
+class OfJob(MicroBatchSource):
+    """Mini-batches of a ``job``, whose configuration says how large they may be."""
+
+    job: Job
+
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        return hot_set_sizes(asdict(self.job.config), self.job.resident_rows)
+
+    @property
+    def working_limit(self) -> int:
+        return self.job.working_limit

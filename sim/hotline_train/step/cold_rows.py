@@ -24,34 +24,6 @@ from .store import RowStore
 WAYS = ("direct", "copied")
 
 
-class ColdRows(ABC):
-    """Rows are fetched and given back in the order of the calls: a fetch sees what was given back before it."""
-
-    @abstractmethod
-    def fetch(self, step: int, places: Tensor, carried: Tensor) -> Callable[[], Event]:
-        """Rows ``places`` int64 [k] of the tables set out for the store, but for those that are ``carried`` int32 [k]. Both
-        lie in pinned memory, and stay until :meth:`free`. What it returns gives the event with which they are there."""
-
-    @abstractmethod
-    def carried(self, step: int) -> Tensor:
-        """``carried`` of a step that was fetched, int32 [most], on the device."""
-
-    @abstractmethod
-    def give_back(self, step: int, count: int, done: Event) -> None:
-        """The working rows of a step go back to the tables, after ``done``."""
-
-    @abstractmethod
-    def free(self, step: int) -> None:
-        """Returns when what ``fetch`` was given RING steps before is not used any more."""
-
-    @abstractmethod
-    def settle(self) -> None:
-        """Returns when all rows are back."""
-
-    def close(self) -> None:  # noqa: B027
-        """Ends threads."""
-
-
 class Pinned:
     """``tensor``: ``array`` as a tensor that the device reads and writes where it lies, until ``close``.
 
@@ -105,35 +77,57 @@ class _OnDevice:
             event.wait(Wait.PINNED_KEYS)
 
 
+class ColdRows(ABC):
+    """Rows are fetched and given back in the order of the calls: a fetch sees what was given back before it."""
+
+    def __init__(self, store: RowStore, device: Device):
+        self.store, self.device = store, device
+        self.indices = _OnDevice(store, device)
+
+    @abstractmethod
+    def fetch(self, step: int, places: Tensor, carried: Tensor) -> Callable[[], Event]:
+        """Rows ``places`` int64 [k] of the tables set out for the store, but for those that are ``carried`` int32 [k]. Both
+        lie in pinned memory, and stay until :meth:`free`. What it returns gives the event with which they are there."""
+
+    def carried(self, step: int) -> Tensor:
+        """``carried`` of a step that was fetched, int32 [most], on the device."""
+        return self.indices.carried[step % RING]
+
+    @abstractmethod
+    def give_back(self, step: int, count: int, done: Event) -> None:
+        """The working rows of a step go back to the tables, after ``done``."""
+
+    @abstractmethod
+    def free(self, step: int) -> None:
+        """Returns when what ``fetch`` was given RING steps before is not used any more."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Returns when all rows are back."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends threads, and gives memory back."""
+
+
 class DirectRows(ColdRows):
     """``tables`` are pinned for as long as this lives. All is done by the device, in its stream of rows."""
 
     def __init__(self, tables: HostTables, store: RowStore, device: Device, kernels: Kernels):
-        self.store, self.device, self.kernels = store, device, kernels
-        self.pinned = Pinned(tables.all, device)
-        self.indices = _OnDevice(store, device)
+        super().__init__(store, device)
+        self.kernels, self.pinned = kernels, Pinned(tables.all, device)
 
     def fetch(self, step: int, places: Tensor, carried: Tensor) -> Callable[[], Event]:
         self.indices.bring(step, places, carried)
-        n, count, rows = step % RING, len(places), self.device.rows
-        on_device, kept, to = (
-            self.indices.places[n][:count],
-            self.indices.carried[n][:count],
-            self.store.working(step, count),
-        )
+        count, rows, to = len(places), self.device.rows, self.store.working(step, len(places))
+        on_device, kept = self.indices.places[step % RING][:count], self.carried(step)[:count]
         rows.run(lambda: self.kernels.gather(self.pinned.tensor, on_device, kept, to), Phase.TRANSFER)
         event = rows.event()
         return lambda: event
 
-    def carried(self, step: int) -> Tensor:
-        return self.indices.carried[step % RING]
-
     def give_back(self, step: int, count: int, done: Event) -> None:
-        rows, places, source = (
-            self.device.rows,
-            self.indices.places[step % RING][:count],
-            self.store.working(step, count),
-        )
+        rows, source = self.device.rows, self.store.working(step, count)
+        places = self.indices.places[step % RING][:count]
         rows.after(done, Wait.UPDATED)
         rows.run(lambda: self.kernels.scatter(self.pinned.tensor, places, source), Phase.TRANSFER)
 
@@ -153,11 +147,11 @@ class CopiedRows(ColdRows):
     for the rows of a step to be back, and these come after the rows of the next step went, pinned memory is free by then."""
 
     def __init__(self, tables: HostTables, store: RowStore, device: Device, threads: int):
-        self.tables, self.store, self.device, self.threads = tables, store, device, threads
+        super().__init__(store, device)
+        self.tables, self.threads = tables, threads
         dtype, width = store.rows.dtype, store.rows.width
         self.coming = [device.pinned(store.most, width, dtype=dtype) for _ in range(RING)]
         self.going = device.pinned(store.most, width, dtype=dtype)
-        self.indices = _OnDevice(store, device)
         self.places = [np.zeros(0, np.int64)] * RING
         self.leader = ThreadPoolExecutor(1, "rows")
         self.last: Future[None] | None = None
@@ -173,9 +167,6 @@ class CopiedRows(ColdRows):
         rows = self.device.rows
         rows.run(lambda: copy(self.store.working(step, count), self.coming[n][:count]), Phase.TRANSFER)
         return rows.event()
-
-    def carried(self, step: int) -> Tensor:
-        return self.indices.carried[step % RING]
 
     def give_back(self, step: int, count: int, done: Event) -> None:
         self.last = self.leader.submit(self._give_back, step, count, done)
@@ -196,3 +187,19 @@ class CopiedRows(ColdRows):
 
     def close(self) -> None:
         self.leader.shutdown()
+
+
+def check_way(way: str) -> None:
+    """Raises ValueError for a way that there is not."""
+    if way not in WAYS:
+        raise ValueError(f"unknown way of cold rows {way!r}; there are {', '.join(WAYS)}")
+
+
+def cold_rows_for(
+    way: str, tables: HostTables, store: RowStore, device: Device, kernels: Kernels, threads: int
+) -> ColdRows:
+    """The ``way`` of that name, one of WAYS. Raises ValueError for another one."""
+    check_way(way)
+    return (
+        DirectRows(tables, store, device, kernels) if way == "direct" else CopiedRows(tables, store, device, threads)
+    )

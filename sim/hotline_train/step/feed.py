@@ -88,6 +88,22 @@ class RecordSlot:
         return MicroBatch(self.words, count, self.copied)
 
 
+class RecordRing:
+    """Memory for the two micro-batches of RING steps, of at most ``most`` records each."""
+
+    def __init__(self, device: Device, most: int, record_words: int):
+        self.slots = [[RecordSlot(device, most, record_words) for _ in range(2)] for _ in range(RING)]
+
+    def of(self, step: int) -> list[RecordSlot]:
+        """For the popular and the other micro-batch of a step."""
+        return self.slots[step % RING]
+
+    def used(self, step: int, done: Event) -> None:
+        """The step's records are used no more when ``done`` comes."""
+        for slot in self.of(step):
+            slot.used = done
+
+
 def copy(to: Tensor, source: Tensor) -> None:
     """Without waiting, where one of them is pinned."""
     to.copy_(source, non_blocking=True)
@@ -100,7 +116,7 @@ class SourceFeed(Feed):
     def __init__(self, source: MicroBatchSource, store: RowStore, device: Device, record_words: int):
         super().__init__(store, device)
         self.source = source
-        self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
+        self.ring = RecordRing(device, source.batch_size, record_words)
         width = store.rows.width
         self.coming = device.pinned(store.most, width, dtype=store.rows.dtype)
         self.going = device.pinned(store.most, width, dtype=store.rows.dtype)
@@ -119,7 +135,7 @@ class SourceFeed(Feed):
 
     def _bring(self, records: np.ndarray, working: int, *, other: bool) -> MicroBatch:
         step, samples = self.asked[0]
-        slot = self.slots[step % RING][other]
+        slot = self.ring.of(step)[other]
         pinned = slot.free()
         pinned[1 : 1 + len(records)] = records.view(np.int32)
         write_header(pinned, len(records), samples, working)
@@ -144,8 +160,7 @@ class SourceFeed(Feed):
 
     def updated(self, done: Event) -> None:
         step, _ = self.asked.pop(0)
-        for slot in self.slots[step % RING]:
-            slot.used = done
+        self.ring.used(step, done)
         given, self.given = self.given, None
         assert given is not None
         event, count = None, len(given.keys)

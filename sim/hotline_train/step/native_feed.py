@@ -25,7 +25,7 @@ from hotline_native.carried import carried_rows
 from ..sources.tables import HostTables
 from .cold_rows import ColdRows
 from .device import Device, Event
-from .feed import Feed, Other, RecordSlot
+from .feed import Feed, Other, RecordRing
 from .records import RING, MicroBatch, write_header
 from .store import RowStore
 
@@ -61,7 +61,7 @@ class NativeFeed(Feed):
         super().__init__(store, device)
         self.tables, self.cold = source.tables, cold
         self.native = source
-        self.slots = [[RecordSlot(device, source.batch_size, record_words) for _ in range(2)] for _ in range(RING)]
+        self.ring = RecordRing(device, source.batch_size, record_words)
         self.places = [device.pinned(store.most, dtype=torch.int64) for _ in range(RING)]
         self.carried = [device.pinned(store.most, dtype=torch.int32) for _ in range(RING)]
         self.before = np.zeros(0, np.int64)
@@ -75,8 +75,8 @@ class NativeFeed(Feed):
 
     def _split(self, step: int, batch: int, ahead: bool) -> Split:
         """In the splitter's thread, in order."""
-        popular, other = slots = self.slots[step % RING]
-        first, second = (slot.free() for slot in slots)
+        popular, other = self.ring.of(step)
+        first, second = popular.free(), other.free()
         self.cold.free(step)
         found = self.native.split(batch, (first[1:].view(np.uint32), second[1:].view(np.uint32)))
         counts = len(found.popular), len(found.non_popular)
@@ -99,8 +99,8 @@ class NativeFeed(Feed):
         step, future = self.begun[0]
         split = future.result()
         self._fetch(step, split)
-        arrived, count = self.fetched.pop(step)(), len(split.places)
-        return Other(split.other(), count, arrived, self.cold.carried(step))
+        arrived = self.fetched.pop(step)()
+        return Other(split.other(), len(split.places), arrived, self.cold.carried(step))
 
     def _fetch(self, step: int, split: Split) -> None:
         """Working rows of a step set out, unless they have."""
@@ -112,8 +112,7 @@ class NativeFeed(Feed):
 
     def updated(self, done: Event) -> None:
         step, future = self.begun.popleft()
-        for slot in self.slots[step % RING]:
-            slot.used = done
+        self.ring.used(step, done)
         if self.begun:  # before the way back, which waits for this step
             self._fetch(self.begun[0][0], self.begun[0][1].result())
         count = len(future.result().places)

@@ -1,9 +1,13 @@
 """The rows that lie on the device: the hot table, and the working rows of some mini-batches."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..rows import RowFormat
+from ..sources.source import used_slots
 from .device import Device
 
 #: Mini-batches whose working rows are on the device: the one that is trained on, the next, and the one before. With one more
@@ -39,6 +43,19 @@ class RowStore:
     def read(self, slots: Tensor) -> Tensor:
         """[n, width]: a copy of what lies in ``slots``."""
         return self.all[slots]
+
+    def bring_hot(self, hot_list: np.ndarray, read: Callable[[np.ndarray], np.ndarray]) -> None:
+        """The rows of ``hot_list`` uint32 [slots, 2] come into their slots, as ``read`` gives them [n, width] for keys [n, 2]."""
+        slots = used_slots(hot_list)
+        self.load(self._tensor(slots), self._tensor(read(hot_list[slots])))
+
+    def return_hot(self, hot_list: np.ndarray, write: Callable[[np.ndarray, np.ndarray], None]) -> None:
+        """They go back: to ``write``, keys [n, 2] and rows [n, width]. Waits for the device."""
+        slots = used_slots(hot_list)
+        write(hot_list[slots], self.read(self._tensor(slots)).cpu().numpy())
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.all.device)
 
     def finite(self) -> bool:
         """Whether all hot rows are. Waits for the device."""

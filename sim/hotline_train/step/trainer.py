@@ -20,8 +20,8 @@ from hotline_sim.job import Relearn
 from ..kernels.choice import kernels_for
 from ..settings import Settings
 from ..sources.native import NativeSource
-from ..sources.source import MicroBatchSource, used_slots
-from .cold_rows import WAYS, CopiedRows, DirectRows
+from ..sources.source import MicroBatchSource
+from .cold_rows import check_way, cold_rows_for
 from .dense import DensePart, Loss, log_loss
 from .device import Device, Event, Phase, Wait
 from .feed import Feed, Other, SourceFeed
@@ -98,8 +98,7 @@ class Trainer:
             )
         if source.rows != settings.rows:
             raise ValueError(f"the source has rows of {source.rows}, training needs {settings.rows}")
-        if cold_rows not in WAYS:
-            raise ValueError(f"unknown way of cold rows {cold_rows!r}; there are {', '.join(WAYS)}")
+        check_way(cold_rows)
         self.settings, self.source, self.device = settings, source, device
         self.prefetch, self.relearn, self.cold_rows = prefetch, relearn, cold_rows
         settings.allow_tf32()
@@ -122,7 +121,7 @@ class Trainer:
         self.feed = self._feed()
         self.number = step
         self.begun = step  # the first step that has not been asked for
-        self._load_hot_rows()
+        self.store.bring_hot(self.hot_list, source.read_rows)
         device.synchronise()  # memory is as it was made, whatever stream uses it
 
     @property
@@ -137,11 +136,8 @@ class Trainer:
         source, words = self.source, self.records.words
         if not isinstance(source, NativeSource):
             return SourceFeed(source, self.store, self.device, words)
-        if self.cold_rows == "direct":
-            direct = DirectRows(source.tables, self.store, self.device, self.kernels)
-            return NativeFeed(source, self.store, self.device, direct, words)
-        copied = CopiedRows(source.tables, self.store, self.device, source.threads)
-        return NativeFeed(source, self.store, self.device, copied, words)
+        cold = cold_rows_for(self.cold_rows, source.tables, self.store, self.device, self.kernels, source.threads)
+        return NativeFeed(source, self.store, self.device, cold, words)
 
     def close(self) -> None:
         """Ends threads; rows are back in the tables."""
@@ -157,17 +153,11 @@ class Trainer:
         if what:
             raise NotFiniteError(f"after step {self.number - 1}: {what[0]} is not finite; {REMEDY}")
 
-    def _load_hot_rows(self) -> None:
-        """Brings the hot table from the tables in host memory."""
-        slots = used_slots(self.hot_list)
-        self.store.load(self._tensor(slots), self._tensor(self.source.read_rows(self.hot_list[slots])))
-
     def flush(self) -> None:
         """Brings everything back to the tables in host memory: working rows on their way, and hot rows."""
         self.feed.settle()
         self.device.synchronise()
-        slots = used_slots(self.hot_list)
-        self.source.write_rows(self.hot_list[slots], self.store.read(self._tensor(slots)).cpu().numpy())
+        self.store.return_hot(self.hot_list, self.source.write_rows)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device.device)
@@ -189,26 +179,24 @@ class Trainer:
             self._change_hot_set(number)
             self._ask(number, ahead=False)
         popular = self.feed.popular()
-        if self.together:
-            other = self.feed.other()
-            self._together(number, popular, other)
-            mean_loss = self.work.mean_loss()
-            self._ask_ahead(number, last)
-        else:
-            other, mean_loss = self._apart(number, popular, last)
+        other, mean_loss = (self._together if self.together else self._apart)(number, popular, last)
         done = self.work.end()
         self.feed.updated(done)
         self.number = number + 1
         batch, samples = self.batch_of(number), popular.count + other.records.count
         return self._step_of(Step(number, batch, samples, popular.count, other.working, mean_loss, done))
 
-    def _together(self, number: int, popular: MicroBatch, other: Other) -> None:
-        """Both micro-batches at once, and the step."""
+    def _together(self, number: int, popular: MicroBatch, last: int) -> tuple[Other, Tensor]:
+        """Both micro-batches at once, and the step. Returns the other one, and the mean loss."""
+        other = self.feed.other()
         self.work.together(number, popular, other.records, other.arrived, other.carried, self._dense_step, self.row_optimizer,
                            whole=self.parts.capturable)  # fmt: skip
+        mean_loss = self.work.mean_loss()
+        self._ask_ahead(number, last)
+        return other, mean_loss
 
     def _apart(self, number: int, popular: MicroBatch, last: int) -> tuple[Other, Tensor]:
-        """One micro-batch, then the other one, and the step."""
+        """The same, one micro-batch after the other."""
         work, space = self.work, self.space
         work.begin()
         self._micro_batch(number, popular, space.parts(popular.count, 0)[0], 0)

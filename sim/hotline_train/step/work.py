@@ -60,8 +60,7 @@ class StepWork:
         def look_up():
             if carried is not None:
                 self.kernels.carry(store.all, first, store.first(step - 1), carried, other.words)
-            self.kernels.look_up(store.all, *pair, first, space.header[0], space.dense[part], space.labels[part],
-                                 space.pooled[part])  # fmt: skip
+            self._look_up(step, *pair, 0, part)
 
         def sort():
             self.kernels.places(*pair, first, store.none, space.places[part])
@@ -108,28 +107,28 @@ class StepWork:
     ) -> None:
         """Adds the gradient of a micro-batch that is worked on in ``part`` of the workspace, and its share of the loss.
         ``header``: 0 for the popular one, 1 for the other one, whose working rows are there when ``rows_arrived`` comes."""
-        main, space, store = self.device.main, self.space, self.store
+        main = self.device.main
         main.after(records.arrived, Wait.RECORDS)
         main.after(rows_arrived, Wait.WORKING_ROWS)
-
-        def look_up():
-            self.kernels.look_up(store.all, records.words, self.empty, store.first(step), space.header[header],
-                                 space.dense[part], space.labels[part], space.pooled[part])  # fmt: skip
-
-        main.run(look_up, Phase.LOOK_UP)
-        main.run(lambda: self.dense.run(part, header), Phase.DENSE)
+        main.run(partial(self._look_up, step, records.words, self.empty, header, part), Phase.LOOK_UP)
+        self.forward_and_back(part, header)
 
     def look_up(self, step: int, pair: tuple[MicroBatch, MicroBatch], part: slice) -> None:
         """Records of both micro-batches are looked up in ``part`` of the workspace; their rows are there."""
-        main, space = self.device.main, self.space
+        main = self.device.main
         for records in pair:
             main.after(records.arrived, Wait.RECORDS)
+        main.run(partial(self._look_up, step, pair[0].words, pair[1].words, 0, part), Phase.LOOK_UP)
 
-        def work():
-            self.kernels.look_up(self.store.all, pair[0].words, pair[1].words, self.store.first(step), space.header[0],
-                                 space.dense[part], space.labels[part], space.pooled[part])  # fmt: skip
+    def _look_up(self, step: int, first: Tensor, second: Tensor, header: int, part: slice) -> None:
+        """The look-up itself, in the current stream."""
+        space, store = self.space, self.store
+        self.kernels.look_up(store.all, first, second, store.first(step), space.header[header], space.dense[part],
+                             space.labels[part], space.pooled[part])  # fmt: skip
 
-        main.run(work, Phase.LOOK_UP)
+    def forward_and_back(self, part: slice, header: int = 0) -> None:
+        """Adds the gradient of the samples in ``part``, and their share of the loss; ``header`` tells how many are real."""
+        self.device.main.run(lambda: self.dense.run(part, header), Phase.DENSE)
 
     def carry(self, step: int, other: MicroBatch, rows_arrived: Event | None, carried: Tensor) -> None:
         """Working rows that the step before has, too, come from there."""
