@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import venv
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ def run(*command, cwd=ROOT):
 
 def test_layering():
     run(Path(sys.executable).with_name("lint-imports"))
+
+
+def test_a_room_has_at_most_twelve_files():
+    rooms = Counter(file.parent for source in ("rtl", "golden", "sim", "fpga") for file in (ROOT / source).rglob("*.py")
+                    if file.name != "__init__.py")  # fmt: skip
+    assert len(rooms) > 30 and {str(room): count for room, count in rooms.items() if count > 12} == {}
 
 
 def test_ruff():
@@ -45,7 +52,7 @@ def test_an_installed_wheel_emits_verilog(tmp_path):
     out = tmp_path / "hotline.v"
     run(environment / "bin" / "hotline", "verilog", "--preset", "tiny", "-o", out, cwd=tmp_path)
     from hotline_rtl.config import preset
-    from hotline_rtl.verilog import accelerator_verilog
+    from hotline_rtl.emit.verilog import accelerator_verilog
 
     assert out.read_text() == accelerator_verilog(preset("tiny"))
     found = run(environment / "bin" / "python", "-c", "import hotline_rtl; print(hotline_rtl.__file__)", cwd=tmp_path)

@@ -12,7 +12,7 @@ import yaml
 
 from hotline_rtl import VERSION_NUMBER
 from hotline_rtl.config import AcceleratorConfig, preset
-from hotline_rtl.verilog import TOP, accelerator_verilog
+from hotline_rtl.emit.verilog import TOP, accelerator_verilog
 
 PARAMETERS = ("preset", "settings", "name")
 

@@ -16,6 +16,7 @@ KEPT = (
     "part",
     "speed",
     "seeds",
+    "refined",
     "tools",
     "used",
     "fmax_mhz",
@@ -36,17 +37,17 @@ def _short(version: str) -> str:
     return named[1] if named else version.split(" (")[0]
 
 
-def check_comparable(baseline: dict, digest: str, target: str, speed: int, seeds: int) -> None:
+def check_comparable(baseline: dict, digest: str, target: str, speed: int, seeds: int, refined: bool) -> None:
     """Raises ValueError when a synthesis of ``seeds`` seeds cannot be compared with ``baseline``: it is of another configuration
-    or part, or one of both is not routed, or the baseline has fewer seeds."""
+    or part, or only one of both is refined, or one of both is not routed, or the baseline has fewer seeds."""
     most = baseline.get("seeds", 0)
     if seeds > most or bool(seeds) != bool(most):
         raise ValueError(
             f"the baseline has {most} seeds, this synthesis {seeds}: only as many, or fewer, can be compared"
         )
-    here = {"digest": digest, "target": target} | ({"speed": speed} if seeds else {})
+    here = {"digest": digest, "target": target} | ({"speed": speed, "refined": refined} if seeds else {})
     for name, value in here.items():
-        if value != baseline.get(name):
+        if value != baseline.get(name, False if name == "refined" else None):
             raise ValueError(f"the baseline has {name} {baseline.get(name)!r}, this synthesis {value!r}")
 
 
@@ -54,7 +55,9 @@ def worse(found: dict, baseline: dict) -> list[str]:
     """What is worse than in ``baseline`` by more than TOLERANCE, a line each. The clock is compared over the seeds that were
     routed, which may be the first of the baseline's. Raises ValueError when the two cannot be compared."""
     seeds = found.get("seeds", 0)
-    check_comparable(baseline, found["digest"], found["target"], found.get("speed", 0), seeds)
+    check_comparable(
+        baseline, found["digest"], found["target"], found.get("speed", 0), seeds, found.get("refined", False)
+    )
     lines = []
     luts, before = found["used"]["LUTs"][0], baseline["used"]["LUTs"][0]
     if luts > before * (1 + TOLERANCE):
@@ -86,7 +89,7 @@ def markdown(baselines: list[dict]) -> str:
     for b in baselines:
         cells = [
             f"`{b['preset']}`" + "".join(f" `{s}`" for s in b["settings"]),
-            b["part"] + (f", speed {b['speed']}" if "speed" in b else ""),
+            b["part"] + (f", speed {b['speed']}" if "speed" in b else "") + (", refined" if b.get("refined") else ""),
         ]
         for name in ("LUTs", "flip-flops", "block RAMs", "UltraRAMs", "DSPs"):
             used = b["used"].get(name)

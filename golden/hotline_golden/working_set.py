@@ -1,6 +1,6 @@
 """The working set: distinct cold keys of one non-popular micro-batch, numbered in first-use order.
 
-The RTL twin is ``hotline_rtl.working_set``.
+The RTL twin is ``hotline_rtl.working_set.working_set``.
 """
 
 import numpy as np

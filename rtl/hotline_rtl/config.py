@@ -18,8 +18,26 @@ def partition_bits(index_bits: int) -> int:
     return max(0, min(6, max(index_bits - 5, min(index_bits - 2, 3))))
 
 
-#: The replacement policies of ``hotline_rtl.policies``, by the number that register ``tracker`` has for each.
-POLICY_NAMES = ("srrip", "frequency", "sample_aware")
+@dataclass(frozen=True)
+class PolicyTraits:
+    """What the sizes of an accelerator depend on in a replacement policy.
+
+    ``state_bits``: of each entry, unless ``policy_bits`` says otherwise. ``sketch``: it counts keys that have no entry.
+    ``scores_samples``: accesses are weighted by their sample.
+    """
+
+    state_bits: int
+    sketch: bool
+    scores_samples: bool
+
+
+#: The replacement policies of ``hotline_rtl.tracker.policies``. Their order gives the number in register ``tracker_policy``.
+POLICY_TRAITS = {
+    "srrip": PolicyTraits(state_bits=3, sketch=False, scores_samples=False),
+    "frequency": PolicyTraits(state_bits=8, sketch=True, scores_samples=False),
+    "sample_aware": PolicyTraits(state_bits=8, sketch=True, scores_samples=True),
+}
+POLICY_NAMES = tuple(POLICY_TRAITS)
 
 
 @dataclass(frozen=True)
@@ -40,7 +58,7 @@ class AcceleratorConfig:
     tracker_ways: int = 4
     #: Arrays that the sets are divided among: 1, 2 or 4. A key may live in one set of each.
     tracker_arrays: int = 2
-    #: Replacement policy, one of ``hotline_rtl.policies.POLICIES``.
+    #: Replacement policy, one of ``POLICY_NAMES``.
     policy: str = "sample_aware"
     #: Bits of replacement state of each entry; 0 for what the policy likes.
     policy_bits: int = 0
@@ -62,6 +80,13 @@ class AcceleratorConfig:
     address_bits: int = 40
     #: AXI ID width, bits.
     id_bits: int = 4
+    #: AxCACHE of the host port, on AR and AW: memory attributes (IHI 0022 H, A4.4). 3: normal, non-cacheable, bufferable.
+    host_axcache: int = 0b0011
+    #: AxPROT of the host port (IHI 0022 H, A4.7): bit 0 privileged, bit 1 non-secure, bit 2 instruction.
+    host_axprot: int = 0
+    #: AxCACHE and AxPROT of the device port.
+    device_axcache: int = 0b0011
+    device_axprot: int = 0
     #: Longest AXI burst, beats: 8 to 256 (16 for AXI3-like HBM ports), a power of two.
     burst_beats: int = 16
     #: Beats that a linear reader (records, hot list, scattered rows) asks for ahead of use.
@@ -86,7 +111,7 @@ class AcceleratorConfig:
     cell_arrays: ClassVar[int] = 2
     #: Cells of a word of sketch memory.
     word_cells: ClassVar[int] = 8
-    #: Rows that may be landing, or on their way out, beside those in flight.
+    #: Rows that may have arrived, or be on their way out, beside those in flight.
     turnaround: ClassVar[int] = 32
 
     def __post_init__(self):
@@ -125,6 +150,15 @@ class AcceleratorConfig:
         need(self.bus_bits in (64, 128, 256, 512), "bus_bits", "64, 128, 256 or 512")
         need(32 <= self.address_bits <= 64, "address_bits", "32 to 64")
         need(1 <= self.id_bits <= 10, "id_bits", "1 to 10")
+        for port in ("host", "device"):
+            cache = getattr(self, f"{port}_axcache")
+            # IHI 0022 H, table A4-5: an allocate bit only with the modifiable bit.
+            need(
+                0 <= cache <= 15 and (cache & 2 or not cache >> 2),
+                f"{port}_axcache",
+                "0 to 3, 6, 7, 10, 11, 14 or 15",
+            )
+            need(0 <= getattr(self, f"{port}_axprot") <= 7, f"{port}_axprot", "0 to 7")
         need(
             _is_power_of_two(self.burst_beats) and 8 <= self.burst_beats <= 256,
             "burst_beats", "a power of two from 8 to 256",
@@ -200,19 +234,17 @@ class AcceleratorConfig:
         return self._policy.sketch
 
     @property
-    def rehearses(self) -> bool:
-        return self._policy.rehearses
+    def scores_samples(self) -> bool:
+        return self._policy.scores_samples
 
     @property
     def state_bits(self) -> int:
         """Bits of replacement state of each entry."""
-        return self.policy_bits or self._policy.default_bits
+        return self.policy_bits or self._policy.state_bits
 
     @property
-    def _policy(self):
-        from .policies import POLICIES
-
-        return POLICIES[self.policy]
+    def _policy(self) -> PolicyTraits:
+        return POLICY_TRAITS[self.policy]
 
     @property
     def sketch_word_bits(self) -> int:
@@ -257,7 +289,7 @@ class AcceleratorConfig:
         return -(-(self.max_row_bytes - 4) // self.bus_bytes) + 1
 
     @property
-    def landing_slots(self) -> int:
+    def reorder_entries(self) -> int:
         """Rows that the gather engine can hold, from being asked for to being written."""
         return self.outstanding_rows + self.turnaround
 
@@ -267,8 +299,11 @@ class AcceleratorConfig:
         return min(self.burst_beats, PAGE_BYTES // self.bus_bytes)
 
     def digest(self) -> str:
-        """Twelve hexadecimal digits that name this configuration."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that name this configuration. Attributes of the ports count only when they are not the
+        default, so that configurations from before there were any keep their names."""
+        default = {f.name: f.default for f in fields(self) if f.name.endswith(("_axcache", "_axprot"))}
+        sizes = {name: value for name, value in asdict(self).items() if default.get(name, None) != value}
+        return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()[:12]
 
     def with_settings(self, settings: list[str]) -> "AcceleratorConfig":
         """This configuration with ``name=value`` strings applied together.

@@ -64,8 +64,8 @@ def run_engines(
     config: AcceleratorConfig, samples: int, cocotb_samples: int, batch_size: int, engines: Engines
 ) -> list:
     """(job, results) of the main job on the co-simulation, and in cocotb."""
-    from hotline_sim.memory_model import MemoryTiming
-    from hotline_sim.runner import run_job
+    from hotline_sim.engine.memory_model import MemoryTiming
+    from hotline_sim.run.runner import run_job
     from hotline_sim.traces import open_trace
 
     timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
@@ -99,8 +99,8 @@ def bench_split(
     """
     from rich.progress import Progress
 
-    from hotline_sim.report import engines_table
-    from hotline_sim.throughput import cases, measure, report
+    from hotline_sim.run.report import engines_table
+    from hotline_sim.studies.throughput import cases, measure, report
 
     check_outputs(json_file)
     if only is None:
@@ -145,7 +145,7 @@ def bench_gather(
     """
     from rich.progress import Progress
 
-    from hotline_sim import transfer_study as study
+    from hotline_sim.studies import transfer_study as study
 
     check_outputs(json_file, plot)
     chosen = study.transfers(quick)
@@ -188,7 +188,7 @@ def bench_tracker(
 
     from rich.progress import Progress
 
-    from hotline_sim import tracker_study as t
+    from hotline_sim.studies import tracker_study as t
 
     for size in sizes or []:
         if size & (size - 1):
@@ -352,8 +352,8 @@ def bench_relearn(
     """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""
     from rich.progress import Progress
 
-    from hotline_sim import relearn_study as r
-    from hotline_sim.job import Relearn
+    from hotline_sim.run.job import Relearn
+    from hotline_sim.studies import following as r
 
     check_outputs(json_file, plot)
     need("bench relearn", "numba")
@@ -390,10 +390,10 @@ def bench_engines(
     Everything is compared: the first two with each other, the others with golden, byte for byte. Beside the co-simulation is the
     clock alone on an idle accelerator: no engine on this model can be faster.
     """
-    from hotline_sim.cosim import clock_rate
-    from hotline_sim.engine_speed import Different, tables
-    from hotline_sim.engine_speed import measure as measure_native
-    from hotline_sim.report import engines_table
+    from hotline_sim.engine.cosim import clock_rate
+    from hotline_sim.run.report import engines_table
+    from hotline_sim.studies.engine_speed import Different, tables
+    from hotline_sim.studies.engine_speed import measure as measure_native
 
     check_outputs(json_file)
     need("bench engines", "numba")

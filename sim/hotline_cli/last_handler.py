@@ -48,8 +48,8 @@ def _say(text: str) -> None:
 def run(app: Callable[[], None]) -> None:
     """Runs ``app``; exits with a code of its own for whatever is raised."""
     from hotline_fpga.tools import FpgaToolError
+    from hotline_sim.engine.toolchain import ToolError
     from hotline_sim.host.errors import CommandError, DriverError
-    from hotline_sim.toolchain import ToolError
 
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -78,7 +78,7 @@ def verilog(
     ] = "hotline",
 ) -> None:
     """Write the Verilog of a configuration: one self-contained file, top module `hotline` or what --name says."""
-    from hotline_rtl.verilog import accelerator_verilog
+    from hotline_rtl.emit.verilog import accelerator_verilog
 
     config = configuration(preset, settings)
     check_outputs(output)
@@ -139,10 +139,10 @@ def run(
     Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
     gathers its cold rows, updates them by a stated rule, scatters them back, and compares.
     """
-    from hotline_sim.job import Relearn
-    from hotline_sim.memory_model import MemoryTiming
-    from hotline_sim.report import results_table, summary
-    from hotline_sim.runner import run_job
+    from hotline_sim.engine.memory_model import MemoryTiming
+    from hotline_sim.run.job import Relearn
+    from hotline_sim.run.report import results_table, summary
+    from hotline_sim.run.runner import run_job
 
     config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
     plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None
@@ -193,7 +193,7 @@ def advise(
 
     from rich.table import Table
 
-    from hotline_sim.advise import advise as ask
+    from hotline_sim.studies.advise import advise as ask
 
     check_outputs(json_file)
     need("advise", "numba")
@@ -233,6 +233,9 @@ def synth(
     speed: Annotated[int, typer.Option("--speed", min=6, max=8, help="Speed grade of an ECP5.")] = 8,
     seeds: Annotated[int, typer.Option("--seeds", min=0, help="Places and routes, each with another seed; 0: none.")] = 1,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 1 to 2 GB.")] = 1,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Place an ECP5 with our own steps around nextpnr's: faster, and takes longer.")
+    ] = False,
     directory: Annotated[
         Path, typer.Option("--out", help="Folder for netlist, logs and report.json; made if it is not there.")
     ] = Path("build/synth"),
@@ -260,10 +263,10 @@ def synth(
     seeds = seeds if chip.routed else 0
     before = baseline.read(check) if check else None
     if before:
-        baseline.check_comparable(before, config.digest(), target, speed, seeds)
+        baseline.check_comparable(before, config.digest(), target, speed, seeds, refine)
     find_tool("yosys")
     if seeds:
-        flow.placer()
+        flow.placer(refine)
     with (
         locked_folder(directory, "--out"),
         Progress(
@@ -271,15 +274,23 @@ def synth(
         ) as bar,
     ):
         task = bar.add_task("yosys", total=None)
-        path = flow.synthesise(config, chip, directory, lambda text: bar.update(task, description=f"yosys: {text}"))
+        path = flow.synthesise(
+            config, chip, directory, lambda text: bar.update(task, description=f"yosys: {text}"), refine
+        )
         bar.remove_task(task)
         tasks = {seed: bar.add_task(f"seed {seed}", total=None) for seed in range(1, seeds + 1)}
         timings = flow.place_and_route(
             chip, speed, len(tasks), directory, jobs,
-            lambda seed, text: bar.update(tasks[seed], description=f"seed {seed}: {text or 'done'}"),
+            lambda seed, text: bar.update(tasks[seed], description=f"seed {seed}: {text or 'done'}"), refine,
         ) if tasks else []  # fmt: skip
     found = numbers(
-        config, target, chip, speed, Netlist.read(path, TOP if chip.routed else "hotline", chip.family), timings
+        config,
+        target,
+        chip,
+        speed,
+        Netlist.read(path, TOP if chip.routed else "hotline", chip.family),
+        timings,
+        refine,
     )
     write_json(directory / "report.json", found)
     publish(tables(found), found)
@@ -304,7 +315,7 @@ def bitstream(
     """Build the bitstream of a ULX3S board: the accelerator, 64 KiB of memory for each side, and a serial line.
 
     All of the open flow: Amaranth, Yosys, nextpnr and ecppack. `openFPGALoader -b ulx3s build/bitstream/hotline.bit` loads
-    it; `hotline_sim.serial_link` talks to it. Takes a quarter of an hour or so, most of it in nextpnr.
+    it; `hotline_sim.host.serial_link` talks to it. Takes a quarter of an hour or so, most of it in nextpnr.
     """
     from hotline_fpga import flow
     from hotline_fpga.board.ulx3s import ULX3S
@@ -313,7 +324,7 @@ def bitstream(
     config = configuration(preset, settings)
     for tool in ("yosys", "ecppack"):
         find_tool(tool)
-    flow.placer()
+    find_tool("nextpnr-ecp5")
     with locked_folder(directory, "--out"), err.status("bitstream") as status:
         path, timing = flow.bitstream(config, directory, lambda text: status.update(f"bitstream: {text}"))
     found = {
@@ -387,7 +398,7 @@ def train(
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
     need("train", "torch", "numba", *(["sklearn"] if held_out else []))
-    from hotline_sim.job import Relearn
+    from hotline_sim.run.job import Relearn
     from hotline_train.checkpoint import exists
     from hotline_train.distributed.ranks import first_rank, leave
     from hotline_train.experiment import AUTO, MUST, SOURCES, Plan, draw
@@ -519,7 +530,7 @@ def config(preset: PresetOption = "ecp5", settings: SetOption = None) -> None:
 @app.command()
 def version() -> None:
     """Show the version, and the Verilator that would be used."""
-    from hotline_sim.toolchain import ToolError, find_verilator
+    from hotline_sim.engine.toolchain import ToolError, find_verilator
 
     try:
         tool = find_verilator().description

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from hotline_sim.toolchain import ToolError
+from hotline_sim.engine.toolchain import ToolError
 
 #: The extra of ``pip install 'hotline-accelerator[EXTRA]'`` that brings a module.
 EXTRAS = {

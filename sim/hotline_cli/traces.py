@@ -174,8 +174,8 @@ def trace_describe(
 
     Of a file that it has never seen, named without a scheme, it says what it looks like, and proposes the SPEC to read it by.
     """
-    from hotline_sim.trace_statistics import describe
     from hotline_sim.traces.spec import is_unknown
+    from hotline_sim.traces.statistics import describe
 
     check_outputs(json_file)
     check_outputs(proposal_file)
@@ -205,6 +205,6 @@ def trace_describe(
 @trace_app.command("shapes")
 def trace_shapes() -> None:
     """List the shapes of synthetic traces."""
-    from hotline_sim.report import shapes_table
+    from hotline_sim.run.report import shapes_table
 
     out.print(shapes_table())

@@ -6,7 +6,7 @@ A shape is a flat array of the numbers that it takes, so that compiled code can 
 import numpy as np
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.placement import CELL_ARRAYS, CELL_HASH, Placement, hash_masks
+from hotline_golden.tracker.placement import CELL_ARRAYS, CELL_HASH, Placement, hash_masks
 
 from .compiler import compiled
 

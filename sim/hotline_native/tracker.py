@@ -1,16 +1,22 @@
 """The hot-entry tracker in compiled code: learning, hot lists, and following by a shadow.
 
-The semantics are golden's ``tracker``, ``policies`` and ``rehearsal``; a mini-batch is learnt in one compiled call.
+The semantics are golden's ``tracker``, ``policies`` and ``scorer``; a mini-batch is learnt in one compiled call.
 """
 
 import numpy as np
 
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
-from hotline_golden.placement import CELL_ARRAYS, WORD_CELLS, Placement
-from hotline_golden.policies import POLICIES
-from hotline_golden.rehearsal import AGING_SHIFT, BEST_PART, BLOCK_ACCESSES, LEVEL_SHIFT, MAX_LEVEL
-from hotline_golden.tracker import HotListError
+from hotline_golden.tracker.placement import CELL_ARRAYS, WORD_CELLS, Placement
+from hotline_golden.tracker.policies import POLICIES
+from hotline_golden.tracker.sample_scorer import (
+    AGING_SHIFT,
+    BEST_PART,
+    BLOCK_ACCESSES,
+    LEVEL_SHIFT,
+    MAX_LEVEL,
+)
+from hotline_golden.tracker.tracker import HotListError
 
 from .compiler import compiled
 from .keys import ARRAYS, INDEX_BITS, ROW_BITS, cell_of, hash_tables, key_of_slot, key_shape, permuted, set_of
@@ -66,7 +72,7 @@ class NativeTracker:
         return int(
             _learn(
                 rows, tables, tracked, self.shape, self.tables, self.tags, self.state, self.sketch, self.kept, self.kind,
-                self.policy.rehearses, self.policy.weight, self.state_max, self.cell_max,
+                self.policy.scores_samples, self.policy.weight, self.state_max, self.cell_max,
             )
         )  # fmt: skip
 

@@ -22,7 +22,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
-from hotline_sim.job import initial_rows
+from hotline_sim.run.job import initial_rows
 from hotline_sim.traces.trace import Trace, used_rows
 
 from .settings import Settings

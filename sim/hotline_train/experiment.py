@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hotline_rtl.config import AcceleratorConfig
-from hotline_sim.job import Relearn, prepare
-from hotline_sim.run_directory import RunDirectory
+from hotline_sim.run.job import Relearn, prepare
+from hotline_sim.run.run_directory import RunDirectory
 from hotline_sim.traces.trace import Trace
 
 from . import checkpoint
@@ -185,7 +185,7 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
             elif plan.source == "golden":
                 source = GoldenSource(job, settings.rows)
             else:
-                from hotline_sim.cosim import CosimTransport
+                from hotline_sim.engine.cosim import CosimTransport
 
                 from .sources.live import LiveSource
 

@@ -9,8 +9,8 @@ from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, FallingEdge, Timer
 
 from hotline_golden.layouts import ENTRY_WORDS, Command, Completion, Opcode, Status
-from hotline_rtl.register_map import registers
-from hotline_sim.serial_link import DEVICE, HOST, INTERRUPT, REGISTERS, SerialError, SerialLink
+from hotline_rtl.control.registers.register_map import registers
+from hotline_sim.host.serial_link import DEVICE, HOST, INTERRUPT, REGISTERS, SerialError, SerialLink
 
 CLOCK_NS = 10
 BIT_NS = CLOCK_NS * int(os.environ["BENCH_DIVISOR"])

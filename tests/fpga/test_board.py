@@ -7,14 +7,14 @@ import pytest
 from amaranth.hdl import ClockDomain, Module, Signal
 from amaranth.lib import wiring
 
-from hotline_fpga import flow, refinement
+from hotline_fpga import flow
 from hotline_fpga.board.ulx3s import Ulx3s
 from hotline_fpga.flow import PINS
 from hotline_fpga.harness import ports
 from hotline_fpga.tools import find_tool, run
 from hotline_rtl.config import preset
-from hotline_rtl.verilog import component_verilog
-from hotline_sim.cocotb_build import run_cocotb
+from hotline_rtl.emit.verilog import component_verilog
+from hotline_sim.engine.cocotb_build import run_cocotb
 
 DIVISOR, BYTES = 8, 4096
 
@@ -71,10 +71,8 @@ def configuration_of_pins(text: str) -> dict[str, list[str]]:
 
 @pytest.mark.fpga
 def test_a_bitstream_is_built_with_the_boards_pins(monkeypatch, tmp_path):
-    """Of a small design, in the two runs of nextpnr, as in one: pins, their settings, and those of the part."""
+    """Of a small design: pins, their settings, and those of the part."""
     monkeypatch.setattr(flow, "Ulx3s", SmallTop)
-    for name, value in (("ROUNDS", 3), ("MOVES", 1000), ("ROW_MOVES", 100), ("LAST_ROUNDS", 3)):
-        monkeypatch.setattr(refinement, name, value)
     bit, timing = flow.bitstream(preset("tiny"), tmp_path, lambda text: None)
     assert bit.stat().st_size > 1000 and timing.fmax_mhz > 25
     ours = configuration_of_pins((tmp_path / "hotline.config").read_text())

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from hotline_rtl import VERSION
-from hotline_sim.toolchain import find_verilator
+from hotline_sim.engine.toolchain import find_verilator
 
 CORES = Path(__file__).parents[2] / "fpga"
 BIN = Path(sys.executable).parent

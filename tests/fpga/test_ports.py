@@ -1,8 +1,11 @@
 """What vendor tools look for: interfaces recognised by their port names."""
 
+import re
+
 from hotline_fpga.harness import ports
-from hotline_rtl.config import preset
-from hotline_rtl.verilog import accelerator_verilog
+from hotline_rtl.emit.verilog import accelerator_verilog
+
+from ..configurations import LEAST, tiny
 
 AXI4 = """awid awaddr awlen awsize awburst awcache awprot awvalid awready wdata wstrb wlast wvalid wready
 bid bresp bvalid bready arid araddr arlen arsize arburst arcache arprot arvalid arready
@@ -15,4 +18,20 @@ def test_ports_are_the_interfaces_and_nothing_else():
     expected = {"clk", "rst", "irq"} | {f"s_axil_{s}" for s in AXI4_LITE}
     for port in ("m_axi_host", "m_axi_dev"):
         expected |= {f"{port}_{s}" for s in AXI4}
-    assert set(ports(accelerator_verilog(preset("tiny")))) == expected
+    assert set(ports(accelerator_verilog(tiny(LEAST)))) == expected
+
+
+def test_memory_attributes_are_those_of_the_configuration():
+    settings = ["host_axcache=15", "host_axprot=1", "device_axcache=2", "device_axprot=3"]
+    text = accelerator_verilog(tiny([*LEAST, *settings]))
+    found = {
+        name: int(value, 16)
+        for name, value in re.findall(r"assign (m_axi_[a-z]+_a[rw](?:cache|prot)) = \d'h(\w);", text)
+    }
+    expected = {"m_axi_host": (15, 1), "m_axi_dev": (2, 3)}
+    assert found == {
+        f"{port}_{channel}{what}": value
+        for port, values in expected.items()
+        for channel in ("ar", "aw")
+        for what, value in zip(("cache", "prot"), values, strict=True)
+    }

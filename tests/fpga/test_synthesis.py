@@ -18,8 +18,8 @@ from hotline_fpga.sharing import keep_apart, share_modules
 from hotline_fpga.timing import Timing
 from hotline_fpga.tools import FpgaToolError, find_tool, run, version_numbers
 from hotline_rtl.config import preset
-from hotline_rtl.fifo import BLOCK_RAM_BITS, StreamFifo
-from hotline_rtl.verilog import accelerator_verilog, component_verilog, plain_names
+from hotline_rtl.emit.verilog import accelerator_verilog, component_verilog, plain_names
+from hotline_rtl.lib.fifo import BLOCK_RAM_BITS, StreamFifo
 
 
 def test_the_harness_connects_every_port_of_the_accelerator():
@@ -267,7 +267,7 @@ def test_a_synthesis_is_compared_with_its_baseline(tmp_path):
     for seeds in (0, 6):
         with pytest.raises(ValueError, match=f"the baseline has 5 seeds, this synthesis {seeds}"):
             baseline.worse(found(seeds=seeds), before)
-    for name, value in (("digest", "e"), ("target", "ecp5-45k"), ("speed", 7)):
+    for name, value in (("digest", "e"), ("target", "ecp5-45k"), ("speed", 7), ("refined", True)):
         with pytest.raises(ValueError, match=f"the baseline has {name} .*, this synthesis {value!r}"):
             baseline.worse(found(**{name: value}), before)
     for text, message in (("[]", "not a baseline"), ("x", "not JSON")):

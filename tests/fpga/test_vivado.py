@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from hotline_fpga.harness import ports
-from hotline_rtl.config import preset
-from hotline_rtl.verilog import accelerator_verilog
+from hotline_rtl import VERSION, VERSION_MAJOR, VERSION_MINOR
+from hotline_rtl.emit.verilog import accelerator_verilog
+
+from ..configurations import LEAST, tiny
 
 VIVADO = Path(__file__).parents[2] / "fpga" / "vivado"
 STUBS = Path(__file__).with_name("vivado_stubs.tcl")
+#: What an emitted file begins with.
+FIRST_LINE = f"// Hotline accelerator {VERSION}, BSD-2-Clause. Configuration 0:\n"
 TCLSH = shutil.which("tclsh")
 needs_tcl = pytest.mark.skipif(not TCLSH, reason="no tclsh on this machine (Debian: apt install tcl)")
 
@@ -24,15 +28,26 @@ def vivado(script: str, *arguments) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def port_names() -> set[str]:
-    return set(ports(accelerator_verilog(preset("tiny"))))
+    return set(ports(accelerator_verilog(tiny(LEAST))))
 
 
 @needs_tcl
-def test_the_packaged_ip_maps_every_port(tmp_path, port_names):
+def test_the_packaged_ip_has_the_version_of_the_rtl(tmp_path):
     verilog = tmp_path / "hotline.v"
-    verilog.touch()
+    verilog.write_text(FIRST_LINE)
     done = vivado("package_ip.tcl", verilog, tmp_path / "ip")
     assert done.returncode == 0, done.stderr
+    assert re.search(rf"^set_property version {VERSION_MAJOR}.{VERSION_MINOR} ", done.stdout, re.M), "the RTL's"
+    verilog.write_text("module hotline;")
+    done = vivado("package_ip.tcl", verilog, tmp_path / "ip")
+    assert done.returncode == 1 and "does not begin with its version" in done.stderr
+
+
+@needs_tcl
+def test_every_port_is_mapped(tmp_path, port_names):
+    verilog = tmp_path / "hotline.v"
+    verilog.write_text(FIRST_LINE)
+    done = vivado("package_ip.tcl", verilog, tmp_path / "ip")
     mapped = set(re.findall(r"^set_property physical_name (\S+)", done.stdout, re.M))
     signals = set(re.findall(r"^ipx::infer_bus_interface (\w+) xilinx.com:signal", done.stdout, re.M))
     assert mapped | signals == port_names and signals == {"clk", "rst", "irq"}
@@ -46,12 +61,12 @@ def test_the_packaged_ip_maps_every_port(tmp_path, port_names):
 @needs_tcl
 def test_another_name_of_the_top_module_is_passed_on(tmp_path):
     verilog = tmp_path / "acme.v"
-    verilog.touch()
+    verilog.write_text(FIRST_LINE)
     done = vivado("package_ip.tcl", verilog, tmp_path / "ip", "xcu50-fsvh2104-2-e", "acme")
     assert done.returncode == 0, done.stderr
     assert "set_property top acme" in done.stdout and re.search(r"^set_property name acme ", done.stdout, re.M)
     done = vivado("block_design.tcl", tmp_path, tmp_path / "project", "xcu50-fsvh2104-2-e", "acme")
-    assert done.returncode == 0 and "-vlnv hotline:accelerator:acme:0.5 hotline" in done.stdout
+    assert done.returncode == 0 and "get_ipdefs hotline:accelerator:acme:*" in done.stdout
 
 
 @needs_tcl

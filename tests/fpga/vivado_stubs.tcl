@@ -10,7 +10,7 @@ proc note {args} {
 proc unknown {args} {
     foreach known {
         create_project add_files set_property get_files current_fileset update_compile_order close_project current_project
-        update_ip_catalog create_bd_design create_bd_cell get_bd_intf_pins get_bd_pins get_bd_addr_spaces get_bd_addr_segs
+        update_ip_catalog get_ipdefs create_bd_design create_bd_cell get_bd_intf_pins get_bd_pins get_bd_addr_spaces get_bd_addr_segs
         connect_bd_intf_net connect_bd_net make_bd_intf_pins_external make_bd_pins_external assign_bd_address
         validate_bd_design save_bd_design make_wrapper
         ipx::package_project ipx::current_core ipx::remove_bus_interface ipx::add_bus_interface ipx::add_port_map

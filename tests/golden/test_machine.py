@@ -10,7 +10,7 @@ from hotline_golden.layouts import ADDRESS_WORDS, Command, Completion, Kind, Mod
 from hotline_golden.machine import Machine, Refusal
 from hotline_golden.memory import MemoryPlan
 from hotline_golden.model import Model, Table, table_errors
-from hotline_golden.tracker import Tracker
+from hotline_golden.tracker.tracker import Tracker
 
 SAMPLES = 12
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hotline_golden.oracle import (
+from hotline_golden.oracles.baselines import hot_sketch, look_ahead
+from hotline_golden.oracles.oracle import (  # fmt: skip
     best_offline,
     by_count,
     by_samples,
@@ -9,8 +10,7 @@ from hotline_golden.oracle import (
     is_hot,
     number_keys,
     removal_order,
-)  # fmt: skip
-from hotline_golden.peers import hot_sketch, look_ahead
+)
 
 
 def test_keys_are_numbered_where_tracked():

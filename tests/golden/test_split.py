@@ -5,9 +5,9 @@ from hotline_golden.bounds import split_bound
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
 from hotline_golden.model import Model, Table
-from hotline_golden.oracle import most_frequent, popular_share
+from hotline_golden.oracles.oracle import most_frequent, popular_share
 from hotline_golden.split import RowOutsideTable, split
-from hotline_golden.tracker import Tracker
+from hotline_golden.tracker.tracker import Tracker
 
 KEYS = KeySpace(5, 16, seed=1)
 MODEL = Model(

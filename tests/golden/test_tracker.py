@@ -3,10 +3,10 @@ import pytest
 
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import EMPTY_SLOT
-from hotline_golden.placement import Placement, linear_hash, partition_bits
-from hotline_golden.policies import POLICIES
-from hotline_golden.rehearsal import BLOCK_ACCESSES, Rehearsal, blocks
-from hotline_golden.tracker import HotListError, Tracker
+from hotline_golden.tracker.placement import Placement, linear_hash, partition_bits
+from hotline_golden.tracker.policies import POLICIES
+from hotline_golden.tracker.sample_scorer import BLOCK_ACCESSES, SampleScorer, blocks
+from hotline_golden.tracker.tracker import HotListError, Tracker
 
 KEYS = KeySpace(5, 16, seed=1)
 
@@ -111,7 +111,7 @@ def test_dump_then_load_restores_every_slot(shape):
     copy.load(tracker.dump())
     assert np.array_equal(copy.dump(), tracker.dump())
     assert (copy.state[copy.valid] == copy.policy.inserted(copy.state_max)).all()
-    assert not copy.sketch.any() and copy.rehearsal.pressure == 0
+    assert not copy.sketch.any() and copy.scorer.pressure == 0
 
 
 @every_shape
@@ -212,22 +212,22 @@ def test_blocks_are_whole_samples():
         assert lengths[first : last - 1].sum() < BLOCK_ACCESSES <= lengths[first:last].sum()
 
 
-def test_rehearsal_by_hand():
-    rehearsal = Rehearsal(16)
-    assert rehearsal.shifts(np.array([0, 3, 9])).tolist() == [0, 0, 0], "level 0: all alike"
-    assert not rehearsal.note(np.full(16, 8))  # 128 misses are 8 for each entry
-    assert (rehearsal.pressure, rehearsal.threshold, rehearsal.level) == (128, 1, 1)
-    assert rehearsal.shifts(np.array([0, 1, 2, 9])).tolist() == [0, 0, 1, 1]
-    assert not rehearsal.note(np.full(16, 8))
-    assert (rehearsal.threshold, rehearsal.level) == (2, 2)
-    assert rehearsal.shifts(np.array([2, 3, 4, 9])).tolist() == [0, 1, 2, 2]
+def test_sample_scores_by_hand():
+    scorer = SampleScorer(16)
+    assert scorer.shifts(np.array([0, 3, 9])).tolist() == [0, 0, 0], "level 0: all alike"
+    assert not scorer.note(np.full(16, 8))  # 128 misses are 8 for each entry
+    assert (scorer.pressure, scorer.threshold, scorer.level) == (128, 1, 1)
+    assert scorer.shifts(np.array([0, 1, 2, 9])).tolist() == [0, 0, 1, 1]
+    assert not scorer.note(np.full(16, 8))
+    assert (scorer.threshold, scorer.level) == (2, 2)
+    assert scorer.shifts(np.array([2, 3, 4, 9])).tolist() == [0, 1, 2, 2]
     # One of eight samples below the threshold: it comes down; one at it: it stays.
-    rehearsal.note(np.array([1] + [9] * 7))
-    assert rehearsal.threshold == 1
-    rehearsal.note(np.array([1] + [9] * 7))
-    assert rehearsal.threshold == 1
-    assert rehearsal.note(np.full(16, 10)), "512 misses: 32 for each entry"
-    assert (rehearsal.pressure, rehearsal.level) == (272, 2)
+    scorer.note(np.array([1] + [9] * 7))
+    assert scorer.threshold == 1
+    scorer.note(np.array([1] + [9] * 7))
+    assert scorer.threshold == 1
+    assert scorer.note(np.full(16, 10)), "512 misses: 32 for each entry"
+    assert (scorer.pressure, scorer.level) == (272, 2)
 
 
 def test_sample_aware_counts_misses_before_the_block_and_halves_after_it():
@@ -238,7 +238,7 @@ def test_sample_aware_counts_misses_before_the_block_and_halves_after_it():
     keys = KEYS.pack(1, np.minimum(random.zipf(1.3, len(samples)), 5000))
     tracker, slow = make(policy="sample_aware", arrays=2), make(policy="frequency", arrays=2)
     hits = tracker.learn(keys, samples)
-    rehearsal = Rehearsal(64)
+    scorer = SampleScorer(64)
     expected_hits = aged = 0
     seen_shifts = set()
     for first, last in blocks(lengths):
@@ -247,14 +247,14 @@ def test_sample_aware_counts_misses_before_the_block_and_halves_after_it():
             found = slow.lookup(keys[samples == sample]) >= 0
             misses.append(int((~found).sum()))
             expected_hits += int(found.sum())
-        shifts = rehearsal.shifts(np.array(misses))
+        shifts = scorer.shifts(np.array(misses))
         seen_shifts |= set(shifts.tolist())
         for sample, shift in zip(range(first, last), shifts, strict=True):
             for key in keys[samples == sample]:
                 permuted = slow.keys.permute([key])
                 sets, tags = slow.placement.place(permuted)
                 slow._train(sets, tags, slow.placement.place_cells(permuted), np.array([4 >> shift]))
-        if rehearsal.note(np.array(misses)):
+        if scorer.note(np.array(misses)):
             slow.state, slow.sketch = slow.state // 2, slow.sketch // 2
             aged += 1
     assert hits == expected_hits and aged > 2 and seen_shifts == {0, 1, 2}
@@ -335,11 +335,11 @@ def test_a_limit_goes_round_the_sets():
 def test_entries_of_little_worth_stay_out_and_halving_is_of_all_counters():
     tracker = shadowed()
     worthy = int((tracker.state >= 40).sum())
-    state, sketch, pressure = tracker.state.copy(), tracker.sketch.copy(), tracker.rehearsal.pressure
+    state, sketch, pressure = tracker.state.copy(), tracker.sketch.copy(), tracker.scorer.pressure
     delta, left = tracker.swap(1000, worth=40, halve=True)
     assert 0 < len(delta) == worthy < tracker.valid.sum() and left == 0
     assert np.array_equal(tracker.state, state // 2) and np.array_equal(tracker.sketch, sketch // 2)
-    assert tracker.rehearsal.pressure == pressure // 2
+    assert tracker.scorer.pressure == pressure // 2
 
 
 def test_loading_and_clearing_reach_hot_set_and_shadow():

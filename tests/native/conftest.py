@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("numba", reason="the software engine needs Numba: pip install 'hotline-accelerator[study]'")
 
-from hotline_golden.tracker import Tracker  # noqa: E402
+from hotline_golden.tracker.tracker import Tracker  # noqa: E402
 from hotline_native import NativeEngine, NativeTracker  # noqa: E402
 from hotline_rtl.config import AcceleratorConfig, preset  # noqa: E402
-from hotline_sim.job import Job, golden_tracker, native_tracker, prepare  # noqa: E402
+from hotline_sim.run.job import Job, golden_tracker, native_tracker, prepare  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "criteo_sample.tsv"

@@ -5,8 +5,8 @@ import pytest
 
 from hotline_golden.layouts import EMPTY_SLOT
 from hotline_golden.split import learn
-from hotline_golden.tracker import HotListError
-from hotline_sim.job import golden_tracker, native_tracker
+from hotline_golden.tracker.tracker import HotListError
+from hotline_sim.run.job import golden_tracker, native_tracker
 from hotline_sim.traces.shapes import SHAPES
 
 from .conftest import pair, small
@@ -15,7 +15,7 @@ from .conftest import pair, small
 def same(golden, native) -> None:
     for name in ("tags", "state", "sketch", "frozen", "cursor"):
         assert np.array_equal(getattr(golden, name), getattr(native, name)), name
-    assert [golden.rehearsal.pressure, golden.rehearsal.threshold] == native.kept.tolist()
+    assert [golden.scorer.pressure, golden.scorer.threshold] == native.kept.tolist()
     assert np.array_equal(golden.dump(), native.dump())
 
 
@@ -28,9 +28,9 @@ def test_every_shape_is_learnt_alike(shape, policy):
     halved = False
     for first in range(0, samples, 250):
         rows = job.trace.part(first, first + 250).rows
-        before = int(golden.rehearsal.pressure)
+        before = int(golden.scorer.pressure)
         assert learn(job.model, golden, rows) == engine.learn(rows)
-        halved |= golden.rehearsal.pressure < before
+        halved |= golden.scorer.pressure < before
         same(golden, engine.tracker)
     if shape == "uniform" and policy == "sample_aware":
         assert halved, "this test has seen counters halved"

@@ -4,8 +4,8 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hotline_rtl.fifo import StreamFifo
-from hotline_rtl.repeated import Repeated
+from hotline_rtl.lib.fifo import StreamFifo
+from hotline_rtl.lib.shared_module import SharedModule
 
 #: FIFOs in the row: the name of one begins with another's.
 FIFOS = 11
@@ -19,8 +19,8 @@ class FifoRow(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        deep = Repeated("deep", lambda: StreamFifo(8, 16), platform)
-        shallow = Repeated("shallow", lambda: StreamFifo(8, 8), platform)
+        deep = SharedModule("deep", lambda: StreamFifo(8, 16), platform)
+        shallow = SharedModule("shallow", lambda: StreamFifo(8, 8), platform)
         source = wiring.flipped(self.i)
         for number in range(FIFOS):
             fifo = (shallow if number % 2 else deep).add(m, f"fifo_{number}")

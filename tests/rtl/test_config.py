@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
-from hotline_rtl.config import POLICY_NAMES, PRESETS, AcceleratorConfig, preset
-from hotline_rtl.policies import POLICIES
+from hotline_golden.tracker.policies import POLICIES as GOLDEN_POLICIES
+from hotline_rtl.config import POLICY_NAMES, POLICY_TRAITS, PRESETS, AcceleratorConfig, preset
+from hotline_rtl.tracker.policies import POLICIES
 
 
 def test_presets_are_what_the_design_asks_for():
@@ -22,6 +23,8 @@ def test_presets_are_what_the_design_asks_for():
         ({"max_row_bytes": 1028}, "max_row_bytes"),
         ({"policy": "lru"}, "policy must be one of srrip, frequency, sample_aware"),
         ({"working_rows": 48}, "working_rows must be a power of two"),
+        ({"host_axcache": 4}, "host_axcache must be 0 to 3, 6, 7, 10, 11, 14 or 15, not 4"),
+        ({"device_axprot": 8}, "device_axprot must be 0 to 7, not 8"),
         ({"max_record_words": 8, "bus_bits": 512}, "max_record_words"),
     ],
 )
@@ -49,9 +52,22 @@ def test_settings_apply_together_and_name_what_is_wrong():
         preset("huge")
 
 
+def test_attributes_of_the_ports_are_in_the_name_only_when_they_are_chosen():
+    assert preset("ecp5").digest() == "f8255b4f9d48", "as before there were any"
+    names = {
+        preset("ecp5").with_settings([s]).digest() for s in ("host_axcache=15", "device_axprot=2", "host_axprot=0")
+    }
+    assert len(names) == 3 and preset("ecp5").digest() in names
+
+
 def test_digest_names_a_configuration():
     assert preset("tiny").digest() == AcceleratorConfig().digest() != preset("ecp5").digest()
 
 
 def test_the_policies_have_the_names_that_the_configuration_takes():
     assert tuple(POLICIES) == POLICY_NAMES
+
+
+def test_sizes_depend_on_the_policies_that_golden_has():
+    golden = {name: (p.bits, p.sketch, p.scores_samples) for name, p in GOLDEN_POLICIES.items()}
+    assert {name: (t.state_bits, t.sketch, t.scores_samples) for name, t in POLICY_TRAITS.items()} == golden

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hotline_golden.layouts import ModelError, RingError
-from hotline_rtl.accelerator import RING_ERRORS
+from hotline_rtl.control.interrupts import RING_ERRORS
 from hotline_rtl.control.model_store import ERRORS as MODEL_ERRORS
-from hotline_rtl.register_map import registers
+from hotline_rtl.control.registers.register_map import registers
 
 ROOT = Path(__file__).parents[2]
 

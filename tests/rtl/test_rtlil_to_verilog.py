@@ -5,8 +5,8 @@ import re
 import pytest
 from amaranth.back import verilog
 
-from hotline_rtl.rtlil_to_verilog import rtlil_to_verilog
-from hotline_rtl.verilog import component_rtlil
+from hotline_rtl.emit.rtlil import rtlil_to_verilog
+from hotline_rtl.emit.verilog import component_rtlil
 
 from .fifo_row import FIFOS, FifoRow
 

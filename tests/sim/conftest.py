@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hotline_rtl.config import AcceleratorConfig, preset
-from hotline_sim.cosim import CosimTransport
-from hotline_sim.job import Job, prepare
-from hotline_sim.memory_model import MemoryTiming
-from hotline_sim.session import Session
+from hotline_rtl.config import AcceleratorConfig
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.engine.memory_model import MemoryTiming
+from hotline_sim.run.job import Job, prepare
+from hotline_sim.run.session import Session
 from hotline_sim.traces import ArrayTrace, Trace, open_trace
+
+from ..configurations import MAIN, tiny
 
 ROOT = Path(__file__).parents[2]
 os.environ.setdefault("HOTLINE_BUILD", str(ROOT / "build"))
@@ -21,11 +23,6 @@ os.environ.setdefault("HOTLINE_BUILD", str(ROOT / "build"))
 HOSTILE = MemoryTiming((1, 500), (1, 100), True, True, (0.2, 0.3, 0.2, 0.3, 0.2))
 IDEAL = MemoryTiming((1, 1), (0, 0))
 SLOW = MemoryTiming((500, 500), (100, 100))
-
-
-def tiny(*settings: str) -> AcceleratorConfig:
-    """The tiny preset with room for the working sets of the tests."""
-    return preset("tiny").with_settings(["working_rows=2048", *settings])
 
 
 def small_job(config: AcceleratorConfig, spec: str = "synthetic:samples=150", **changes) -> Job:
@@ -51,7 +48,7 @@ def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):
 @pytest.fixture(params=[IDEAL, HOSTILE], ids=["ideal", "hostile"])
 def session(request):
     """A session of a few mini-batches that has learnt; each command is the test's own."""
-    job = small_job(tiny(), "synthetic:samples=80")
+    job = small_job(tiny(MAIN), "synthetic:samples=80")
     timing = request.param
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         session = Session(job, transport)

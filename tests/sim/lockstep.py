@@ -7,8 +7,8 @@ import numpy as np
 from hotline_golden.layouts import Command, Completion, Kind
 from hotline_sim.host.driver import Driver
 from hotline_sim.host.limits import RING_ENTRIES
-from hotline_sim.job import Job, rings
-from hotline_sim.session import memory_difference
+from hotline_sim.run.job import Job, rings
+from hotline_sim.run.session import memory_difference
 
 
 class Lockstep:

@@ -1,18 +1,21 @@
 """The whole accelerator in the co-simulation, byte for byte against golden."""
 
+import re
+
 import numpy as np
 import pytest
 
 from hotline_golden.layouts import Command, Kind, Opcode
 from hotline_golden.memory import MemoryImage
-from hotline_rtl.verilog import accelerator_verilog
-from hotline_sim.cosim import CosimTransport
+from hotline_rtl.emit.verilog import accelerator_verilog
+from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.host.driver import Driver
-from hotline_sim.job import output_buffers, prepare, rings
-from hotline_sim.session import Session, first_difference
+from hotline_sim.run.job import output_buffers, prepare, rings
+from hotline_sim.run.session import Session, first_difference
 from hotline_sim.traces import open_trace
 
-from .conftest import HOSTILE, IDEAL, SLOW, run_cosim, small_job, tiny
+from ..configurations import FOLLOWING, MAIN, MANY, WIDE, tiny
+from .conftest import HOSTILE, IDEAL, SLOW, run_cosim, small_job
 
 SHAPES = [
     pytest.param("synthetic:samples=150", {}, id="criteo"),
@@ -24,13 +27,13 @@ SHAPES = [
     pytest.param("synthetic:single-key,samples=100", {"resident": None}, id="single-key"),
     pytest.param("synthetic:all-distinct,samples=100,scale=0.01", {"resident": None}, id="all-distinct"),
 ]
-WIDTHS = [(1, 64), (2, 128), (4, 512)]
+WIDTHS = {"2-64": tiny(MAIN), "1-128": tiny(MANY), "4-512": tiny(WIDE)}
 
 
-@pytest.mark.parametrize("lanes, bus", WIDTHS)
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("spec, changes", SHAPES)
-def test_rtl_equals_golden_for_any_lanes_and_bus_width(lanes, bus, spec, changes):
-    job = small_job(tiny(f"lanes={lanes}", f"bus_bits={bus}"), spec, **changes)
+def test_rtl_equals_golden_for_any_lanes_and_bus_width(width, spec, changes):
+    job = small_job(WIDTHS[width], spec, **changes)
     session = run_cosim(job)
     assert not session.results.difference
     assert session.results.samples == job.trace.samples
@@ -38,23 +41,23 @@ def test_rtl_equals_golden_for_any_lanes_and_bus_width(lanes, bus, spec, changes
 
 def test_the_working_set_is_swept_when_its_epochs_run_out():
     """Every 255 mini-batches; a sweep takes longer than most of them here."""
-    job = small_job(tiny("lanes=2", "bus_bits=128"), "synthetic:samples=2080", batch_size=8, resident=None)
+    job = small_job(tiny(MANY), "synthetic:samples=2080", batch_size=8, resident=None)
     assert job.batches > 255
     session = run_cosim(job)
     assert not session.results.difference and session.results.batches == job.batches
 
 
-@pytest.mark.parametrize("lanes, bus", WIDTHS)
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_hostile_memories_change_no_byte(lanes, bus, seed):
-    session = run_cosim(small_job(tiny(f"lanes={lanes}", f"bus_bits={bus}")), HOSTILE.with_seed(seed))
+def test_hostile_memories_change_no_byte(width, seed):
+    session = run_cosim(small_job(WIDTHS[width]), HOSTILE.with_seed(seed))
     assert not session.results.difference
 
 
 def test_neither_timing_nor_lanes_nor_bus_width_change_results():
     outputs = []
-    for (lanes, bus), timing in zip(WIDTHS, (IDEAL, SLOW, HOSTILE), strict=True):
-        session = run_cosim(small_job(tiny(f"lanes={lanes}", f"bus_bits={bus}")), timing)
+    for config, timing in zip(WIDTHS.values(), (IDEAL, SLOW, HOSTILE), strict=True):
+        session = run_cosim(small_job(config), timing)
         buffers = session.transport.host.buffers
         hot = session.transport.host.words(buffers["hot list"].address, buffers["hot list"].size // 4).copy()
         outputs.append((hot, session.outputs))
@@ -68,11 +71,12 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
 
 def test_instances_of_repeated_blocks_are_what_the_blocks_are(monkeypatch):
     """As a design of many lanes has them; to the cycle."""
-    whole = accelerator_verilog(tiny())
-    monkeypatch.setattr("hotline_rtl.verilog.MANY_QUEUES", 1)
-    instances = accelerator_verilog.__wrapped__(tiny())
-    assert "module hotline_tracker_bank" in instances and "module hotline_tracker_bank" not in whole
-    sessions = [run_cosim(small_job(tiny()), HOSTILE, verilog=verilog) for verilog in (whole, instances)]
+    whole = accelerator_verilog(tiny(MAIN))
+    monkeypatch.setattr("hotline_rtl.emit.verilog.MANY_QUEUES", 1)
+    instances = accelerator_verilog.__wrapped__(tiny(MAIN))
+    shared = re.compile(r"^module hotline_tracker_bank ?\(", re.M)
+    assert shared.search(instances) and not shared.search(whole)
+    sessions = [run_cosim(small_job(tiny(MAIN)), HOSTILE, verilog=verilog) for verilog in (whole, instances)]
     assert not any(session.results.difference for session in sessions)
     assert sessions[0].results.cycles == sessions[1].results.cycles
 
@@ -80,14 +84,13 @@ def test_instances_of_repeated_blocks_are_what_the_blocks_are(monkeypatch):
 def lanes_alone(*widths: int, settings: tuple[str, ...]) -> list:
     """A configuration for each of ``widths`` lanes, one bank a lane."""
     return [
-        tiny(f"lanes={lanes}", "banks_per_lane=1", f"lane_filter={8 if lanes > 4 else 0}", *settings)
+        tiny([*MAIN, f"lanes={lanes}", "banks_per_lane=1", f"lane_filter={8 if lanes > 4 else 0}", *settings])
         for lanes in widths
     ]
 
 
 LEARNING = [
-    # The configurations that other tests build, too.
-    [tiny(f"lanes={lanes}", f"bus_bits={bus}") for lanes, bus in WIDTHS],
+    list(WIDTHS.values()),
     pytest.param(lanes_alone(1, 4, settings=()), marks=pytest.mark.slow),
     pytest.param(lanes_alone(1, 8, settings=()), marks=pytest.mark.slow),
     pytest.param(lanes_alone(1, 4, 8, settings=("policy=srrip", "tracker_arrays=1")), marks=pytest.mark.slow),
@@ -114,11 +117,11 @@ def test_learning_is_the_same_for_any_number_of_lanes_and_any_stalls(configurati
 
 
 def test_a_dumped_hot_list_can_be_loaded_into_another_accelerator():
-    job = small_job(tiny())
+    job = small_job(tiny(MAIN))
     with CosimTransport(job.config, job.host, job.device) as transport:
         session = Session(job, transport)
         session._learn()
-    fresh = small_job(tiny())
+    fresh = small_job(tiny(MAIN))
     buffer = job.host.buffers["hot list"]
     hot = job.host.words(buffer.address, buffer.size // 4)
     fresh.host.words(buffer.address, buffer.size // 4)[:] = hot
@@ -134,14 +137,14 @@ def test_a_dumped_hot_list_can_be_loaded_into_another_accelerator():
 
 
 def test_popular_output_is_complete_before_everything_is():
-    session = run_cosim(small_job(tiny()), SLOW)
+    session = run_cosim(small_job(tiny(MAIN)), SLOW)
     results = session.results
     assert not results.difference
     assert results.popular_cycles < 0.7 * results.split_cycles, "with slow rows, popular is done long before"
 
 
 def test_counters_agree_with_what_happened():
-    session = run_cosim(small_job(tiny()))
+    session = run_cosim(small_job(tiny(MAIN)))
     results, counters = session.results, session.results.counters
     memory = results.memory
     assert counters["gathered_rows"] == results.working_rows
@@ -154,7 +157,7 @@ def test_counters_agree_with_what_happened():
 
 def test_first_difference_names_buffer_and_values():
     from hotline_golden.memory import Buffer
-    from hotline_sim.session import first_difference
+    from hotline_sim.run.session import first_difference
 
     a = MemoryImage(0x100, np.zeros(4096, np.uint8), {"table 0": Buffer("table 0", 0x140, 64)})
     b = MemoryImage(0x100, np.zeros(4096, np.uint8), a.buffers)
@@ -169,7 +172,7 @@ def test_commands_queued_at_random_act_as_one_after_another(seed, shadow):
     SWAPs come between SPLITs in flight: each sees the hot set before or after, in ring order."""
     random = np.random.default_rng(seed)
     trace = open_trace("synthetic:samples=400,scale=0.001")
-    job = prepare(trace, tiny(f"shadow={shadow}"), batch_size=40, resident=None, output_sets=4)
+    job = prepare(trace, tiny(FOLLOWING if shadow else MAIN), batch_size=40, resident=None, output_sets=4)
     bad = job.host.words(job.source(9), 40 * job.model.sample_words).reshape(40, -1)
     bad[17, job.model.payload_words + 2] = 0x7FFF_FFFF  # outside its table
     golden = job.golden()

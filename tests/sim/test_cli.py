@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 
 from hotline_golden.layouts import EMPTY_SLOT
-from hotline_rtl.config import preset
-from hotline_rtl.verilog import accelerator_verilog
+from hotline_rtl.emit.verilog import accelerator_verilog
 from hotline_sim.files.json_file import write_json
 from hotline_sim.traces import open_trace
 from hotline_sim.traces.mapped.npz import save_npz
 
+from ..configurations import LEAST, MAIN, MANY, WIDE, tiny
 from .conftest import hotline, with_payload
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "criteo_sample.tsv"
 TINY = ["--preset", "tiny", "--set", "working_rows=2048"]
+#: An accelerator that is built in a third of the time, for what any accelerator shows.
+SMALL = ["--preset", "tiny", *(word for setting in LEAST for word in ("--set", setting))]
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,12 @@ def test_pictures_are_refused_before_anything_runs(tmp_path):
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real sample is not beside this checkout")
-@pytest.mark.parametrize(
-    "settings", [["lanes=1", "bus_bits=64"], ["lanes=2", "bus_bits=128"], ["lanes=4", "bus_bits=512"]]
-)
+@pytest.mark.parametrize("settings", [MAIN, MANY, WIDE], ids=["2-64", "1-128", "4-512"])
 @pytest.mark.parametrize("resident", ["auto", "none"])
 def test_real_clicks(settings, resident):
     options = [x for s in settings for x in ("--set", s)]
-    done = hotline("run", "--trace", f"criteo:{REAL}", "--batch-size", 128, *TINY, *options, "--resident", resident)
+    done = hotline("run", "--trace", f"criteo:{REAL}", "--batch-size", 128, "--preset", "tiny", *options,
+                   "--resident", resident)  # fmt: skip
     assert "RTL == golden" in done.stdout
 
 
@@ -166,17 +167,25 @@ def test_a_working_set_that_does_not_fit_is_told():
     assert "WORKING_SET_OVERFLOW" in done.stderr and "larger working_rows" in done.stderr
 
 
+def small_trace(folder: Path) -> str:
+    """A log that fits SMALL: four tables of 256 rows, 160 samples of 4 accesses, nearly all of them to different rows."""
+    r = np.random.default_rng(1)
+    arrays = {"rows": r.integers(0, 256, (160, 4)).astype(np.uint32), "table_of": np.arange(4), "table_rows": np.full(4, 256),
+              "payload": np.zeros((160, 2), np.float32)}  # fmt: skip
+    np.savez(folder / "small.npz", **arrays)
+    return f"npz:{folder}/small.npz"
+
+
 def test_broken_rtl_exits_with_1(tmp_path):
     """A copy of the RTL whose tag comparison ignores eight bits."""
     shutil.copytree(ROOT / "rtl" / "hotline_rtl", tmp_path / "hotline_rtl")
-    tracker = tmp_path / "hotline_rtl" / "tracker.py"
+    tracker = tmp_path / "hotline_rtl" / "tracker" / "bank.py"
     good = "(entry.tag == tag)"
     assert good in tracker.read_text()
     tracker.write_text(tracker.read_text().replace(good, "(entry.tag[8:] == tag[8:])"))
     done = subprocess.run(
-        [sys.executable, "-m", "hotline_cli", "run", "--preset", "tiny", "--set", "working_rows=2048",
-         "--set", "tracker_sets=256", "--trace", "synthetic:uniform,samples=400,scale=0.01", "--resident", "none",
-         "--learn", "0.5"],
+        [sys.executable, "-m", "hotline_cli", "run", *SMALL, "--trace", small_trace(tmp_path), "--resident", "none",
+         "--batch-size", "4", "--learn", "0.5"],
         capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
@@ -184,8 +193,8 @@ def test_broken_rtl_exits_with_1(tmp_path):
 
 
 def test_verilog_is_written_whole(tmp_path):
-    hotline("verilog", "--preset", "tiny", "-o", tmp_path / "hotline.v")
-    assert (tmp_path / "hotline.v").read_text() == accelerator_verilog(preset("tiny"))
+    hotline("verilog", *SMALL, "-o", tmp_path / "hotline.v")
+    assert (tmp_path / "hotline.v").read_text() == accelerator_verilog(tiny(LEAST))
 
 
 def test_traces_can_be_made_described_and_run(tmp_path):
@@ -198,7 +207,7 @@ def test_traces_can_be_made_described_and_run(tmp_path):
 
 
 def test_waves_are_written_on_request(tmp_path):
-    hotline("run", *TINY, "--trace", "synthetic:samples=10", "--waves", "--out", tmp_path / "w")
+    hotline("run", *SMALL, "--trace", small_trace(tmp_path), "--batch-size", 4, "--waves", "--out", tmp_path / "w")
     assert (tmp_path / "w.vcd").stat().st_size > 10_000
 
 
@@ -341,7 +350,7 @@ def test_no_exception_reaches_the_user(error, code, said, tmp_path):
     program = (
         "import sys, hotline_cli.main as m\n"
         "def fails(*_, **__): raise " + error + "\n"
-        "import hotline_sim.report as r; r.shapes_table = fails\n"
+        "import hotline_sim.run.report as r; r.shapes_table = fails\n"
         "sys.argv = ['hotline', 'trace', 'shapes']\nm.main()\n"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "500"}
@@ -445,7 +454,7 @@ def test_memory_that_is_slower_than_the_driver_waits_is_no_difference():
 
 
 def test_a_damaged_build_is_made_anew(tmp_path, monkeypatch):
-    from hotline_sim.toolchain import cached_build
+    from hotline_sim.engine.toolchain import cached_build
 
     monkeypatch.setenv("HOTLINE_BUILD", str(tmp_path))
 
@@ -471,7 +480,7 @@ def test_a_damaged_build_is_made_anew(tmp_path, monkeypatch):
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
-    from hotline_sim.outputs import OutputWriter
+    from hotline_sim.run.outputs import OutputWriter
 
     with OutputWriter(tmp_path / "out"):
         (tmp_path / "out.partial" / "mine").touch()

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from hotline_rtl.register_slice import RegisterSlice
-from hotline_rtl.verilog import accelerator_verilog, component_verilog
-from hotline_sim.cocotb_build import run_cocotb
-from hotline_sim.cocotb_engine import run_in_cocotb
+from hotline_rtl.emit.verilog import accelerator_verilog, component_verilog
+from hotline_rtl.lib.register_slice import RegisterSlice
+from hotline_sim.engine.cocotb_build import run_cocotb
+from hotline_sim.run.cocotb_engine import run_in_cocotb
 
-from .conftest import HOSTILE, IDEAL, run_cosim, small_job, tiny
+from ..configurations import LEAST, MAIN, tiny
+from .conftest import HOSTILE, IDEAL, run_cosim, small_job
+from .test_queued_commands import cold_job
 
 SPEC = "synthetic:samples=60"
 
@@ -16,27 +18,27 @@ SPEC = "synthetic:samples=60"
 @pytest.mark.parametrize(
     "settings, timing, resident",
     [
-        pytest.param((), IDEAL, -1, marks=pytest.mark.slow),
-        ((), HOSTILE, None),
-        pytest.param(("lanes=4", "bus_bits=128"), HOSTILE, -1, marks=pytest.mark.slow),
+        pytest.param(MAIN, IDEAL, -1, marks=pytest.mark.slow),
+        (MAIN, HOSTILE, None),
+        pytest.param([*MAIN, "lanes=4", "bus_bits=128"], HOSTILE, -1, marks=pytest.mark.slow),
     ],
     ids=["ideal", "hostile-no-residents", "hostile-lanes4-bus128"],
 )
 def test_rtl_equals_golden_in_cocotb(settings, timing, resident):
-    job = small_job(tiny(*settings), SPEC, resident=resident, batch_size=30)
+    job = small_job(tiny(settings), SPEC, resident=resident, batch_size=30)
     results = run_in_cocotb(job, timings=(timing, timing.with_seed(5)))
     assert not results.difference and results.samples == 60
 
 
 def test_prefetch_equals_golden_in_cocotb():
-    job = small_job(tiny(), SPEC, resident=None, batch_size=20, prefetch=True, step_cycles=500)
+    job = small_job(tiny(MAIN), SPEC, resident=None, batch_size=20, prefetch=True, step_cycles=500)
     results = run_in_cocotb(job, timings=(HOSTILE, HOSTILE.with_seed(5)))
     assert not results.difference and results.samples == 60
 
 
 def test_both_engines_leave_the_same_memory_after_the_same_cycles():
     """One memory model: the engines agree in every byte, and take the same time to the cycle."""
-    ours, theirs = (small_job(tiny(), SPEC, batch_size=30) for _ in range(2))
+    ours, theirs = (small_job(tiny(MAIN), SPEC, batch_size=30) for _ in range(2))
     cosim = run_cosim(ours, IDEAL).results
     cocotb = run_in_cocotb(theirs, timings=(IDEAL, IDEAL.with_seed(8)))
     assert np.array_equal(ours.device.data, theirs.device.data)
@@ -47,10 +49,11 @@ def test_both_engines_leave_the_same_memory_after_the_same_cycles():
 
 
 def test_broken_rtl_is_found_in_cocotb(monkeypatch):
-    monkeypatch.setattr("hotline_rtl.keys.PRODUCT_SHIFT", 7)
-    bad = accelerator_verilog.__wrapped__(tiny())
-    results = run_in_cocotb(small_job(tiny(), SPEC, resident=None), timings=(IDEAL, IDEAL), verilog=bad)
-    assert results.difference
+    monkeypatch.setattr("hotline_rtl.lib.keys.PRODUCT_SHIFT", 7)
+    config = tiny(LEAST)
+    bad = accelerator_verilog.__wrapped__(config)
+    job = cold_job(config, batches=2, samples=3, accesses=4, seed=1)
+    assert run_in_cocotb(job, timings=(IDEAL, IDEAL), verilog=bad).difference
 
 
 def test_verilators_runtime_is_compiled_once(tmp_path, monkeypatch):

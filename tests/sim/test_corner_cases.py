@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hotline_golden import rehearsal as golden_rehearsal
 from hotline_golden.layouts import Command, Kind, Opcode, Status
-from hotline_golden.rehearsal import BEST_PART, Rehearsal
-from hotline_sim.cosim import CosimTransport
+from hotline_golden.tracker import sample_scorer as golden_scorer
+from hotline_golden.tracker.sample_scorer import BEST_PART, SampleScorer
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.engine.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.host.limits import RING_ENTRIES
-from hotline_sim.job import output_buffers
-from hotline_sim.memory_model import HELD, Fault, MemoryTiming
-from hotline_sim.session import Session
+from hotline_sim.run.job import output_buffers
+from hotline_sim.run.session import Session
 
-from .conftest import HOSTILE, IDEAL, small_job, tiny
+from ..configurations import MAIN, ODD, tiny
+from .conftest import HOSTILE, IDEAL, small_job
 from .lockstep import Lockstep, random_rows
 
 
@@ -31,7 +32,7 @@ def learnt(job, transport, batches: list[int]) -> np.ndarray:
     return lockstep.golden.tracker.dump()
 
 
-class LaterFall(Rehearsal):
+class LaterFall(SampleScorer):
     """A threshold that falls only when more than an eighth of the samples is below it: one sample later."""
 
     def note(self, misses: np.ndarray) -> bool:
@@ -45,15 +46,15 @@ class LaterFall(Rehearsal):
 
 def test_the_threshold_falls_when_just_an_eighth_of_the_samples_is_below_it(monkeypatch):
     """Blocks of eight samples: one of them is an eighth."""
-    config = tiny("tracker_sets=8", "tracker_ways=2", "banks_per_lane=1", "lanes=1")
+    config = tiny(ODD)
     job = small_job(config, "synthetic:ratings,samples=640", batch_size=8, resident=None)
     with CosimTransport(config, job.host, job.device) as transport:
         found = learnt(job, transport, list(range(job.batches)))
-    monkeypatch.setattr("hotline_golden.tracker.Rehearsal", LaterFall)
+    monkeypatch.setattr("hotline_golden.tracker.tracker.SampleScorer", LaterFall)
     other = job.golden()
     for batch in range(job.batches):
         other.execute(job.learn(batch))
-    assert isinstance(other.tracker.rehearsal, LaterFall) and golden_rehearsal.BEST_PART == 8
+    assert isinstance(other.tracker.scorer, LaterFall) and golden_scorer.BEST_PART == 8
     assert not np.array_equal(found, other.tracker.dump()), "the hot list would be another, so this test can fail"
 
 
@@ -61,7 +62,7 @@ def test_the_threshold_falls_when_just_an_eighth_of_the_samples_is_below_it(monk
 @pytest.mark.parametrize("opcode", [Opcode.SCATTER, Opcode.GATHER])
 @pytest.mark.parametrize("beyond", [0, 1, 1 << 20])
 def test_a_listed_key_one_row_past_the_end_of_its_table_is_refused(timing, opcode, beyond):
-    job = small_job(tiny(), "synthetic:samples=80")
+    job = small_job(tiny(MAIN), "synthetic:samples=80")
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         session = Session(job, transport)
         session._learn()
@@ -88,7 +89,7 @@ def test_a_listed_key_one_row_past_the_end_of_its_table_is_refused(timing, opcod
 
 def test_a_scatter_completes_after_the_popular_part_of_the_split_that_it_passes():
     """Memory is long in acknowledging the popular records; the SCATTER is over before."""
-    job = small_job(tiny(), "synthetic:ratings,samples=148", output_sets=2, resident=100)
+    job = small_job(tiny(MAIN), "synthetic:ratings,samples=148", output_sets=2, resident=100)
     timing = MemoryTiming((1, 1), (1, 1))
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         lockstep = Lockstep(job, transport)
@@ -116,7 +117,7 @@ def test_a_scatter_completes_after_the_popular_part_of_the_split_that_it_passes(
 @pytest.mark.parametrize("word", range(0, 16, 3))
 def test_an_error_in_any_beat_of_a_ring_entry_is_seen(word):
     """Not only one in the last."""
-    job = small_job(tiny(), "synthetic:samples=40")
+    job = small_job(tiny(MAIN), "synthetic:samples=40")
     with CosimTransport(job.config, job.host, job.device) as transport:
         session = Session(job, transport)
         driver = session.driver

@@ -6,8 +6,8 @@ pytest.importorskip("numba")
 
 from hotline_native import NativeEngine  # noqa: E402
 from hotline_rtl.config import preset  # noqa: E402
-from hotline_sim import engine_speed  # noqa: E402
-from hotline_sim.engine_speed import Different, measure, tables  # noqa: E402
+from hotline_sim.studies import engine_speed  # noqa: E402
+from hotline_sim.studies.engine_speed import Different, measure, tables  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 
 

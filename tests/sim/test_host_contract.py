@@ -9,24 +9,25 @@ import pytest
 from hotline_golden.layouts import ADDRESS_WORDS, Command, Kind, ModelError, Opcode, RingError, Status
 from hotline_golden.memory import Buffer
 from hotline_golden.model import Model
-from hotline_rtl.verilog import accelerator_verilog
-from hotline_rtl.working_set import WorkingSet
-from hotline_sim.cosim import CosimTransport
+from hotline_rtl.emit.verilog import accelerator_verilog
+from hotline_rtl.working_set.working_set import WorkingSet
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.engine.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.host.driver import Driver
 from hotline_sim.host.errors import DriverError
 from hotline_sim.host.limits import RING_ENTRIES
-from hotline_sim.job import rings
-from hotline_sim.memory_model import HELD, Fault, MemoryTiming
+from hotline_sim.run.job import rings
 
-from .conftest import IDEAL, small_job, tiny
+from ..configurations import MAIN, tiny
+from .conftest import IDEAL, small_job
 
-SPACE = 1 << tiny().address_bits
+SPACE = 1 << tiny(MAIN).address_bits
 
 
 @contextmanager
 def accelerator(host: MemoryTiming = IDEAL, device: MemoryTiming = IDEAL, **options):
     """Yields job, transport and driver: the model is loaded, and all buffers may be written."""
-    job = small_job(tiny(), "synthetic:samples=80")
+    job = small_job(tiny(MAIN), "synthetic:samples=80")
     with CosimTransport(
         job.config, job.host, job.device, host_timing=host, device_timing=device, **options
     ) as transport:
@@ -385,7 +386,7 @@ class SilentWorkingSet(WorkingSet):
 def test_a_hang_inside_ends_the_command_and_stops_the_rings(monkeypatch):
     """Slow for its accelerator of its own."""
     monkeypatch.setattr("hotline_rtl.accelerator.WorkingSet", SilentWorkingSet)
-    verilog = accelerator_verilog.__wrapped__(tiny())
+    verilog = accelerator_verilog.__wrapped__(tiny(MAIN))
     with accelerator(verilog=verilog) as (job, transport, driver):
         driver.write("timeout", 5000)
         assert driver.execute(job.learn(0))[0].status == Status.OK

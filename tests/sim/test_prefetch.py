@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 
 from hotline_golden.layouts import Command, Opcode, Status
-from hotline_sim.cosim import CosimTransport
-from hotline_sim.job import output_buffers
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.run.job import output_buffers
 
-from .conftest import HOSTILE, IDEAL, SLOW, small_job, tiny
+from ..configurations import MAIN, tiny
+from .conftest import HOSTILE, IDEAL, SLOW, small_job
 from .lockstep import Lockstep, random_rows
 
 
 def job_of(sets: int = 2, **changes):
-    return small_job(tiny(), changes.pop("spec", "synthetic:samples=150"), output_sets=sets, resident=None, **changes)
+    return small_job(
+        tiny(MAIN), changes.pop("spec", "synthetic:samples=150"), output_sets=sets, resident=None, **changes
+    )
 
 
 @pytest.mark.parametrize("timing", [IDEAL, HOSTILE, SLOW], ids=["ideal", "hostile", "slow"])

@@ -11,25 +11,19 @@ import pytest
 
 from hotline_golden.layouts import NO_ACCESS, Opcode, Status
 from hotline_rtl.config import AcceleratorConfig, preset
-from hotline_sim.cosim import CosimTransport
-from hotline_sim.job import Job, output_buffers, prepare
-from hotline_sim.memory_model import MemoryTiming
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.engine.memory_model import MemoryTiming
+from hotline_sim.run.job import Job, output_buffers, prepare
 from hotline_sim.traces import ArrayTrace
 
+from ..configurations import LEAST, ODD
 from .lockstep import Lockstep, random_rows
 
-#: The least value of every size, and of every depth.
-LEAST = [
-    "lanes=1", "banks_per_lane=1", "tracker_sets=4", "tracker_ways=2", "sketch_cells=4", "table_bits=2", "row_bits=8",
-    "id_bits=1", "burst_beats=8", "read_ahead_beats=16", "outstanding_writes=4", "outstanding_rows=1",
-    "max_row_bytes=64", "max_record_words=16", "working_rows=16", "lane_rows=4",
-]  # fmt: skip
-#: One above a power of two, where a size need not be one; and shapes in which another resource binds each time.
+#: Shapes in which another resource binds each time.
 CONFIGURATIONS = {
-    "hang": ["working_rows=64", "table_bits=2", "row_bits=16"],
     "least": LEAST,
     "least-wide": [*LEAST, "bus_bits=256", "max_record_words=32"],
-    "odd": ["working_rows=32", "outstanding_rows=33", "max_row_bytes=68", "row_bits=17", "lane_rows=4", "id_bits=3"],
+    "odd": ODD,
     "lanes": [
         "lanes=4",
         "banks_per_lane=1",
@@ -69,7 +63,7 @@ def run_queued(job: Job, latency: str, seed: int) -> None:
     host, device = timing(latency, seed), timing(latency, seed + 100)
     with CosimTransport(job.config, job.host, job.device, host_timing=host, device_timing=device) as transport:
         lockstep = Lockstep(job, transport)
-        lockstep.driver.patience = 400_000
+        lockstep.driver.cycle_limit = 400_000
         lockstep.submit(job.learn(0))
         splits = [lockstep.submit(job.split(n, into=n)) for n in range(job.batches)]
         done = {c.tag: c for c in lockstep.collect()}
@@ -92,19 +86,19 @@ def run_queued(job: Job, latency: str, seed: int) -> None:
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_queued_splits_whose_sets_nearly_fill_the_working_set(latency, seed):
     """59 to 63 working rows of 64, and the next one's keys behind them: a key once fell out of their queue, for ever."""
-    config = preset("tiny").with_settings(CONFIGURATIONS["hang"])
+    config = preset("tiny").with_settings(ODD)
     run_queued(cold_job(config, batches=6, samples=7, accesses=9, seed=seed), latency, seed)
 
 
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_queued_splits_that_overflow_hang_nothing(latency):
     """More distinct keys than the working set holds, six times; then a SPLIT that fits gives golden's bytes."""
-    config = preset("tiny").with_settings(CONFIGURATIONS["hang"])
+    config = preset("tiny").with_settings(ODD)
     job = cold_job(config, batches=7, samples=9, accesses=9, seed=3)
     host, device = timing(latency, 3), timing(latency, 103)
     with CosimTransport(job.config, job.host, job.device, host_timing=host, device_timing=device) as transport:
         lockstep = Lockstep(job, transport)
-        lockstep.driver.patience = 400_000
+        lockstep.driver.cycle_limit = 400_000
         for n in range(6):
             lockstep.submit(job.split(n, into=n))
         statuses = [c.status for c in lockstep.collect()]
@@ -121,7 +115,7 @@ def test_queued_splits_that_overflow_hang_nothing(latency):
     "name",
     [
         pytest.param(name, marks=[] if name in ("least", "odd") else pytest.mark.slow)
-        for name in CONFIGURATIONS if name != "hang"
+        for name in CONFIGURATIONS
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("latency", LATENCIES)

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from hotline_sim.cosim import CosimTransport
-from hotline_sim.job import Relearn, prepare, rings
-from hotline_sim.relearn_study import AFRESH, FROZEN, study
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.run.job import Relearn, prepare, rings
+from hotline_sim.studies.following import AFRESH, FROZEN, study
 from hotline_sim.traces import open_trace
 
-from .conftest import HOSTILE, IDEAL, hotline, run_cosim, small_job, tiny
+from ..configurations import FOLLOWING, MAIN, tiny
+from .conftest import HOSTILE, IDEAL, hotline, run_cosim, small_job
 
 DRIFT = "synthetic:drift,samples=1200"
 PLAN = Relearn(every=2, swap_every=4, limit=40, worth=4, halve_every=2)
@@ -25,7 +26,7 @@ PLAN = Relearn(every=2, swap_every=4, limit=40, worth=4, halve_every=2)
     ],
 )
 def test_rtl_equals_golden_while_the_hot_set_changes(settings, timing):
-    job = small_job(tiny("shadow=1", *settings), DRIFT, batch_size=40, resident=None, relearn=PLAN)
+    job = small_job(tiny([*FOLLOWING, *settings]), DRIFT, batch_size=40, resident=None, relearn=PLAN)
     session = run_cosim(job, timing)
     results = session.results
     assert not results.difference
@@ -46,7 +47,7 @@ def test_rtl_equals_golden_while_the_hot_set_changes(settings, timing):
 
 def test_a_shadow_that_is_never_swapped_splits_as_one_set_does():
     """The first SWAP takes all of it over; after that the two configurations give the same bytes."""
-    plain, shadow = (small_job(tiny(f"shadow={n}")) for n in (0, 1))
+    plain, shadow = (small_job(tiny(settings)) for settings in (MAIN, FOLLOWING))
     a, b = run_cosim(plain).outputs, run_cosim(shadow).outputs
     for one, other in zip(a, b, strict=True):
         assert np.array_equal(one.popular, other.popular) and np.array_equal(one.non_popular, other.non_popular)
@@ -54,10 +55,10 @@ def test_a_shadow_that_is_never_swapped_splits_as_one_set_does():
 
 def test_relearning_without_a_shadow_is_refused():
     with pytest.raises(ValueError, match="set shadow=1"):
-        prepare(open_trace(DRIFT), tiny(), batch_size=40, relearn=PLAN)
-    job = small_job(tiny("shadow=1"))
+        prepare(open_trace(DRIFT), tiny(MAIN), batch_size=40, relearn=PLAN)
+    job = small_job(tiny(FOLLOWING))
     command = job.swap(False)
-    fresh = small_job(tiny())
+    fresh = small_job(tiny(MAIN))
     with CosimTransport(fresh.config, fresh.host, fresh.device) as transport:
         from hotline_sim.host.driver import Driver
 

@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 
 from hotline_golden.layouts import Command, Opcode, Status
-from hotline_sim.cosim import CosimTransport
+from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.engine.memory_model import HELD, Fault, MemoryTiming
 from hotline_sim.host.driver import Driver
 from hotline_sim.host.errors import CommandError, DriverError
-from hotline_sim.job import output_buffers
-from hotline_sim.memory_model import HELD, Fault, MemoryTiming
-from hotline_sim.session import Session
+from hotline_sim.run.job import output_buffers
+from hotline_sim.run.session import Session
 
-from .conftest import HOSTILE, IDEAL, small_job, tiny
+from ..configurations import MAIN, tiny
+from .conftest import HOSTILE, IDEAL, small_job
 from .lockstep import Lockstep
 
 
@@ -107,7 +108,7 @@ def test_a_scatter_of_a_key_that_names_no_row(session):
 
 
 def test_without_a_model_nothing_is_read():
-    job = small_job(tiny(), "synthetic:samples=40")
+    job = small_job(tiny(MAIN), "synthetic:samples=40")
     with CosimTransport(job.config, job.host, job.device) as transport:
         session = Session(job, transport)
         assert [c.status for c in session.driver.execute(job.learn(0), checked=False)] == [Status.NO_MODEL]
@@ -186,7 +187,7 @@ def test_an_error_or_no_answer_ends_the_command_with_its_address(session, what, 
 @pytest.mark.parametrize("timing", [IDEAL, HOSTILE], ids=["ideal", "hostile"])
 def test_an_error_in_records_that_are_decoded_ahead_is_their_own_commands(timing):
     """All commands wait in the ring: SPLITs, and two whose first or last records cannot be read."""
-    job = small_job(tiny(), "synthetic:samples=160", batch_size=20, output_sets=8)
+    job = small_job(tiny(MAIN), "synthetic:samples=160", batch_size=20, output_sets=8)
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         lockstep = Lockstep(job, transport)
         lockstep.submit(job.learn(0))
@@ -304,7 +305,7 @@ def test_the_popular_completion_does_not_wait_for_gathered_rows():
     """The same mini-batch, rows of the tables 10 and 2,000 cycles away."""
     cycles = {}
     for extra in (0, 1990):
-        job = small_job(tiny(), "synthetic:samples=600", batch_size=200)
+        job = small_job(tiny(MAIN), "synthetic:samples=600", batch_size=200)
         timing = MemoryTiming((10, 10), (10, 10))
         with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
             session = Session(job, transport)
@@ -335,7 +336,7 @@ def test_the_driver_refuses_what_it_can_see(session):
 
 def test_a_driver_for_another_configuration_is_refused(session):
     with pytest.raises(DriverError, match="another configuration: tracker_sets 0x40, not 0x80"):
-        Driver(session.transport, tiny("tracker_sets=128"), session.rings)
+        Driver(session.transport, tiny([*MAIN, "tracker_sets=128"]), session.rings)
 
 
 def test_commands_wait_in_the_ring_and_end_in_order(session):

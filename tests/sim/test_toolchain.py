@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hotline_sim import toolchain
+from hotline_sim.engine import toolchain
 
 
 @pytest.fixture

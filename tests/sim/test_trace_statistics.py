@@ -5,10 +5,10 @@ import pytest
 
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import NO_ACCESS
-from hotline_golden.oracle import most_frequent, popular_share
-from hotline_sim import trace_statistics
-from hotline_sim.trace_statistics import describe
+from hotline_golden.oracles.oracle import most_frequent, popular_share
 from hotline_sim.traces import open_trace
+from hotline_sim.traces import statistics as trace_statistics
+from hotline_sim.traces.statistics import describe
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.tracker import Tracker
-from hotline_sim.advise import advise
+from hotline_golden.tracker.tracker import Tracker
+from hotline_sim.studies.advise import advise
+from hotline_sim.studies.tracker_study import POLICIES, Samples, compiled, make_tracker, study
 from hotline_sim.traces import open_trace
-from hotline_sim.tracker_study import POLICIES, Samples, compiled, make_tracker, study
 
 from .conftest import hotline
 

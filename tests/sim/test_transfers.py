@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from hotline_golden.layouts import Opcode
-from hotline_sim import transfer_study as study
-from hotline_sim.transfer_study import READ, WRITE, Transfer, measure, utilisation
+from hotline_sim.studies import transfer_study as study
+from hotline_sim.studies.transfer_study import READ, WRITE, Transfer, measure, utilisation
 
-ENGINE = ("lanes=1", "policy=srrip", "tracker_arrays=1", "tracker_sets=16", "bus_bits=128", "max_row_bytes=256",
-          "outstanding_writes=256", "working_rows=2048", "read_ahead_beats=256")  # fmt: skip
-MANY = (*ENGINE, "id_bits=6", "outstanding_rows=256", "burst_beats=64")
-FEW = (*ENGINE, "id_bits=1", "outstanding_rows=40", "burst_beats=8")
+from .. import configurations
+
+MANY, ODD = tuple(configurations.MANY), tuple(configurations.ODD)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ FEW = (*ENGINE, "id_bits=1", "outstanding_rows=40", "burst_beats=8")
         Transfer("unaligned", MANY, 100, 100, 200, stride=100, rows=1500),
         Transfer("unaligned", MANY, 28, 100, 200, stride=44, rows=1500),
         Transfer("jittered", MANY, 64, 60, 200, jitter=True, rows=1500),
-        Transfer("corner", FEW, 64, 100, 40, rows=1500),
+        Transfer("corner", ODD, 64, 100, 33, rows=1500),
     ],
     ids=lambda t: f"{t.case}-{t.row_bytes}-{t.outstanding}",
 )

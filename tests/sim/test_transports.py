@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from hotline_golden.memory import Buffer, MemoryImage
-from hotline_sim.card import CardTransport, map_memory, map_registers
-from hotline_sim.cosim import CosimTransport
+from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.host.driver import Driver
 from hotline_sim.host.errors import DriverError
-from hotline_sim.serial_link import INTERRUPT, SerialError, SerialLink, SerialTransport
-from hotline_sim.session import Session
+from hotline_sim.host.mmio import MmioTransport, map_memory, map_registers
+from hotline_sim.host.serial_link import INTERRUPT, SerialError, SerialLink, SerialTransport
+from hotline_sim.run.session import Session
 
-from .conftest import small_job, tiny
+from ..configurations import MAIN, tiny
+from .conftest import small_job
 
 
 class CosimWindow:
@@ -77,15 +78,15 @@ def blank(image: MemoryImage) -> MemoryImage:
 
 
 def test_a_card_gives_the_bytes_of_golden():
-    job = small_job(tiny())
+    job = small_job(tiny(MAIN))
     with CosimTransport(job.config, job.host, job.device) as cosim:
-        session = Session(job, CardTransport(CosimWindow(cosim), job.host, job.device, clock_hz=1e5))
+        session = Session(job, MmioTransport(CosimWindow(cosim), job.host, job.device, clock_hz=1e5))
         list(session.run())
     assert session.results.samples == job.trace.samples and not session.results.difference
 
 
 def test_a_board_behind_a_serial_line_gives_the_bytes_of_golden():
-    job = small_job(tiny(), "synthetic:samples=40", batch_size=20)
+    job = small_job(tiny(MAIN), "synthetic:samples=40", batch_size=20)
     with CosimTransport(job.config, blank(job.host), blank(job.device)) as cosim:
         session = Session(job, SerialTransport(CosimBoard(cosim), job.host, job.device))
         list(session.run())
@@ -96,14 +97,14 @@ def test_mapped_registers_are_32_bit_words_of_the_file(tmp_path):
     file = tmp_path / "registers"
     file.write_bytes(bytes(8192))
     image = MemoryImage(0, np.zeros(64, np.uint8))
-    transport = CardTransport(map_registers(file, 4096), image, image, poll_seconds=1e-4)
+    transport = MmioTransport(map_registers(file, 4096), image, image, poll_seconds=1e-4)
     transport.write32(0x24, 0x1_2345_6789)
     assert file.read_bytes()[4096 + 0x24 :][:4] == (0x2345_6789).to_bytes(4, "little")
     assert transport.read32(0x24) == 0x2345_6789 and not transport.wait_interrupt(25_000)
     with pytest.raises(ValueError, match="0x26 is no register"):
         transport.read32(0x26)
     with pytest.raises(DriverError, match="not a Hotline accelerator: id register 0x0"):
-        Driver(transport, tiny(), (Buffer("a", 0, 64), Buffer("b", 0, 64)))
+        Driver(transport, tiny(MAIN), (Buffer("a", 0, 64), Buffer("b", 0, 64)))
     transport.write32(0x28, 1)
     assert transport.wait_interrupt(1)
 

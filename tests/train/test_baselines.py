@@ -6,7 +6,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hotline-accelerator[train]'")
 
 from hotline_rtl.config import preset  # noqa: E402
-from hotline_sim.job import prepare  # noqa: E402
+from hotline_sim.run.job import prepare  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_sim.traces.trace import in_memory  # noqa: E402
 from hotline_train.baselines import report, suite  # noqa: E402
@@ -23,7 +23,7 @@ from hotline_train.settings import Settings  # noqa: E402
 from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.step.device import Cpu  # noqa: E402
 
-from ..sim.conftest import tiny  # noqa: E402
+from ..configurations import MAIN, tiny  # noqa: E402
 
 torch.set_num_threads(1)
 SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
@@ -32,7 +32,7 @@ ONE_HOT, MULTI_HOT = "synthetic:ratings,samples=400", "synthetic:taobao,samples=
 
 def task_for(spec=ONE_HOT, optimizer="rowwise-adagrad", dtype="float64", cap=1 << 40, device=None, **options):
     settings = Settings(SHAPE, optimizer, 0.05, dtype, seed=3)
-    job = prepare(in_memory(open_trace(spec)), tiny(), batch_size=16, dim=settings.rows.words,
+    job = prepare(in_memory(open_trace(spec)), tiny(MAIN), batch_size=16, dim=settings.rows.words,
                   **({"resident": 100, "fill": False} | options))  # fmt: skip
     return Task(job, settings, device or Cpu(), cap, 2)
 

@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hotline-accelerator[train]'")
 
-from hotline_sim.job import Relearn, prepare  # noqa: E402
+from hotline_sim.run.job import Relearn, prepare  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_train.evaluation import all_tables, parameters, part_of_movement  # noqa: E402
 from hotline_train.models.dlrm import DlrmShape  # noqa: E402
@@ -14,7 +14,7 @@ from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.step.device import STREAMS, Cuda, device_for  # noqa: E402
 from hotline_train.step.trainer import Trainer  # noqa: E402
 
-from ..sim.conftest import tiny  # noqa: E402
+from ..configurations import FOLLOWING, MAIN, tiny  # noqa: E402
 
 CUDA = torch.cuda.is_available()
 needs_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device here")
@@ -43,7 +43,7 @@ def settings_for(optimizer="rowwise-adagrad", dtype="float64"):
 
 
 def trained(device, settings, *, prefetch=True, relearn=None, spec="synthetic:ratings,samples=400", **options):
-    job = prepare(open_trace(spec), tiny(f"shadow={int(relearn is not None)}"), batch_size=16, dim=settings.rows.words,
+    job = prepare(open_trace(spec), tiny(FOLLOWING if relearn else MAIN), batch_size=16, dim=settings.rows.words,
                   output_sets=2, resident=100)  # fmt: skip
     trainer = Trainer(
         settings, NativeSource(job, settings.rows), device, prefetch=prefetch, relearn=relearn, **options

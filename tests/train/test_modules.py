@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from torch import nn  # noqa: E402
 
 from hotline_golden.keys import splitmix64  # noqa: E402
-from hotline_sim.job import Relearn  # noqa: E402
+from hotline_sim.run.job import Relearn  # noqa: E402
 from hotline_train.modules import HotlineEmbeddingBagCollection, TableConfig  # noqa: E402
 from hotline_train.modules import collection as collection_module  # noqa: E402
 

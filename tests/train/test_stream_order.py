@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hotline-accelerator[train]'")
 
-from hotline_sim.job import prepare  # noqa: E402
+from hotline_sim.run.job import prepare  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_train.evaluation import all_tables, parameters  # noqa: E402
 from hotline_train.models.dlrm import DlrmShape  # noqa: E402
@@ -15,7 +15,7 @@ from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.step.device import STREAMS, Cpu, Wait  # noqa: E402
 from hotline_train.step.trainer import Trainer  # noqa: E402
 
-from ..sim.conftest import tiny  # noqa: E402
+from ..configurations import MAIN, tiny  # noqa: E402
 from .threaded import Threaded  # noqa: E402
 
 torch.set_num_threads(1)
@@ -27,7 +27,7 @@ WAYS = ("golden", "direct", "copied")
 def outcome(way, device, prefetch=True, together=False):
     """Losses, tables and parameters of a training."""
     trace = open_trace("synthetic:ratings,samples=400")
-    job = prepare(trace, tiny(), batch_size=16, dim=SETTINGS.rows.words, output_sets=2, resident=100)
+    job = prepare(trace, tiny(MAIN), batch_size=16, dim=SETTINGS.rows.words, output_sets=2, resident=100)
     source = (GoldenSource if way == "golden" else NativeSource)(job, SETTINGS.rows)
     options = {} if way == "golden" else {"cold_rows": way}
     trainer = Trainer(SETTINGS, source, device, prefetch=prefetch, together=together, **options)

@@ -9,10 +9,10 @@ from rich.console import Console
 
 torch = pytest.importorskip("torch")
 
-from hotline_sim.cosim import CosimTransport  # noqa: E402
-from hotline_sim.job import Relearn, prepare  # noqa: E402
-from hotline_sim.run_directory import RunDirectory  # noqa: E402
-from hotline_sim.runner import run_session  # noqa: E402
+from hotline_sim.engine.cosim import CosimTransport  # noqa: E402
+from hotline_sim.run.job import Relearn, prepare  # noqa: E402
+from hotline_sim.run.run_directory import RunDirectory  # noqa: E402
+from hotline_sim.run.runner import run_session  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_train import checkpoint  # noqa: E402
 from hotline_train.evaluation import all_tables, evaluate, parameters, quality  # noqa: E402
@@ -29,7 +29,8 @@ from hotline_train.sources.source import SourceError, check_payload  # noqa: E40
 from hotline_train.step.device import Cpu, Phase  # noqa: E402
 from hotline_train.step.trainer import NotFiniteError, Parts, Trainer  # noqa: E402
 
-from ..sim.conftest import HOSTILE, small_job, tiny, with_payload  # noqa: E402
+from ..configurations import FOLLOWING, MAIN, tiny  # noqa: E402
+from ..sim.conftest import HOSTILE, small_job, with_payload  # noqa: E402
 from .threaded import Threaded  # noqa: E402
 
 STEPS = 200
@@ -47,7 +48,7 @@ def settings_for(optimizer: str, dtype: str = "float64") -> Settings:
 
 
 def job_for(settings: Settings, spec: str, batch_size: int = 16, shadow: int = 0, **options):
-    config = tiny(f"shadow={shadow}")
+    config = tiny(FOLLOWING if shadow else MAIN)
     options = {"resident": 100, **options}
     return prepare(open_trace(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
 
@@ -94,13 +95,13 @@ def check_against_plain(settings, trainer, job, steps):
     assert difference(trainer, start) > 1e-2, "something has been learnt"
 
 
-FOLLOWING = [(False, None), (True, None), (True, RELEARN)]
-FOLLOWING_IDS = ["plain", "prefetch", "prefetch-relearn"]
+MODES = [(False, None), (True, None), (True, RELEARN)]
+MODE_IDS = ["plain", "prefetch", "prefetch-relearn"]
 ONE_HOT, MULTI_HOT = "synthetic:ratings,samples=1000", "synthetic:taobao,samples=1000,scale=0.001"
 
 
 @pytest.mark.parametrize("spec", [ONE_HOT, MULTI_HOT], ids=["one-hot", "multi-hot"])
-@pytest.mark.parametrize("prefetch, relearn", FOLLOWING, ids=FOLLOWING_IDS)
+@pytest.mark.parametrize("prefetch, relearn", MODES, ids=MODE_IDS)
 @pytest.mark.parametrize("way", ["golden", "direct", "copied"])
 def test_training_gives_the_parameters_of_plain_training(threaded, way, spec, prefetch, relearn):
     """Streams are late; working rows go each way."""
@@ -163,7 +164,7 @@ def test_float32_is_as_near_as_two_orders_of_summation(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rowwise-adagrad"])
-@pytest.mark.parametrize("prefetch, relearn", FOLLOWING, ids=FOLLOWING_IDS)
+@pytest.mark.parametrize("prefetch, relearn", MODES, ids=MODE_IDS)
 def test_the_accelerator_and_the_golden_model_train_alike(threaded, optimizer, prefetch, relearn):
     """To the bit, with slow and disorderly memories behind the accelerator."""
     settings, steps = settings_for(optimizer), 40
@@ -185,7 +186,7 @@ def test_the_accelerator_and_the_golden_model_train_alike(threaded, optimizer, p
 
 def test_a_recorded_run_trains_as_the_golden_model_does(tmp_path):
     settings, steps = settings_for("rowwise-adagrad"), 40
-    recorded = small_job(tiny(), "synthetic:samples=400")
+    recorded = small_job(tiny(MAIN), "synthetic:samples=400")
     with CosimTransport(recorded.config, recorded.host, recorded.device) as transport:
         run_session(recorded, transport, directory=tmp_path / "run")
     source = RecordedSource(RunDirectory.open(tmp_path / "run"), settings.rows)
@@ -309,7 +310,7 @@ def test_quality_on_held_out_samples_is_that_of_plain_training():
     settings = Settings(SHAPE, "rowwise-adagrad", 0.05, "float32", seed=3)
     trace = open_trace("synthetic:ratings,samples=12000")
     part, held_out = divide(trace, 64, 0.2)
-    job = prepare(part, tiny(), batch_size=64, dim=settings.rows.words, output_sets=2, resident=100)
+    job = prepare(part, tiny(MAIN), batch_size=64, dim=settings.rows.words, output_sets=2, resident=100)
     trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu(), prefetch=True)
     steps = 2 * job.batches
     run(trainer, steps)
@@ -362,7 +363,7 @@ def test_training_without_dense_features_is_exact_too(optimizer):
     settings = settings_for(optimizer)
     trace = open_trace("synthetic:ratings,samples=400")
     trace = with_payload(trace, trace.part().payload[:, :1].copy())
-    job = prepare(trace, tiny(), batch_size=16, dim=settings.rows.words, resident=100)
+    job = prepare(trace, tiny(MAIN), batch_size=16, dim=settings.rows.words, resident=100)
     trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu())
     run(trainer, 50)
     assert difference(trainer, train_plain(trace, settings, 16, 50)) < 1e-10
@@ -374,7 +375,7 @@ def test_a_training_that_leaves_the_finite_numbers_fails_with_its_step_and_keeps
     plan = Plan("golden", settings, checkpoint=tmp_path / "kept", every=1, check=True)
     trace = open_trace("synthetic:ratings,samples=400")
     with pytest.raises(NotFiniteError, match=r"step \d+: .* nothing of this training can be used"):
-        train_by_plan(plan, trace, tiny(), 16, Console(quiet=True))
+        train_by_plan(plan, trace, tiny(MAIN), 16, Console(quiet=True))
     if checkpoint.exists(tmp_path / "kept"):
         kept, _, rows = checkpoint.read(tmp_path / "kept")
         assert np.isfinite(rows).all() and all(value.isfinite().all() for value in kept["model"].values())
@@ -404,7 +405,7 @@ def test_resuming_with_other_sizes_says_which(tmp_path):
     trainer = Trainer(settings, GoldenSource(job_for(settings, spec), settings.rows), Cpu())
     run(trainer, 2)
     checkpoint.save(trainer, tmp_path / "kept")
-    config = tiny("tracker_sets=128", "tracker_ways=2")
+    config = tiny([*MAIN, "tracker_sets=128", "tracker_ways=2"])
     job = prepare(open_trace(spec), config, batch_size=16, dim=settings.rows.words, resident=50)
     source = GoldenSource(job, settings.rows)
     with pytest.raises(checkpoint.CheckpointError, match="another hot set: tracker_sets 64, not 128; tracker_ways 4, not 2; "

@@ -9,7 +9,7 @@ pytest.importorskip("sklearn")
 from rich.console import Console  # noqa: E402
 
 from hotline_rtl.config import preset  # noqa: E402
-from hotline_sim.job import Relearn  # noqa: E402
+from hotline_sim.run.job import Relearn  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_train import experiment  # noqa: E402
 from hotline_train.evaluation import part_of_movement  # noqa: E402

@@ -5,9 +5,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hotline_rtl.axi import RESP_OKAY, RESP_SLVERR, Axi4Signature
 from hotline_rtl.config import PAGE_BYTES, AcceleratorConfig
-from hotline_rtl.ram import Ram
+from hotline_rtl.interfaces.axi import RESP_OKAY, RESP_SLVERR, Axi4Signature
+from hotline_rtl.lib.ram import Ram
 
 
 class WordPortSignature(wiring.Signature):

@@ -11,7 +11,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hotline_rtl.axi import RESP_OKAY, Axi4LiteSignature
+from hotline_rtl.interfaces.axi import RESP_OKAY, Axi4LiteSignature
 
 from .axi_memory import WordPortSignature
 

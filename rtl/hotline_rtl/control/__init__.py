@@ -1,1 +1,1 @@
-"""What accepts commands and models, and refuses what would do harm."""
+"""Commands: from the ring in host memory, through checks and scheduling, to their completions."""

@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..config import BUFFER_ALIGNMENT, AcceleratorConfig
-from ..layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
-from ..words import delayed, exceeds, is_one_of, no_reset, pick, product
+from ..interfaces.layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
+from ..lib.logic import delayed, exceeds, is_one_of, pick, product, without_reset
 
 #: Which commands use each buffer, in the order of the command's words.
 USED_BY = {
@@ -89,8 +89,11 @@ class CommandCheck(wiring.Component):
         # checked, the first of them kept, and the status chosen.
         turn = Signal(1 + len(USED_BY) + CHECK_CYCLES + 1)
         chosen = Signal(range(len(USED_BY)))
-        s2_used, s2_address = Signal(), Signal(64)
-        s2_count, s2_unit = Signal(count_bits), Signal(max(len(record_bytes), len(self.row_bytes), 5))
+        s2_used, s2_address = Signal(reset_less=True), Signal(64, reset_less=True)
+        s2_count, s2_unit = (
+            Signal(count_bits, reset_less=True),
+            Signal(max(len(record_bytes), len(self.row_bytes), 5), reset_less=True),
+        )
         m.d.sync += [turn.eq(Cat(self.start, turn)), chosen.eq(Mux(turn[0], 0, chosen + 1))]
         m.d.sync += [
             s2_used.eq(pick(uses, chosen) & turn[1 : 1 + len(USED_BY)].any()),
@@ -107,7 +110,7 @@ class CommandCheck(wiring.Component):
         s5_outside = delayed(m, s4_address[config.address_bits :].any())
         alignment_bits = ceil_log2(BUFFER_ALIGNMENT)
         s6_address = delayed(m, s5_address)
-        s6_word = Signal(4)
+        s6_word = Signal(4, reset_less=True)
         s6_wrong = {
             Status.MISALIGNED_ADDRESS: delayed(m, s5_used & s5_address[:alignment_bits].any()),
             Status.ADDRESS_OUT_OF_RANGE: delayed(m, s5_used & (s5_outside | exceeds(s5_end, config.address_bits))),
@@ -117,26 +120,24 @@ class CommandCheck(wiring.Component):
 
         # The first of each kind is kept.
         kept = {}
-        for status, wrong in s6_wrong.items():
-            found = Signal(name=f"found_{status.name.lower()}")
-            word, address = (
-                Signal(4, name=f"word_{status.name.lower()}"),
-                Signal(64, name=f"of_{status.name.lower()}"),
-            )
-            no_reset(found, word, address)
+        for why, wrong in s6_wrong.items():
+            found = Signal(name=f"found_{why.name.lower()}", reset_less=True)
+            first_word_of = Signal(4, name=f"word_{why.name.lower()}", reset_less=True)
+            first_address = Signal(64, name=f"of_{why.name.lower()}", reset_less=True)
             with m.If(self.start):
                 m.d.sync += found.eq(0)
             with m.Elif(wrong & ~found):
-                m.d.sync += [found.eq(1), word.eq(s6_word), address.eq(s6_address)]
-            kept[status] = found, word, address
+                m.d.sync += [found.eq(1), first_word_of.eq(s6_word), first_address.eq(s6_address)]
+            kept[why] = found, first_word_of, first_address
 
-        m.d.sync += self.status.eq(Status.OK)
-        m.d.sync += [self.index.eq(0), self.address.eq(0)]
+        status, index, address = (without_reset(m, getattr(self, name)) for name in ("status", "index", "address"))
+        m.d.sync += status.eq(Status.OK)
+        m.d.sync += [index.eq(0), address.eq(0)]
 
-        def refuse(status: Status):
-            m.d.sync += self.status.eq(status)
-            if status in kept:
-                m.d.sync += [self.index.eq(kept[status][1]), self.address.eq(kept[status][2])]
+        def refuse(why: Status):
+            m.d.sync += status.eq(why)
+            if why in kept:
+                m.d.sync += [index.eq(kept[why][1]), address.eq(kept[why][2])]
 
         with m.If(unknown):
             refuse(Status.UNKNOWN_OPCODE)
@@ -154,5 +155,4 @@ class CommandCheck(wiring.Component):
             m.d.sync += self.done.eq(0)
         with m.Elif(turn[-1]):
             m.d.sync += self.done.eq(1)
-        no_reset(s2_used, s2_address, s2_count, s2_unit, s6_word, self.status, self.index, self.address)
         return m

@@ -5,7 +5,7 @@ it is twice that: a port that takes no addresses or data, or a fault of the acce
 trusted, and all that is left is to end the commands with TIMEOUT, and to stop the rings until a soft reset.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,8 +47,3 @@ class CommandWatchdog(wiring.Component):
         with m.If(watchdog.expired):
             m.d.sync += self.expired.eq(1)
         return m
-
-
-def handshakes(*channels) -> Cat:
-    """For each ``(valid, ready)``: a payload is taken."""
-    return Cat(valid & ready for valid, ready in channels)

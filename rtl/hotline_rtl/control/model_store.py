@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
 from ..interfaces.model import STRIDE_BITS, ModelSignature
-from ..words import exceeds, no_reset
+from ..lib.logic import exceeds, without_reset
 
 #: Names of the error bits, from bit 0 of register ``model_error`` on.
 ERRORS = (
@@ -60,10 +60,9 @@ class ModelStore(wiring.Component):
         config, model = self.config, self.model
 
         # Sizes, and whether this configuration can serve them.
-        sizes = {name: Signal(32, name=name) for name in ("payload_words", "accesses", "row_bytes")}
-        sample_words = Signal(33)
+        sizes = {name: Signal(32, name=name, reset_less=True) for name in ("payload_words", "accesses", "row_bytes")}
+        sample_words = Signal(33, reset_less=True)
         sizes_fit, no_errors = Signal(), Signal()
-        no_reset(sample_words, *sizes.values())
         m.d.sync += [size.eq(getattr(self, name)) for name, size in sizes.items()]
         m.d.sync += [
             sample_words.eq(self.payload_words + self.accesses),
@@ -81,16 +80,16 @@ class ModelStore(wiring.Component):
         ]
 
         # A table ends at base + rows * stride: one bit of the stride a cycle, from the highest on.
-        bit = Signal(STRIDE_BITS)  # one-hot
-        stride_bits = Signal(STRIDE_BITS)
-        extent = Signal(config.row_bits + 1 + STRIDE_BITS)
+        bit = Signal(STRIDE_BITS, reset_less=True)  # one-hot
+        stride_bits = Signal(STRIDE_BITS, reset_less=True)
+        extent = Signal(config.row_bits + 1 + STRIDE_BITS, reset_less=True)
         rows = self.table_rows[: config.row_bits + 1]
-        end = Signal(max(config.address_bits, len(extent)) + 2)
-        slots_end = Signal(33)
-        table_errors, access_errors = Signal(len(ERRORS)), Signal(len(ERRORS))
-        is_access, any_table = Signal(), Signal()
-        no_reset(bit, stride_bits, extent, end, slots_end)
-        no_reset(table_errors, access_errors, is_access, model.table, model.access)
+        end = Signal(max(config.address_bits, len(extent)) + 2, reset_less=True)
+        slots_end = Signal(33, reset_less=True)
+        table_errors, access_errors = Signal(len(ERRORS), reset_less=True), Signal(len(ERRORS), reset_less=True)
+        is_access, any_table = Signal(reset_less=True), Signal()
+        table = without_reset(m, model.table)
+        access = without_reset(m, model.access)
 
         def error(name: str, *conditions) -> Signal:
             """The error bit, when any of ``conditions`` holds."""
@@ -119,8 +118,8 @@ class ModelStore(wiring.Component):
                 m.d.sync += [
                     bit.eq(1 << (STRIDE_BITS - 1)), stride_bits.eq(self.table_stride), extent.eq(0),
                     is_access.eq(self.access_commit),
-                    model.table.eq(Mux(self.access_commit, self.access_table, self.table_number)),
-                    model.access.eq(self.access),
+                    table.eq(Mux(self.access_commit, self.access_table, self.table_number)),
+                    access.eq(self.access),
                 ]  # fmt: skip
                 with m.If(self.table_commit):
                     m.next = "EXTENT"
@@ -181,3 +180,32 @@ class ModelStore(wiring.Component):
         with m.If(self.reset):
             m.d.sync += [self.errors.eq(0), self.place.eq(0), any_table.eq(0)]
         return m
+
+
+def connect_registers(m: Module, registers, store: ModelStore) -> None:
+    """Connects the fields of the model in the register block with the ``store``."""
+    m.d.comb += [
+        *(
+            getattr(store, name).eq(getattr(registers, f"{name}_value"))
+            for name in ("payload_words", "accesses", "row_bytes")
+        ),
+        store.sizes_written.eq(
+            registers.payload_words_written | registers.accesses_written | registers.row_bytes_written
+        ),
+        store.table_base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
+        store.table_rows.eq(registers.table_rows_value),
+        store.table_stride.eq(registers.table_stride_value),
+        store.table_first_slot.eq(registers.table_first_slot_value),
+        store.table_resident.eq(registers.table_flags_resident),
+        store.table_commit.eq(registers.table_commit_written),
+        store.table_number.eq(registers.table_commit_table),
+        store.access_commit.eq(registers.access_commit_written),
+        store.access.eq(registers.access_commit_access),
+        store.access_table.eq(registers.access_commit_table),
+        store.reset.eq(registers.model_reset_written),
+        store.refused.eq(registers.refused),
+        registers.hold.eq(store.busy),
+        registers.model_error_place.eq(store.place),
+        *(getattr(registers, f"model_error_{name}").eq(store.errors[n]) for n, name in enumerate(ERRORS)),
+        registers.status_model_error.eq(store.errors.any()),
+    ]

@@ -1,1 +1,1 @@
-"""Types that blocks in different rooms share."""
+"""Types that blocks of several rooms share: layouts, bus signatures, contracts between rooms. No blocks."""

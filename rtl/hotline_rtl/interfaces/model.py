@@ -8,7 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import Out
 
 from ..config import AcceleratorConfig
-from ..words import delayed, pick
+from ..lib.logic import delayed, pick
 
 #: Bits of a row stride in bytes.
 STRIDE_BITS = 20

@@ -1,1 +1,1 @@
-"""Blocks and helpers of any design."""
+"""Blocks and helpers that any design could use; they know nothing of this one."""

@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..words import delayed
+from .logic import delayed
 
 
 class Watchdog(wiring.Component):

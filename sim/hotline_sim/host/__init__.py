@@ -1,1 +1,1 @@
-"""The host side of an accelerator: its driver, what it checks, and what it raises."""
+"""The host side: driver, limits, and the transports to an accelerator."""

@@ -23,7 +23,7 @@ from hotline_golden.model import Model
 from hotline_golden.split import check_rows
 from hotline_rtl import VERSION_NUMBER
 from hotline_rtl.config import POLICY_NAMES, AcceleratorConfig
-from hotline_rtl.register_map import registers
+from hotline_rtl.control.registers.register_map import registers
 
 from .errors import RING_ADVICE, CommandError, DriverError, NoCompletion
 from .limits import RING_ENTRIES, RING_LOG2, check_model
@@ -58,15 +58,15 @@ class Driver:
 
     ``rings`` are two buffers in host memory, of RING_BYTES each: commands, completions. Raises
     DriverError when what answers is not an accelerator of this configuration and version.
-    ``patience`` is the number of cycles to wait for a completion, at least; long commands get more.
+    ``cycle_limit`` is the number of cycles to wait for a completion, at least; long commands get more.
     """
 
     def __init__(self, transport: Transport, config: AcceleratorConfig, rings: tuple[Buffer, Buffer], *,
-                 patience: int = 2_000_000):  # fmt: skip
+                 cycle_limit: int = 2_000_000):  # fmt: skip
         self.transport = transport
         self.config = config
         self.command_ring, self.completion_ring = rings
-        self.patience = patience
+        self.cycle_limit = cycle_limit
         self.model: Model | None = None
         self.submitted = 0
         self.completed = 0
@@ -84,19 +84,19 @@ class Driver:
         self.write("irq_status", INTERRUPTS)
         self.write("control", RUN)
 
-    def reset(self, patience: int = 1 << 25) -> None:
+    def reset(self, cycle_limit: int = 1 << 25) -> None:
         """A soft reset: commands under way are forgotten, whatever they were doing, and the tracker is empty.
 
         The rings and the model, if there was one, are set up again; LOAD brings back a tracker that was dumped.
-        What is under way at the memory ports ends first. Raises DriverError when it does not within ``patience`` cycles:
+        What is under way at the memory ports ends first. Raises DriverError when it does not within ``cycle_limit`` cycles:
         a port takes no addresses or data, so only the memory behind it can help.
         """
         self.write("control", 0)
         self.write("soft_reset", 1)
         waited = 0
         while self.read("status") & RESETTING:
-            if waited >= patience:
-                raise DriverError(f"no soft reset within {patience} cycles: a memory port is stuck")
+            if waited >= cycle_limit:
+                raise DriverError(f"no soft reset within {cycle_limit} cycles: a memory port is stuck")
             self.transport.wait_interrupt(1024)
             waited += 1024
         self.submitted = self.completed = self.longest = 0
@@ -249,23 +249,23 @@ class Driver:
     def next_completion(self) -> Completion:
         """Waits for the next completion and frees its place in the ring.
 
-        Raises NoCompletion when none comes within ``patience`` cycles; DriverError when the rings have stopped, and when what is
-        in the ring is not the completion that must come next.
+        Raises NoCompletion when none comes within ``cycle_limit`` cycles; DriverError when the rings have stopped, or when
+        the ring holds another completion than the next one.
         """
         address = self.completion_ring.address + self.completed % RING_ENTRIES * ENTRY_WORDS * 4
         words = self.transport.host.words(address, ENTRY_WORDS)
-        patience = max(self.patience, self.longest)
+        cycle_limit = max(self.cycle_limit, self.longest)
         while self.read("completion_tail") == self.completed:
             # Commands that were taken before the rings stopped still end, unless their completions cannot be written.
             stopped = self.read("ring_error")
             if stopped & NO_COMPLETIONS:
                 self._check_rings()
-            if not self.transport.wait_interrupt(GRACE if stopped else patience):
+            if not self.transport.wait_interrupt(GRACE if stopped else cycle_limit):
                 self._check_rings()
                 status = self.read("status")
                 raise NoCompletion(
-                    f"no completion within {patience:,} cycles, as long as the driver waits: memory is slower than that, or the "
-                    f"accelerator hangs (status register {status:#x}, {self.read('command_head')} commands taken, "
+                    f"no completion within {cycle_limit:,} cycles, as long as the driver waits: memory is slower than that, or "
+                    f"the accelerator hangs (status register {status:#x}, {self.read('command_head')} commands taken, "
                     f"{self.completed} completed)"
                 )
             self.write("irq_status", INTERRUPTS)

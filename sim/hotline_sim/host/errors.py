@@ -20,7 +20,7 @@ class DriverError(RuntimeError):
 
 
 class NoCompletion(DriverError):
-    """No completion came within the driver's patience: memory is slower than that, or the accelerator hangs."""
+    """No completion came within the driver's cycle limit: memory is slower than that, or the accelerator hangs."""
 
 
 class CommandError(RuntimeError):

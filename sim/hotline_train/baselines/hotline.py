@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hotline_native.carried import carried_rows
-from hotline_sim.job import Job, prepare
+from hotline_sim.run.job import Job, prepare
 
 from ..sources.native import NativeSource
 from ..step.cold_rows import DirectRows

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hotline_rtl.config import AcceleratorConfig
-from hotline_sim.job import prepare, resident_bound
+from hotline_sim.run.job import prepare, resident_bound
 from hotline_sim.traces import open_trace
 from hotline_sim.traces.trace import ArrayTrace, in_memory
 

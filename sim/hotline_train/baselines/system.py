@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hotline_golden.layouts import NO_ACCESS
-from hotline_sim.job import Job, prepare
+from hotline_sim.run.job import Job, prepare
 from hotline_sim.traces.trace import ArrayTrace, in_memory
 
 from ..settings import Settings

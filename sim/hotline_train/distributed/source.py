@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from hotline_sim.job import Job
+from hotline_sim.run.job import Job
 from hotline_sim.traces.trace import Samples
 
 from ..rows import RowFormat

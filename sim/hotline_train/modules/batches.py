@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hotline_golden.split import SplitResult
 from hotline_native import NativeEngine
-from hotline_sim.job import Relearn
+from hotline_sim.run.job import Relearn
 
 from ..kernels.kernels import Kernels
 from ..sources.native import NativeTables

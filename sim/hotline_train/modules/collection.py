@@ -13,7 +13,7 @@ from hotline_golden.model import Model, Table
 from hotline_native import NativeEngine
 from hotline_native.compiler import default_threads
 from hotline_rtl.config import AcceleratorConfig, preset
-from hotline_sim.job import Relearn, native_tracker, resident_keys
+from hotline_sim.run.job import Relearn, native_tracker, resident_keys
 
 from ..kernels.choice import kernels_for
 from ..optimizers import LEARNING_RATES, ROW_OPTIMIZERS

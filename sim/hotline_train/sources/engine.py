@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from hotline_golden.split import SplitResult, learn, split
-from hotline_sim.job import Job, golden_tracker
+from hotline_sim.run.job import Job, golden_tracker
 from hotline_sim.traces.trace import Samples, Trace
 
 from ..rows import RowFormat

@@ -7,7 +7,7 @@ import numpy as np
 from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Kind, Opcode
 from hotline_sim.host.driver import Driver, Transport
 from hotline_sim.host.errors import CommandError
-from hotline_sim.job import Job, initial_parts, output_buffers, rings
+from hotline_sim.run.job import Job, initial_parts, output_buffers, rings
 
 from ..rows import RowFormat
 from .source import Delta, NonPopular, OfJob

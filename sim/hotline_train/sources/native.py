@@ -4,7 +4,7 @@ import numpy as np
 
 from hotline_native import NativeEngine
 from hotline_native.rows import gather, scatter
-from hotline_sim.job import Job, native_tracker
+from hotline_sim.run.job import Job, native_tracker
 
 from ..rows import RowFormat
 from .engine import EngineSource

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hotline_sim.run_directory import RunDirectory
+from hotline_sim.run.run_directory import RunDirectory
 from hotline_sim.traces.trace import Trace
 
 from ..rows import RowFormat

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
-from hotline_sim.job import Job
+from hotline_sim.run.job import Job
 from hotline_sim.traces.trace import Trace
 
 from ..rows import RowFormat

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hotline_sim.job import initial_parts
+from hotline_sim.run.job import initial_parts
 
 from ..rows import RowFormat
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hotline_sim.job import Relearn
+from hotline_sim.run.job import Relearn
 
 from ..kernels.choice import kernels_for
 from ..settings import Settings

@@ -7,8 +7,8 @@ from cocotb.triggers import RisingEdge
 from hotline_golden.layouts import ADDRESS_WORDS, Command, Opcode, Status
 from hotline_golden.machine import Machine, Refusal
 from hotline_golden.memory import MemoryPlan
-from hotline_sim.cocotb_streams import start, until
-from hotline_sim.job import golden_tracker
+from hotline_sim.engine.cocotb_streams import start, until
+from hotline_sim.run.job import golden_tracker
 
 SPACE = 1 << CONFIG.address_bits
 

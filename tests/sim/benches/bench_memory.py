@@ -18,12 +18,13 @@ from bench_common import (
 from blocks import READ_TAG_BITS
 from cocotb.triggers import RisingEdge
 
-from hotline_rtl.burst_cutter import transfer_layout
-from hotline_rtl.key_list import listed_key_layout
-from hotline_rtl.layouts import group_layout, words_layout
-from hotline_rtl.row_mover import move_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until, wavering
-from hotline_sim.memory_model import HELD, Fault
+from hotline_rtl.interfaces.keys import listed_key_layout
+from hotline_rtl.interfaces.layouts import words_layout
+from hotline_rtl.interfaces.memory import transfer_layout
+from hotline_rtl.lib.word_queue import group_layout
+from hotline_rtl.transfer.midend.row_mover import move_layout
+from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until, wavering
+from hotline_sim.engine.memory_model import HELD, Fault
 
 LAYOUT = words_layout(CONFIG)
 
@@ -140,11 +141,11 @@ async def each_row_lands_in_its_place(dut):
             words = StreamSink(dut, "key_words", group_layout(2), "half", n)
             dut.start.value = dut.count.value = 0
             dut.hold.value = 0
-            wavering(dut, STALLS[n % len(STALLS)][1], n, "pause", "give_way")
+            wavering(dut, STALLS[n % len(STALLS)][1], n, "pause", "hold_writes")
             dut.listing.value, dut.active.value, dut.complete.value = 1, 1, 1
             await start(dut)
             await drive_model(dut, model)
-            for _ in range(CONFIG.landing_slots + 4):
+            for _ in range(CONFIG.reorder_entries + 4):
                 await RisingEdge(dut.clk)
             for count in (1, 60):
                 words.got.clear()
@@ -306,13 +307,13 @@ async def lost_answers_are_given_up_and_late_ones_dropped(dut):
 async def an_answer_at_the_last_moment_ends_one_burst(dut):
     """A write's answer comes just before, just when, or just after it is given up: it ends once, and what follows ends
     by its own answer."""
-    patience = 40
+    limit = 40
     beat = StructLayout({"data": CONFIG.bus_bits, "strobe": CONFIG.bus_bytes})
-    dut.drain.value, dut.timeout.value = 0, patience
+    dut.drain.value, dut.timeout.value = 0, limit
     dut.bus_awready.value = dut.bus_wready.value = 1
     dut.bus_bvalid.value = dut.bus_bid.value = dut.bus_bresp.value = 0
     given_up = 0
-    for delay in range(patience - 10, patience + 15):
+    for delay in range(limit - 10, limit + 15):
         requests = StreamSource(dut, "clients_0_request", transfer_layout(CONFIG, 1), "always", 0)
         beats = StreamSource(dut, "clients_0_data", beat, "always", 0)
         ended: list[int] = []
@@ -429,7 +430,7 @@ async def rows_are_moved_to_where_they_belong(dut):
             device = Memory(dut, "device", {"rows": 100 * row_bytes}, timing.with_seed(9))
             device.model.allow({"rows"})
             source = StreamSource(dut, "i", move_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
-            wavering(dut, STALLS[n % len(STALLS)][1], n, "give_way")
+            wavering(dut, STALLS[n % len(STALLS)][1], n, "hold_writes")
             dut.row_bytes.value = row_bytes
             done = {0: 0, 1: 0}
 

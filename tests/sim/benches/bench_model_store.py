@@ -7,7 +7,7 @@ from cocotb.triggers import RisingEdge
 from hotline_golden.layouts import ModelError
 from hotline_golden.model import Table, table_errors
 from hotline_rtl.interfaces.model import descriptor_layout
-from hotline_sim.cocotb_streams import background, pulse, start, unpack, until
+from hotline_sim.engine.cocotb_streams import background, pulse, start, unpack, until
 
 SIZES = {"payload_words": 3, "accesses": 7, "row_bytes": 64}
 

@@ -21,16 +21,17 @@ from cocotb.triggers import RisingEdge
 from hotline_golden.layouts import EMPTY_SLOT, NO_ACCESS, WORKING_ROW
 from hotline_golden.model import Model, Table
 from hotline_golden.split import learn, split
-from hotline_golden.tracker import Tracker
+from hotline_golden.tracker.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
-from hotline_rtl.crossbar import results_layout
-from hotline_rtl.layouts import beat_layout, group_layout, words_layout
-from hotline_rtl.packer import row_layout
-from hotline_rtl.record_reader import record_beat_layout
-from hotline_rtl.sample_cutter import piece_layout
-from hotline_rtl.working_set import numbered_key_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
-from hotline_sim.job import golden_tracker
+from hotline_rtl.classify.crossbar import results_layout
+from hotline_rtl.classify.packer import row_layout
+from hotline_rtl.classify.record_reader import record_beat_layout
+from hotline_rtl.classify.sample_splitter import piece_layout
+from hotline_rtl.interfaces.keys import numbered_key_layout
+from hotline_rtl.interfaces.layouts import beat_layout, words_layout
+from hotline_rtl.lib.word_queue import group_layout
+from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+from hotline_sim.run.job import golden_tracker
 
 BEAT = beat_layout(CONFIG)
 
@@ -349,8 +350,8 @@ async def tracker_equals_golden(dut):
             assert int(dut.hits.value) == (slots >= 0).sum()
             assert np.array_equal(await dump(), tracker.dump()), "a lookup must change nothing"
 
-        if count > 40 and CONFIG.rehearses:
-            assert tracker.rehearsal.level >= 2 - CONFIG.shadow, "too few misses for weights to differ"
+        if count > 40 and CONFIG.scores_samples:
+            assert tracker.scorer.level >= 2 - CONFIG.shadow, "too few misses for weights to differ"
         if CONFIG.shadow:
             assert changes[0][0] == 5 and changes[0][1] > 0, "the limit kept some back"
             assert any(changed and not left for changed, left in changes)

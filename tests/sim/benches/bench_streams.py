@@ -1,4 +1,4 @@
-"""Small stream blocks: FIFO, word queue, permutation, burst cutter."""
+"""Small stream blocks: FIFO, word queue, permutation, burst splitter."""
 
 from collections import deque
 
@@ -7,10 +7,10 @@ import numpy as np
 from bench_common import BEAT_WORDS, CONFIG, KEYS, STALLS, WORDS, rng
 from cocotb.triggers import RisingEdge
 
-from hotline_rtl.burst_cutter import burst_layout, transfer_layout
-from hotline_rtl.layouts import group_layout
-from hotline_rtl.word_queue import masked_layout, masked_take_layout, take_layout, taken_layout
-from hotline_sim.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+from hotline_rtl.interfaces.memory import transfer_layout
+from hotline_rtl.lib.word_queue import group_layout, masked_layout, masked_take_layout, take_layout, taken_layout
+from hotline_rtl.transfer.backend.burst_splitter import burst_layout
+from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, pulse, start, until
 
 
 async def passes_payloads(dut):
@@ -42,7 +42,7 @@ async def register_slice_keeps_order_and_loses_nothing(dut):
 
 
 @cocotb.test()
-async def stall_free_pipeline_keeps_order_and_pace(dut):
+async def credit_fifo_pipeline_keeps_order_and_pace(dut):
     async for stalls, cycles in passes_payloads(dut):
         if stalls == ("always", "always"):
             assert cycles < 225, "a payload a cycle"
@@ -129,7 +129,7 @@ async def word_queue_takes_marked_words(dut):
 
 @cocotb.test()
 async def permutation_equals_golden(dut):
-    from hotline_rtl.keys import Permutation
+    from hotline_rtl.lib.keys import Permutation
 
     layout = Permutation(CONFIG, 2, 5).i.p.shape()
     for n, (a, b) in enumerate(STALLS[:3]):

@@ -4,41 +4,44 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hotline_rtl.access_decoder import AccessDecoder
-from hotline_rtl.axi import Axi4ReadSignature, Axi4Signature, Axi4WriteSignature
-from hotline_rtl.burst_cutter import BurstCutter
-from hotline_rtl.classifier import Classifier, connect_port
-from hotline_rtl.cold_resolver import ColdResolver
+from hotline_rtl.classify.access_decoder import AccessDecoder
+from hotline_rtl.classify.classifier import Classifier
+from hotline_rtl.classify.fragmenter import Fragmenter
+from hotline_rtl.classify.merger import Merger
+from hotline_rtl.classify.packer import Packer
+from hotline_rtl.classify.record_reader import RecordReader
+from hotline_rtl.classify.sample_splitter import SampleSplitter
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.control.command_check import CommandCheck
 from hotline_rtl.control.model_store import ModelStore
-from hotline_rtl.counters import Counters
-from hotline_rtl.delay_line import DelayLine
-from hotline_rtl.fifo import StreamFifo
-from hotline_rtl.fragmenter import Fragmenter
-from hotline_rtl.gather import Gather
-from hotline_rtl.hot_list import HotList
-from hotline_rtl.key_list import KeyList
-from hotline_rtl.keys import Permutation
-from hotline_rtl.layouts import beat_layout, group_layout, words_layout
-from hotline_rtl.merger import Merger
-from hotline_rtl.open_splits import OpenSplits
-from hotline_rtl.packer import Packer
-from hotline_rtl.read_master import ReadMaster
-from hotline_rtl.record_reader import RecordReader
-from hotline_rtl.register_slice import RegisterSlice
-from hotline_rtl.registers import RegisterBlock
-from hotline_rtl.rings import CommandRing, CompletionRing
-from hotline_rtl.row_mover import RowMover
-from hotline_rtl.sample_cutter import SampleCutter
-from hotline_rtl.scatter import Scatter
-from hotline_rtl.stall_free import StallFree
-from hotline_rtl.stream_reader import StreamReader
-from hotline_rtl.stream_writer import StreamWriter
-from hotline_rtl.word_queue import WordQueue
-from hotline_rtl.words import delayed
-from hotline_rtl.working_set import WorkingSet, numbered_key_layout
-from hotline_rtl.write_master import WriteMaster
+from hotline_rtl.control.performance_counters import PerformanceCounters
+from hotline_rtl.control.registers.register_block import RegisterBlock
+from hotline_rtl.control.rings import CommandRing, CompletionRing
+from hotline_rtl.control.scoreboard import Scoreboard
+from hotline_rtl.interfaces.axi import Axi4ReadSignature, Axi4Signature, Axi4WriteSignature
+from hotline_rtl.interfaces.keys import numbered_key_layout
+from hotline_rtl.interfaces.layouts import beat_layout, words_layout
+from hotline_rtl.interfaces.tracker import connect_lanes
+from hotline_rtl.lib.credit_fifo import CreditFifo
+from hotline_rtl.lib.delay_line import DelayLine
+from hotline_rtl.lib.fifo import StreamFifo
+from hotline_rtl.lib.keys import Permutation
+from hotline_rtl.lib.logic import delayed
+from hotline_rtl.lib.register_slice import RegisterSlice
+from hotline_rtl.lib.word_queue import WordQueue, group_layout
+from hotline_rtl.tracker.hot_list import HotList
+from hotline_rtl.tracker.tracker import Tracker
+from hotline_rtl.transfer.backend.burst_splitter import BurstSplitter
+from hotline_rtl.transfer.backend.read_master import ReadMaster
+from hotline_rtl.transfer.backend.write_master import WriteMaster
+from hotline_rtl.transfer.frontend.gather import Gather
+from hotline_rtl.transfer.frontend.key_list import KeyList
+from hotline_rtl.transfer.frontend.scatter import Scatter
+from hotline_rtl.transfer.frontend.stream_reader import StreamReader
+from hotline_rtl.transfer.frontend.stream_writer import StreamWriter
+from hotline_rtl.transfer.midend.row_mover import RowMover
+from hotline_rtl.working_set.cold_resolver import ColdResolver
+from hotline_rtl.working_set.working_set import WorkingSet
 
 
 def _expose(inner: wiring.Component, hidden: set[str]) -> dict:
@@ -46,20 +49,20 @@ def _expose(inner: wiring.Component, hidden: set[str]) -> dict:
 
 
 class Pipeline(wiring.Component):
-    """Five registers that never wait, and what lets them: a ``StallFree``."""
+    """Five registers that never wait, and what lets them: a ``CreditFifo``."""
 
     def __init__(self):
         super().__init__({"i": In(stream.Signature(37)), "o": Out(stream.Signature(37))})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.landing = landing = StallFree(37, 5)
-        wiring.connect(m, landing.o, wiring.flipped(self.o))
-        valid, payload = self.i.valid & landing.room, self.i.p
-        m.d.comb += [self.i.ready.eq(landing.room), landing.enters.eq(valid)]
+        m.submodules.out_fifo = out_fifo = CreditFifo(37, 5)
+        wiring.connect(m, out_fifo.o, wiring.flipped(self.o))
+        valid, payload = self.i.valid & out_fifo.credit, self.i.p
+        m.d.comb += [self.i.ready.eq(out_fifo.credit), out_fifo.spend.eq(valid)]
         for _ in range(5):
             valid, payload = delayed(m, valid), delayed(m, payload)
-        m.d.comb += [landing.i.valid.eq(valid), landing.i.p.eq(payload)]
+        m.d.comb += [out_fifo.i.valid.eq(valid), out_fifo.i.p.eq(payload)]
         return m
 
 
@@ -194,8 +197,8 @@ class ColdPath(wiring.Component):
         return m
 
 
-class Tracker(wiring.Component):
-    """Classifier and hot-list engine: all that touches the tracker banks."""
+class LanesAndTracker(wiring.Component):
+    """Lanes, tracker and hot-list engine."""
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
@@ -218,7 +221,9 @@ class Tracker(wiring.Component):
         wiring.connect(m, classifier.o, wiring.flipped(self.o))
         wiring.connect(m, wiring.flipped(self.list_i), hot_list.i)
         wiring.connect(m, hot_list.o, wiring.flipped(self.list_o))
-        connect_port(m, self.config, hot_list, classifier)
+        m.submodules.tracker = tracker = Tracker(self.config)
+        wiring.connect(m, hot_list.port, tracker.port)
+        connect_lanes(m, classifier, tracker)
         if self.config.shadow:
             for name in ("swap", "halve", "limit", "worth"):
                 m.d.comb += getattr(hot_list, name).eq(getattr(self, name))
@@ -246,7 +251,7 @@ BLOCKS = {
     "register_slice": (
         lambda c: RegisterSlice(37), "bench_streams", "register_slice_keeps_order_and_loses_nothing",
     ),
-    "stall_free": (lambda c: Pipeline(), "bench_streams", "stall_free_pipeline_keeps_order_and_pace"),
+    "credit_fifo": (lambda c: Pipeline(), "bench_streams", "credit_fifo_pipeline_keeps_order_and_pace"),
     "word_queue": (lambda c: WordQueue(c.bus_words, c.beat_words, extra=10), "bench_streams", "word_queue_widens"),
     "word_queue_narrow": (
         lambda c: WordQueue(c.beat_words, c.bus_words, extra=10), "bench_streams", "word_queue_narrows",
@@ -256,11 +261,11 @@ BLOCKS = {
         "bench_streams", "word_queue_takes_marked_words",
     ),
     "keys": (lambda c: Permutation(c, 2, 5), "bench_streams", "permutation_equals_golden"),
-    "burst_cutter": (lambda c: BurstCutter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
+    "burst_splitter": (lambda c: BurstSplitter(c, 3), "bench_streams", "bursts_keep_the_rules_of_axi"),
     "registers": (lambda c: RegisterBlock(), "bench_control",
         "registers_answer_as_the_map_says,what_sets_an_interrupt_wins_over_what_clears_it"),
-    "counters": (lambda c: Counters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
-    "open_splits": (lambda c: OpenSplits(), "bench_control", "the_newest_splits_can_be_named"),
+    "counters": (lambda c: PerformanceCounters({"a": 1, "b": 5}), "bench_control", "counters_add_up"),
+    "scoreboard": (lambda c: Scoreboard(), "bench_control", "the_newest_splits_can_be_named"),
     "register_strobes": (
         lambda c: RegisterBlock(), "bench_control", "a_write_changes_the_bytes_that_it_enables_and_nothing_else",
     ),
@@ -315,9 +320,9 @@ BLOCKS = {
     "record_reader": (RecordReader, "bench_records", "records_are_aligned"),
     "access_decoder": (AccessDecoder, "bench_records", "every_word_is_recognised"),
     "packer": (Packer, "bench_records", "keys_are_packed_into_rows_in_trace_order"),
-    "sample_cutter": (SampleCutter, "bench_records", "pieces_hold_keys_of_one_sample"),
+    "sample_splitter": (SampleSplitter, "bench_records", "pieces_hold_keys_of_one_sample"),
     "merger": (lambda c: Merger(c, 64), "bench_records", "results_return_to_their_words"),
-    "tracker": (Tracker, "bench_records", "tracker_equals_golden"),
+    "tracker": (LanesAndTracker, "bench_records", "tracker_equals_golden"),
     "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),
     "working_set": (ColdPath, "bench_records",
         "working_rows_are_numbered_in_first_use_order,a_working_set_takes_as_many_keys_as_its_limit_and_no_more,"

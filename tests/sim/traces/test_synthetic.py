@@ -5,10 +5,10 @@ from math import erf
 import numpy as np
 import pytest
 
-from hotline_sim.trace_statistics import describe
 from hotline_sim.traces import TraceError, open_trace
 from hotline_sim.traces import synthetic as generator
 from hotline_sim.traces.shapes import MLPERF_V2_HOT, SHAPES
+from hotline_sim.traces.statistics import describe
 from hotline_sim.traces.synthetic import normal_cdf, scramble
 
 from .conftest import REAL

@@ -1,0 +1,1 @@
+"""What trackers are judged by: the best fixed hot set, and published schemes."""

@@ -1,0 +1,1 @@
+"""The hot-entry tracker: placement, replacement policies, sample weights, and the tracker itself."""

@@ -1,0 +1,1 @@
+"""From sample records to popular and non-popular micro-batch records."""

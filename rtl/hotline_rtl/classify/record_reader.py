@@ -1,0 +1,120 @@
+"""Turns the word stream of sample records into aligned beats of micro-batch records.
+
+Each record starts a new beat; word 0 is the sample number, then payload and rows follow.
+One beat per cycle; latency 7 cycles.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..config import AcceleratorConfig
+from ..interfaces.layouts import COUNT_BITS, words_layout
+from ..lib.countdown import Countdown
+from ..lib.logic import delayed
+from ..lib.word_queue import WordQueue
+
+
+def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Beat ``beat`` of record ``sample``: ``count`` words from word 0 on. ``end``: the last of all."""
+    return data.StructLayout({
+        "words": data.ArrayLayout(32, config.beat_words),
+        "count": range(config.beat_words + 1),
+        "beat": range(config.record_beats),
+        "sample": COUNT_BITS,
+        "last": 1, "end": 1,
+    })  # fmt: skip
+
+
+class RecordReader(wiring.Component):
+    """Members
+    -------
+    start : In(1), samples, sample_words : In
+        Begins a mini-batch. They have been so for three cycles; ``sample_words`` stays until the last record has left.
+    i : In(stream of words_layout)
+        Sample records, contiguous.
+    o : Out(stream of record_beat_layout)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "start": In(1), "samples": In(COUNT_BITS + 1), "sample_words": In(range(config.max_record_words + 1)),
+            "i": In(stream.Signature(words_layout(config))),
+            "o": Out(stream.Signature(record_beat_layout(config))),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        words = config.beat_words
+        shift = ceil_log2(words)
+        about = data.StructLayout({name: field.shape for name, field in self.o.p.shape() if name != "words"})
+        m.submodules.queue = queue = WordQueue(config.bus_words, words, extra=about.size, whole_in=True)
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+
+        # The next beat, put together a cycle before it is asked for: every record has as many, and its last as many words.
+        # Whether it is the last of its record, and of the last record, is known when it is put together.
+        active = Signal()
+        sample = Signal(COUNT_BITS + 1, reset_less=True)
+        # Samples whose last beat has not been put together.
+        m.submodules.countdown = left = Countdown(COUNT_BITS + 1, 3)
+        beat = Signal(range(config.record_beats), reset_less=True)
+        is_last, is_final = Signal(reset_less=True), Signal(reset_less=True)
+        last_beat = delayed(m, self.sample_words >> shift)
+        last_count = delayed(m, self.sample_words[:shift] + 1)
+        following, asks, asked = Signal(about), Signal(), Signal(about, reset_less=True)
+        new_words, offset = (
+            Signal.like(asked.count, reset_less=True),
+            Signal(reset_less=True),
+        )  # of it: words of the stream, and where they begin
+        samples = delayed(m, self.samples)
+        m.d.comb += [left.start.eq(self.start), left.count.eq(samples)]
+        one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
+        goes = queue.take.valid & queue.take.ready
+        step = ~asks | goes
+        m.d.comb += [
+            following.last.eq(is_last),
+            following.count.eq(Mux(is_last, last_count, words)),
+            following.beat.eq(beat),
+            following.sample.eq(sample),
+            following.end.eq(is_last & is_final),
+        ]
+        m.d.comb += [
+            queue.take.p.offset.eq(offset),
+            queue.take.p.count.eq(new_words),
+            queue.take.p.extra.eq(asked),
+            queue.take.valid.eq(asks),
+            queue.clear.eq(self.start),
+            queue.drop.eq(self.start),
+        ]
+        with m.If(step):
+            first = beat == 0
+            m.d.sync += [
+                asks.eq(active), asked.eq(following), new_words.eq(following.count - first), offset.eq(first),
+            ]  # fmt: skip
+        with m.If(step & active):
+            m.d.sync += [
+                beat.eq(Mux(is_last, 0, beat + 1)), is_last.eq(Mux(is_last, one_beat, beat == last_but_one)),
+                active.eq(~following.end),
+            ]  # fmt: skip
+            with m.If(is_last):
+                m.d.comb += left.take.eq(1)
+                m.d.sync += [sample.eq(sample + 1), is_final.eq(left.left[2])]
+        with m.If(self.start):
+            m.d.sync += [
+                active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
+                is_final.eq(left.begins[1]),
+            ]  # fmt: skip
+
+        taken = data.View(about, queue.o.p.extra)
+        m.d.comb += [
+            self.o.valid.eq(queue.o.valid),
+            queue.o.ready.eq(self.o.ready),
+            self.o.p.words.eq(queue.o.p.data),
+            *(getattr(self.o.p, name).eq(getattr(taken, name)) for name, _ in about),
+        ]
+        with m.If(taken.beat == 0):
+            m.d.comb += self.o.p.words[0].eq(taken.sample)
+        return m

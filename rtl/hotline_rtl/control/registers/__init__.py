@@ -1,0 +1,1 @@
+"""The registers, described once in ``hotline.rdl``."""

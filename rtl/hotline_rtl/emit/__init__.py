@@ -1,0 +1,1 @@
+"""Verilog of the accelerator, or of one block."""

@@ -1,0 +1,25 @@
+"""What blocks and the command processor say to each other."""
+
+from amaranth.hdl import Mux, Value
+from amaranth.lib import data
+
+from ..config import AcceleratorConfig
+from .layouts import Status
+
+
+def fault_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """What went wrong with a command: a Status, and where. ``index`` is a sample, a slot or a row, ``access`` one of a sample's;
+    ``address`` that of an error response. ``valid``: something did."""
+    return data.StructLayout({
+        "valid": 1, "status": 8, "index": 32, "access": 32, "address": config.address_bits,
+    })  # fmt: skip
+
+
+def read_failed(timeout: Value) -> Value:
+    """The Status of a read that was answered with an error, or, on ``timeout``, not at all."""
+    return Mux(timeout, Status.TIMEOUT, Status.READ_ERROR)
+
+
+def write_failed(timeout: Value) -> Value:
+    """The Status of a write that was answered with an error, or, on ``timeout``, not at all."""
+    return Mux(timeout, Status.TIMEOUT, Status.WRITE_ERROR)

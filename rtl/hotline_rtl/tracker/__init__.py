@@ -1,0 +1,1 @@
+"""The hot-entry tracker: its banks, policies, and the engine that reads and replaces its contents."""

@@ -1,0 +1,1 @@
+"""AXI4 managers: transfers become bursts, with many outstanding."""

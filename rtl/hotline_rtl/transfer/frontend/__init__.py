@@ -1,0 +1,1 @@
+"""What a command asks for, as transfers: streams of words, gathered rows, scattered rows."""

@@ -1,0 +1,377 @@
+"""The main job: learn, dump, split every mini-batch, gather, update, scatter; RTL beside golden.
+
+Everything that the accelerator writes is compared as soon as a command ends, and both memories as a
+whole at the end.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from hotline_golden.bounds import split_bound
+from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Opcode
+from hotline_golden.machine import Machine
+from hotline_golden.memory import Buffer, MemoryImage
+from hotline_golden.split import SplitResult
+
+from ..host.driver import Driver
+from ..host.errors import CommandError, DriverError, NoCompletion
+from .job import Job, output_buffers, rings
+
+#: Called with (what, done, of how many).
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class Results:
+    """What a session measured; ``difference`` is empty when RTL and golden agree."""
+
+    engine: str
+    samples: int = 0
+    batches: int = 0
+    learn_batches: int = 0
+    popular: int = 0
+    accesses: int = 0
+    hot_accesses: int = 0
+    working_rows: int = 0
+    cycles: int = 0
+    split_cycles: int = 0
+    split_bound: float = 0.0
+    popular_cycles: int = 0
+    binding: dict[str, int] = field(default_factory=dict)
+    #: Cycles of all steps: SPLITs, what the GPU takes, SCATTERs.
+    loop_cycles: int = 0
+    events: list["Event"] = field(default_factory=list)
+    swaps: list["Swap"] = field(default_factory=list)
+    popular_shares: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    counters: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, dict[str, int]] = field(default_factory=dict)
+    difference: str = ""
+
+    @property
+    def popular_share(self) -> float:
+        return self.popular / self.samples if self.samples else 0.0
+
+    @property
+    def hot_coverage(self) -> float:
+        return self.hot_accesses / self.accesses if self.accesses else 0.0
+
+    @property
+    def cycles_over_bound(self) -> float:
+        return self.split_cycles / self.split_bound if self.split_bound else 0.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """At ``cycle`` a command of a mini-batch was submitted, its popular part had been completed, or it was done."""
+
+    cycle: int
+    command: str
+    batch: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A SWAP before mini-batch ``batch``: slots ``changed``, and ``left`` for later; ``bytes`` of rows that it moves,
+    old ones back and new ones in."""
+
+    batch: int
+    changed: int
+    left: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class SplitOutput:
+    """One mini-batch as it came out of the accelerator, before the update."""
+
+    batch: int
+    popular: np.ndarray
+    non_popular: np.ndarray
+    working_keys: np.ndarray
+    working_rows: np.ndarray
+    #: uint32 [n, DELTA_WORDS]: what a SWAP before it changed.
+    delta: np.ndarray
+
+
+NO_DELTA = np.zeros((0, DELTA_WORDS), np.uint32)
+
+
+class Mismatch(Exception):
+    """RTL and golden differ; the message says where first."""
+
+
+def first_difference(rtl: MemoryImage, golden: MemoryImage, name: str) -> str:
+    """Where two images of the same memory first differ, in words for people; empty when they agree."""
+    step = 1 << 22
+    for start in range(0, len(rtl.data), step):
+        a, b = rtl.data[start : start + step], golden.data[start : start + step]
+        if not np.array_equal(a, b):
+            offset = start + int((a != b).argmax()) // 4 * 4
+            address = rtl.base + offset
+            words = (int(image.words(address, 1)[0]) for image in (rtl, golden))
+            return f"{name} memory at {rtl.where(address)}: RTL {next(words):#010x}, golden {next(words):#010x}"
+    return ""
+
+
+def memory_difference(transport, golden: Machine, rings: Iterable[Buffer]) -> str:
+    """Where host or device memory behind ``transport`` differs from golden's; empty when all bytes are equal.
+
+    The rings are the host's, and are compared entry by entry as they are used: golden's become the same.
+    """
+    for ring in rings:
+        words = ring.size // 4
+        golden.host.words(ring.address, words)[:] = transport.host.words(ring.address, words)
+    return first_difference(transport.host, golden.host, "host") or first_difference(
+        transport.device, golden.device, "device"
+    )
+
+
+class Session:
+    """Runs a job on an accelerator behind ``transport``, and on the golden model beside it."""
+
+    def __init__(self, job: Job, transport, *, progress: Progress | None = None):
+        self.job = job
+        self.transport = transport
+        self.golden = job.golden()
+        self.progress = progress or (lambda *_: None)
+        self.results = Results(transport.engine)
+        #: Memories that are modelled, by name; a real one is compared in the end, and no more.
+        self.modelled = {name: memory for name in ("host", "device")
+                         if (memory := getattr(transport, f"{name}_memory", None))}  # fmt: skip
+        self.rings = rings(transport.host)
+        self.driver = Driver(transport, job.config, self.rings)
+        self.tag = 0
+        self.tables = {f"table {number}" for number in range(len(job.model.tables))}
+        self.delta = NO_DELTA
+
+    def run(self) -> Iterator[SplitOutput]:
+        """Carries out the job; yields each mini-batch. ``results`` is complete when it ends.
+
+        A difference ends it early, and is told in ``results.difference``.
+        """
+        job, results = self.job, self.results
+        started = time.perf_counter()
+        first_cycle = self.transport.cycles
+        try:
+            self._learn()
+            loop_began = self.transport.cycles
+            yield from self._prefetched() if job.prefetch else self._in_order()
+            results.loop_cycles = self.transport.cycles - loop_began
+            self.progress("split", job.batches, job.batches)
+            self._compare_everything()
+        except Mismatch as e:
+            results.difference = str(e)
+        results.cycles = self.transport.cycles - first_cycle
+        results.seconds = time.perf_counter() - started
+        results.counters = self.driver.counters()
+        for name, memory in self.modelled.items():
+            results.memory[name] = memory.statistics()
+            if memory.violation and not results.difference:
+                results.difference = f"{name} memory: {memory.violation}"
+
+    def _learn(self) -> None:
+        self._allow({"completion ring"}, set())
+        self.driver.load_model(self.job.model)
+        self._both(Command(Opcode.CLEAR))
+        for n, batch in enumerate(self.job.learn_batches):
+            self.progress("learn", n, len(self.job.learn_batches))
+            self._load(batch)
+            self._both(self.job.learn(batch))
+        self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
+        self.results.learn_batches = len(self.job.learn_batches)
+        if self.job.config.shadow:
+            self._swap(0, 0xFFFF_FFFF, 0, halve=False)
+        self._allow({"completion ring", "hot list"}, set())
+        self._both(self.job.hot_list(Opcode.DUMP))
+        self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
+
+    def _load(self, batch: int) -> None:
+        """A mini-batch's samples into host memory, golden's too."""
+        self.job.load(batch, (self.transport.host, self.golden.host))
+
+    def _relearn(self, batch: int) -> None:
+        """What the hot set does before a mini-batch, if it follows the data."""
+        relearn = self.job.relearn
+        if not relearn:
+            return
+        if batch and batch % relearn.swap_every == 0:
+            halve = relearn.halves(batch // relearn.swap_every)
+            self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth, halve))
+        if batch % relearn.every == 0:
+            self._load(batch)
+            self._allow({"completion ring"}, set())
+            self._both(self.job.learn(batch))
+
+    def _swap(self, batch: int, limit: int, worth: int, halve: bool) -> Swap:
+        self._allow({"completion ring", "delta list"}, set())
+        for name, value in (("swap_limit", limit), ("swap_worth", worth)):
+            self.driver.write(name, value)
+            setattr(self.golden, name, value)
+        (done,) = self._both(self.job.swap(halve))
+        buffer = self.transport.host.buffers["delta list"]
+        words = self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS)
+        self.delta = words.reshape(-1, DELTA_WORDS).copy() if batch else NO_DELTA
+        self._compare_buffer(self.transport.host, self.golden.host, "delta list", f"SWAP before mini-batch {batch}")
+        return Swap(batch, done.working_rows, done.accesses, 2 * done.working_rows * self.job.model.row_bytes)
+
+    def _in_order(self) -> Iterator[SplitOutput]:
+        """All steps, one after another."""
+        for batch in range(self.job.batches):
+            self.progress("split", batch, self.job.batches)
+            self._relearn(batch)
+            yield self._split(batch)
+
+    def _split(self, batch: int) -> SplitOutput:
+        """One step in strict order: SPLIT, the GPU's step, SCATTER."""
+        self._load(batch)
+        self._allow({"completion ring"}, set(output_buffers()))
+        self._log("SPLIT", batch, "submitted")
+        popular_done, done = self._both(self.job.split(batch))
+        output = self._account(batch, popular_done, done, self.golden.last_split, 0)
+        self._step(batch, done.working_rows, 0, self.transport.cycles)
+        if done.working_rows:
+            self._allow({"completion ring"} | self.tables, set())
+            self._log("SCATTER", batch, "submitted")
+            self._both(self.job.scatter(done.working_rows))
+            self._log("SCATTER", batch, "done")
+        return output
+
+    def _prefetched(self) -> Iterator[SplitOutput]:
+        """All steps, the next SPLIT under way before each one's SCATTER: it names the SPLIT before it, and waits."""
+        job = self.job
+        self._relearn(0)
+        following = self._begin_split(0, {}, 2)
+        for batch in range(job.batches):
+            self.progress("split", batch, job.batches)
+            into, last = batch % 2, batch + 1 == job.batches
+            tag, found, (popular_done, done) = following
+            yield self._account(batch, popular_done, done, found, into)
+            began = self.transport.cycles
+            # With no rows there is no SCATTER to wait for.
+            names = {"flags": 1, "after": tag} if done.working_rows else {}
+            if not last:
+                self._relearn(batch + 1)
+                following = self._begin_split(batch + 1, names, 1 if names else 2)
+            self._step(batch, done.working_rows, into, began)
+            if names:
+                self._log("SCATTER", batch, "submitted")
+                scatter = replace(job.scatter(done.working_rows, into=into), **names)
+                _, *rest = self._both(scatter, 1 if last else 2)
+                self._log("SCATTER", batch, "done")
+                following[2].extend(rest)
+
+    def _begin_split(self, batch: int, names: dict[str, int], count: int):
+        """SPLIT of a mini-batch, which brings ``count`` completions for now: its tag, what golden found, completions."""
+        self._load(batch)
+        self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
+        self._log("SPLIT", batch, "submitted")
+        done = self._both(replace(self.job.split(batch, into=batch % 2), **names), count)
+        self._log("SPLIT", batch, "popular")
+        return self.tag, self.golden.last_split, done
+
+    def _step(self, batch: int, rows: int, into: int, began: int) -> None:
+        """What the GPU does: takes its cycles, since it ``began``, and updates the working rows."""
+        self.transport.run_cycles(max(0, began + self.job.step_cycles - self.transport.cycles))
+        self.job.update((self.transport.device, self.golden.device), into, rows, batch)
+
+    def _account(self, batch: int, popular_done: Completion, done: Completion, split: SplitResult | None, into: int):
+        """Compares a mini-batch's output, adds it to the results, and returns it."""
+        assert split is not None
+        job, results = self.job, self.results
+        self._log("SPLIT", batch, "done")
+        for name in output_buffers(into):
+            self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
+        bound = split_bound(job.model, split, job.config.lanes, job.config.bus_bits)
+        results.samples += done.popular + done.non_popular
+        results.batches += 1
+        results.popular += done.popular
+        results.popular_shares.append(done.popular / (done.popular + done.non_popular))
+        results.accesses += done.accesses
+        results.hot_accesses += done.hot_accesses
+        results.working_rows += done.working_rows
+        results.split_cycles += done.cycles
+        results.popular_cycles += popular_done.cycles
+        results.split_bound += bound.cycles
+        results.binding[bound.binding] = results.binding.get(bound.binding, 0) + 1
+        return self._output(batch, split, into)
+
+    def _log(self, command: str, batch: int, what: str) -> None:
+        self.results.events.append(Event(self.transport.cycles, command, batch, what))
+
+    def _output(self, batch: int, split: SplitResult, into: int) -> SplitOutput:
+        device, model = self.transport.device, self.job.model
+        n = len(split.working_keys)
+        popular, non_popular, keys, working = output_buffers(into)
+
+        def take(name: str, rows: int, words: int) -> np.ndarray:
+            return device.words(device.buffers[name].address, rows * words).reshape(rows, words).copy()
+
+        return SplitOutput(
+            batch,
+            take(popular, len(split.popular), model.record_words),
+            take(non_popular, len(split.non_popular), model.record_words),
+            take(keys, n, 2),
+            take(working, n, self.job.dim).view(np.float32),
+            self._taken_delta(),
+        )
+
+    def _taken_delta(self) -> np.ndarray:
+        delta, self.delta = self.delta, NO_DELTA
+        return delta
+
+    def _both(self, command: Command, count: int | None = None) -> list[Completion]:
+        """The command on both; their completions must agree in all but the cycles.
+
+        It brings ``count`` completions: as many as are its own, if not given. Raises Mismatch when they do not agree,
+        NoCompletion when the driver has waited long enough for one, and CommandError when both refuse.
+        """
+        self.tag += 1
+        command = replace(command, tag=self.tag)
+        count = count or (2 if command.opcode == Opcode.SPLIT else 1)
+        self.driver.check(command)
+        # The clock runs in C++: golden works meanwhile, on memories of its own.
+        with ThreadPoolExecutor(1) as beside:
+            golden_work: Future | None = None
+            if getattr(self.transport, "concurrent", False):
+                golden_work = beside.submit(self.golden.execute, command)
+            try:
+                self.driver.submit(command)
+                rtl = [self.driver.next_completion() for _ in range(count)]
+            except NoCompletion as e:
+                raise NoCompletion(f"{Opcode(command.opcode).name}, tag {command.tag}: {e}") from e
+            except DriverError as e:
+                raise Mismatch(f"{Opcode(command.opcode).name}, tag {command.tag}: {e}") from e
+            golden = golden_work.result() if golden_work else self.golden.execute(command)
+        if len(golden) != count:
+            raise CommandError(golden[-1], self.golden.host, self.golden.device)
+        for mine, expected in zip(rtl, golden, strict=True):
+            if mine.untimed() != expected.untimed():
+                different = [k for k, v in mine.untimed().items() if v != expected.untimed()[k]]
+                raise Mismatch(
+                    f"completion of {Opcode(command.opcode).name}, tag {command.tag}: "
+                    + ", ".join(f"{k} RTL {mine.untimed()[k]}, golden {expected.untimed()[k]}" for k in different)
+                )
+        if rtl[-1].status:
+            raise CommandError(rtl[-1], self.transport.host, self.transport.device)
+        return rtl
+
+    def _allow(self, host: set[str], device: set[str]) -> None:
+        for name, memory in self.modelled.items():
+            memory.allow({"host": host, "device": device}[name])
+
+    def _compare_buffer(self, rtl: MemoryImage, golden: MemoryImage, name: str, when: str) -> None:
+        buffer = rtl.buffers[name]
+        a, b = (image.words(buffer.address, buffer.size // 4) for image in (rtl, golden))
+        if not np.array_equal(a, b):
+            word = int((a != b).argmax())
+            raise Mismatch(f"{when}: {name}, word {word}: RTL {a[word]:#010x}, golden {b[word]:#010x}")
+
+    def _compare_everything(self) -> None:
+        if difference := memory_difference(self.transport, self.golden, self.rings):
+            raise Mismatch(difference)
