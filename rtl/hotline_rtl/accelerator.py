@@ -295,7 +295,7 @@ class Accelerator(wiring.Component):
                     Mux(opcode[Opcode.GATHER], gathered, list_done)))
         )  # fmt: skip
 
-        split_swaps = processor.hand_over & opcode[Opcode.SPLIT]
+        split_swaps = processor.commits & opcode[Opcode.SPLIT]
         m.d.comb += [
             gathering.split_begins.eq(split_begins),
             gathering.gather_begins.eq(gather_begins),
@@ -314,7 +314,7 @@ class Accelerator(wiring.Component):
             gathering.idle.eq(gather.idle),
             gathering.earlier_idle.eq(gather.earlier_idle),
             gathering.keys_flushed.eq(keys_writer.flushed),
-            gathering.keys_drained.eq(keys_writer.settled),
+            gathering.keys_drained.eq(keys_writer.previous_drained),
             gathering.keys_idle.eq(keys_writer.idle),
             gather.start.eq(gathering.start),
             gather.hold.eq(gathering.hold),
@@ -328,22 +328,22 @@ class Accelerator(wiring.Component):
             gather.hold_writes.eq(
                 ~gathering.own & ~gathers_list & (popular_writer.has_burst | non_popular_writer.has_burst)
             ),
-            keys_writer.hand_over.eq(gather.start & ~gathers_list),
+            keys_writer.swap.eq(gather.start & ~gathers_list),
             keys_writer.flush.eq(gathering.flush_keys),
-            popular_writer.hand_over.eq(split_swaps),
-            non_popular_writer.hand_over.eq(split_swaps),
+            popular_writer.swap.eq(split_swaps),
+            non_popular_writer.swap.eq(split_swaps),
         ]
         # Of the SPLIT in the commit slot.
         overflow, overflow_sample = Signal(), Signal.like(working_set.overflow_sample)
         with m.If(split_swaps):
             m.d.sync += [overflow.eq(working_set.overflow), overflow_sample.eq(working_set.overflow_sample)]
-        written = delayed(m, popular_writer.settled & non_popular_writer.settled)
+        written = delayed(m, popular_writer.previous_drained & non_popular_writer.previous_drained)
         m.d.comb += [
             processor.scatter_done.eq(delayed(m, scatter.idle)),
             processor.scatter_probed.eq(scatter.all_given & ~router.lookup_waits & ~working_set.busy),
             processor.overflow.eq(working_set.overflow),
             processor.scatter_timeout.eq(registers.scatter_timeout_value),
-            processor.popular_done.eq(popular_writer.settled),
+            processor.popular_done.eq(popular_writer.previous_drained),
             processor.commit_done.eq(written & gathering.done),
         ]
 
@@ -376,16 +376,16 @@ class Accelerator(wiring.Component):
                 (scatter.write_error, write_failed(scatter.timeout), 0, 0, scatter.error_address),
             ],
             "popular": [
-                (popular_writer.settled_error, write_failed(popular_writer.settled_timeout), 0, 0,
-                 popular_writer.settled_address),
+                (popular_writer.previous_error, write_failed(popular_writer.previous_timeout), 0, 0,
+                 popular_writer.previous_address),
             ],
             "commit": [
                 (overflow, Status.WORKING_SET_OVERFLOW, overflow_sample, 0, 0),
-                (non_popular_writer.settled_error, write_failed(non_popular_writer.settled_timeout), 0, 0,
-                 non_popular_writer.settled_address),
+                (non_popular_writer.previous_error, write_failed(non_popular_writer.previous_timeout), 0, 0,
+                 non_popular_writer.previous_address),
                 (~gathering.moved_on & keys_writer.error, write_failed(keys_writer.timeout), 0, 0, keys_writer.error_address),
-                (gathering.moved_on & keys_writer.settled_error, write_failed(keys_writer.settled_timeout), 0, 0,
-                 keys_writer.settled_address),
+                (gathering.moved_on & keys_writer.previous_error, write_failed(keys_writer.previous_timeout), 0, 0,
+                 keys_writer.previous_address),
                 *gather_failed(~gathering.moved_on, gather.error),
                 *gather_failed(gathering.moved_on, gather.earlier),
             ],
@@ -496,7 +496,7 @@ class Accelerator(wiring.Component):
             self.irq.eq(interrupts.irq),
         ]
         # Performance counters.
-        batch_ends = delayed(m, processor.hand_over & is_batch)
+        batch_ends = delayed(m, processor.commits & is_batch)
         host, device = self.m_axi_host, self.m_axi_dev
         events = {
             "cycles_busy": processor.busy,

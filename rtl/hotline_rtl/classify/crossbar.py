@@ -13,19 +13,19 @@ Keys that were classified a moment ago are answered by their lane's filter (``la
 direct-mapped): very hot keys would crowd their bank. Not while learning, when banks must see all.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from ..config import AcceleratorConfig
 from ..interfaces.layouts import SHIFT_BITS
 from ..interfaces.tracker import BankSignature, result_layout
 from ..lib.fifo import StreamFifo
-from ..lib.logic import count_ones, delayed, first_set, one_hot_mux, pick, without_reset
-from ..lib.ram import Ram
+from ..lib.logic import count_ones, delayed, pick, without_reset
 from ..lib.register_slice import RegisterSlice
 from ..lib.shared_module import SharedModule
+from .bank_queues import BankQueues, queued_request_layout
+from .lane_filter import LaneFilter
 
 
 def requests_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -86,7 +86,7 @@ class Crossbar(wiring.Component):
         row_valid = Signal()
         row = Signal(requests_layout(config), reset_less=True)
         keys, present = [row.keys[lane] for lane in range(lanes)], row.present
-        known, answers = self._filter(m, row_valid, keys)
+        known, answers = Signal(lanes), [Signal(result, name=f"answer_of_{lane}") for lane in range(lanes)]
         taken = Signal(lanes)
         m.d.comb += taken.eq(present & ~known)
 
@@ -136,58 +136,24 @@ class Crossbar(wiring.Component):
         m.d.sync += self.filtered.eq(Mux(fire, count_ones(known), 0))
 
         # Each bank serves its lanes in turn.
-        request = data.StructLayout({
-            name: field.shape for name, field in self.banks[0].o.p.shape() if name != "lane"
-        })  # fmt: skip
+        request = queued_request_layout(config)
         request_queues = SharedModule("request_queue", lambda: StreamFifo(request, depth, reserved=True), platform)
         result_queues = SharedModule("result_queue", lambda: StreamFifo(result, depth, reserved=True), platform)
         results: list[list] = [[] for _ in range(lanes)]  # [lane][bank]
         for b in range(banks):
-            bank = self.banks[b]
-            m.submodules[f"turns_{b}"] = turns = StreamFifo(lanes, depth, reserved=True)
-            wants, put_wants = Signal(lanes, name=f"wants_{b}"), Signal(lanes, name=f"put_wants_{b}")
-            m.d.sync += put_wants.eq(Mux(fire, wants, 0))
+            m.submodules[f"bank_{b}"] = queues = BankQueues(config, request_queues, result_queues)
+            wiring.connect(m, queues.bank, wiring.flipped(self.banks[b]))
+            wants = Signal(lanes, name=f"wants_{b}")
+            m.d.sync += queues.put.eq(Mux(fire, wants, 0))
             m.d.comb += [
                 wants.eq(Cat(taken[lane] & (keys[lane][:bank_bits] == b) for lane in range(lanes))),
-                turns.i.valid.eq(delayed(m, fire & wants.any())),
-                turns.i.p.eq(put_wants),
+                queues.turn.eq(delayed(m, fire & wants.any())),
+                *(queues.keys[lane].eq(put_keys[lane][bank_bits:]) for lane in range(lanes)),
             ]
-            m.submodules[f"slice_{b}"] = out = RegisterSlice(bank.o.p.shape())
-            wiring.connect(m, out.o, wiring.flipped(bank.o))
-            left = Signal(lanes, name=f"left_{b}")  # lanes of the row being served
-            lane_now = Signal(lanes, name=f"lane_now_{b}")
-            more = left & ~lane_now
-            serves = out.i.valid & out.i.ready
-            m.d.comb += [
-                lane_now.eq(first_set(left)),
-                out.i.valid.eq(left.any()),
-                turns.o.ready.eq((left == 0) | (serves & (more == 0))),
-            ]
-            with m.If(turns.o.ready):
-                m.d.sync += left.eq(Mux(turns.o.valid, turns.o.p, 0))
-            with m.Elif(serves):
-                m.d.sync += left.eq(more)
-            requests = []
+            if config.scores_samples:
+                m.d.comb += [queues.train.eq(put_train), queues.shift.eq(put_shift)]
             for lane in range(lanes):
-                queue = request_queues.add(m, f"request_{b}_{lane}")
-                m.d.comb += [
-                    queue.i.valid.eq(put_wants[lane]),
-                    queue.i.p.rest.eq(put_keys[lane][bank_bits:]),
-                    queue.o.ready.eq(lane_now[lane] & serves),
-                ]
-                if config.scores_samples:
-                    m.d.comb += [queue.i.p.train.eq(put_train), queue.i.p.shift.eq(put_shift)]
-                requests.append(queue.o.p)
-                queue = result_queues.add(m, f"result_{b}_{lane}")
-                m.d.comb += [
-                    queue.i.valid.eq(bank.r_valid & (bank.r_lane == lane)),
-                    queue.i.p.hit.eq(bank.r_hit),
-                    queue.i.p.slot.eq(bank.r_slot),
-                ]
-                results[lane].append(queue.o)
-            for name, _ in requests[0].shape():
-                m.d.comb += getattr(out.i.p, name).eq(one_hot_mux(lane_now, [getattr(r, name) for r in requests]))
-            m.d.comb += out.i.p.lane.eq(one_hot_mux(lane_now, [Const(n, len(out.i.p.lane)) for n in range(lanes)]))
+                results[lane].append(queues.results[lane])
 
         # Each lane takes its results from its banks in turn.
         m.submodules.placed = placed = RegisterSlice(placing)
@@ -236,59 +202,19 @@ class Crossbar(wiring.Component):
                 if config.lane_filter:
                     answer = Mux(oldest.known[lane], oldest.answers[lane].as_value(), answer)
                 m.d.sync += row_out.lanes[lane].as_value().eq(answer)
-        if config.lane_filter:
-            self._remember(m, leave, oldest, found)
+        for lane in range(lanes) if config.lane_filter else ():
+            m.submodules[f"filter_{lane}"] = lane_filter = LaneFilter(config)
+            m.d.comb += [
+                lane_filter.forget.eq(self.start),
+                lane_filter.learning.eq(self.learning),
+                lane_filter.load.eq(self.rows.ready),
+                lane_filter.arriving.eq(self.rows.p.keys[lane]),
+                lane_filter.present.eq(self.rows.p.present[lane]),
+                lane_filter.key.eq(keys[lane]),
+                known[lane].eq(lane_filter.known),
+                answers[lane].eq(lane_filter.answer),
+                lane_filter.write.eq(leave & oldest.taken[lane]),
+                lane_filter.written_key.eq(oldest.keys[lane]),
+                lane_filter.result.eq(found[lane]),
+            ]
         return m
-
-    def _filter(self, m: Module, row_valid, keys: list) -> tuple[Value, list]:
-        """Which of the keys in hand the filters know, and their results."""
-        config = self.config
-        known = Signal(config.lanes)
-        answers = [Signal(result_layout(config), name=f"answer_of_{lane}") for lane in range(config.lanes)]
-        if not config.lane_filter:
-            return known, answers
-        index_bits = ceil_log2(config.lane_filter)
-        low, high = config.bank_bits, config.bank_bits + index_bits
-        self.filter_entry = entry = data.StructLayout({
-            "rest": config.key_bits - index_bits, "result": result_layout(config),
-        })  # fmt: skip
-        self.filter_rams, self.filter_full = [], []
-        for lane, key in enumerate(keys):
-            m.submodules[f"filter_{lane}"] = ram = Ram(entry.size, config.lane_filter)
-            full = Signal(config.lane_filter, name=f"filter_full_{lane}")
-            self.filter_rams.append(ram)
-            self.filter_full.append(full)
-            arriving = self.rows.p.keys[lane]
-            usable = Signal(name=f"filter_usable_{lane}")
-            m.d.comb += [ram.r_en.eq(self.rows.ready), ram.r_addr.eq(arriving[low:high])]
-            with m.If(self.rows.ready):
-                # Not in the cycle in which the entry is being written: then it cannot be read.
-                m.d.sync += usable.eq(
-                    full.bit_select(arriving[low:high], 1)
-                    & self.rows.p.present[lane] & ~self.learning
-                    & ~(ram.w_en & (ram.w_addr == arriving[low:high]))
-                )  # fmt: skip
-            remembered = data.View(entry, ram.r_data)
-            m.d.comb += [
-                known[lane].eq(usable & (remembered.rest == Cat(key[:low], key[high:]))),
-                answers[lane].eq(remembered.result),
-            ]
-            with m.If(self.start):
-                m.d.sync += full.eq(0)
-        return known, answers
-
-    def _remember(self, m: Module, leave, oldest, found: list) -> None:
-        """Results that came from the banks go into their lane's filter."""
-        config = self.config
-        index_bits = ceil_log2(config.lane_filter)
-        low, high = config.bank_bits, config.bank_bits + index_bits
-        for lane, (ram, full) in enumerate(zip(self.filter_rams, self.filter_full, strict=True)):
-            key = oldest.keys[lane]
-            write = leave & oldest.taken[lane] & ~self.learning
-            m.d.comb += [
-                ram.w_en.eq(write),
-                ram.w_addr.eq(key[low:high]),
-                ram.w_data.eq(Cat(key[:low], key[high:], found[lane].as_value())),
-            ]
-            with m.If(write):
-                m.d.sync += full.bit_select(key[low:high], 1).eq(1)

@@ -56,7 +56,7 @@ class CommandProcessor(wiring.Component):
         The command in the issue slot, while ``active``; ``run`` is high in its third cycle.
     issue_done : In(1)
         Level, meaningful from the sixth cycle after ``run``: nothing in the issue slot is the command's any more.
-    hand_over : Out(1)
+    commits : Out(1)
         The command goes from issue to commit: counts and ``issue_*`` are taken in this cycle.
     issue_fault, popular_fault, commit_fault, scatter_fault : In(fault_layout)
         What went wrong in the issue slot; in the popular part of the output, and in the rest, of the command in the commit slot;
@@ -84,7 +84,7 @@ class CommandProcessor(wiring.Component):
             "scatter_timeout": In(32), "model_valid": In(1),
             "sample_words": In(range(config.max_record_words + 1)), "row_bytes": In(range(config.max_row_bytes + 1)),
             "next": Out(command_layout()), "fetch": Out(stream.Signature(0)), "asked": Out(1), "decoding": In(1),
-            "issue": Out(command_layout()), "active": Out(1), "run": Out(1), "issue_done": In(1), "hand_over": Out(1),
+            "issue": Out(command_layout()), "active": Out(1), "run": Out(1), "issue_done": In(1), "commits": Out(1),
             **{f"{part}_fault": In(fault_layout(config)) for part in ("issue", "popular", "commit", "scatter")},
             "popular": In(32), "non_popular": In(32), "working_rows": In(32), "accesses": In(32),
             "hot_accesses": In(32), "overflow": In(1),
@@ -97,8 +97,8 @@ class CommandProcessor(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # What the other blocks tell, in registers.
-        told = [n for n, member in self.signature.members.items() if member.is_port and member.flow == In]
-        now = SimpleNamespace(**{name: delayed(m, getattr(self, name), reset_less=True) for name in told})
+        inputs = [n for n, member in self.signature.members.items() if member.is_port and member.flow == In]
+        now = SimpleNamespace(**{name: delayed(m, getattr(self, name), reset_less=True) for name in inputs})
         issue_busy, commit_busy, second = (
             Signal(),
             Signal(),
@@ -158,12 +158,12 @@ class CommandProcessor(wiring.Component):
         waits, passing = Signal(), Signal()
         waited = Signal(32)
         m.submodules.scoreboard = splits = Scoreboard()
-        known, few = delayed(m, splits.known), delayed(m, following.samples <= delayed(m, splits.rows))
+        known, not_more = delayed(m, splits.known), delayed(m, following.samples <= delayed(m, splits.rows))
         same_name = delayed(m, equal(m, following.after, commit.after))
-        is_it = next_scatter & following.flags[0] & same_name & few
+        is_named_scatter = next_scatter & following.flags[0] & same_name & not_more
         m.d.comb += waits.eq(self.commit_names & ~passing & ~self.missed)
         expired = delayed(m, delayed(m, now.scatter_timeout != 0) & delayed(m, waited >= now.scatter_timeout))
-        abandon = waits & steady & ((next_valid & checked & ~is_it) | (~next_valid & expired))
+        abandon = waits & steady & ((next_valid & checked & ~is_named_scatter) | (~next_valid & expired))
         m.d.sync += waited.eq(Mux(waits & ~next_valid, waited + 1, 0))
         with m.If(abandon):
             m.d.sync += self.missed.eq(1)
@@ -174,7 +174,7 @@ class CommandProcessor(wiring.Component):
             with m.If(well_formed & names):
                 with m.If(~known):
                     m.d.sync += refusal.eq(Status.NO_SUCH_SPLIT)
-                with m.Elif(next_scatter & ~few):
+                with m.Elif(next_scatter & ~not_more):
                     m.d.sync += refusal.eq(Status.BAD_COUNT)
         ready_now = named | (checked & ~following.flags[0] & ~waits)
 
@@ -210,13 +210,13 @@ class CommandProcessor(wiring.Component):
             m.d.sync += self.fetch.valid.eq(0)
         m.d.comb += self.asked.eq(next_valid & fetched & ~fetches & ~self.fetch.valid)
         may_run = now.ready & Mux(next_batch, none_alone & now.decoding & ~probing, ~commit_busy & ~self.scatter_busy)
-        may_pass = waits & is_it
+        may_pass = waits & is_named_scatter
         begin = (
             steady
             & ~now.expired
             & delayed(m, next_valid & ready_now & ~issue_busy & ~next_scatter & (~well_formed | may_run))
         )
-        # A name has been looked up (`is_it`: five cycles, through `few`) only just when the processor is `steady`: so this must
+        # A name has been looked up (`is_named_scatter` takes five cycles) only just when the processor is `steady`: so this must
         # not be a cycle late, as `begin` may be, which no name decides.
         begin_scatter = (
             next_valid & next_scatter & Mux(may_pass, checked, ready_now) & ~issue_busy & ~self.scatter_busy & now.ready
@@ -260,7 +260,7 @@ class CommandProcessor(wiring.Component):
 
         ends = self.o.valid & self.o.ready  # a completion is given: soon something is no longer busy
         m.d.comb += happens.eq(
-            (self.i.valid & self.i.ready) | self.hand_over | abandon | look_up | begin | begin_scatter | ends | checks
+            (self.i.valid & self.i.ready) | self.commits | abandon | look_up | begin | begin_scatter | ends | checks
         )
 
         # From issue to commit.
@@ -284,9 +284,9 @@ class CommandProcessor(wiring.Component):
         issue_ends = refused | (settle[-1] & now.issue_done) | now.expired
         m.d.sync += [
             commit_cycles.eq(now_cycles - commit_began),
-            self.hand_over.eq(issue_busy & ~commit_busy & issue_ends & ~self.hand_over),
+            self.commits.eq(issue_busy & ~commit_busy & issue_ends & ~self.commits),
         ]
-        with m.If(self.hand_over):
+        with m.If(self.commits):
             m.d.sync += [
                 issue_busy.eq(0), commit_busy.eq(1), commit.eq(issue), commit_alone.eq(issue_alone),
                 commit_began.eq(issue_began),
@@ -298,7 +298,7 @@ class CommandProcessor(wiring.Component):
             ]  # fmt: skip
             m.d.sync += [count.eq(getattr(now, name)) for name, count in counts.items()]
         m.d.comb += [
-            splits.add.eq(self.hand_over & well),
+            splits.add.eq(self.commits & well),
             splits.new_tag.eq(issue.tag),
             splits.new_rows.eq(now.working_rows),
             splits.drop_newest.eq(abandon),  # it is the SPLIT in the commit slot
@@ -360,12 +360,12 @@ class CommandProcessor(wiring.Component):
             "cycles": scatter_cycles, "index": now.scatter_fault.index, "address": now.scatter_fault.address,
         }  # fmt: skip
         serving_scatter = Signal()
-        commit_settle, ended = Signal(4), Signal(4)  # until `hand_over` has had its effect; until `ok` is of the end
+        commit_settle, ended = Signal(4), Signal(4)  # until `commits` has had its effect; until `ok` is of the end
         ends_now = commit_settle[3] & (
             Mux(popular_part, now.popular_done, now.commit_done) | ~is_split | commit_refused | now.expired
         )
         m.d.sync += [
-            commit_settle.eq(Mux(self.hand_over, 0, Cat(commit_busy, commit_settle))),
+            commit_settle.eq(Mux(self.commits, 0, Cat(commit_busy, commit_settle))),
             ended.eq(Mux(commit_busy & ends_now, Cat(Const(1, 1), ended), 0)),
         ]
         done = ended[-1]
@@ -408,7 +408,7 @@ class CommandProcessor(wiring.Component):
                     with m.Else():
                         m.d.sync += [commit_busy.eq(0), self.commit_names.eq(0)]
                     m.next = "WAIT"
-        with m.If(self.hand_over):
+        with m.If(self.commits):
             m.d.sync += [commit_refused.eq(refused), carried_out.eq(~refused & issue_split)]
         return m
 

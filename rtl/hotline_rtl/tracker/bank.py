@@ -199,8 +199,8 @@ class TrackerBank(wiring.Component):
         # Stage 6: does an entry hold the key? Which entry is the coldest?
         match = Signal(entries, reset_less=True)  # of stage 7
         found = [entry for line in looked_at for entry in line]
-        is_it = match_entries(found, at[6].tag)
-        m.d.sync += [match.eq(is_it), hit[7].eq(at[6].by_key & is_it.any())]
+        matches = match_entries(found, at[6].tag)
+        m.d.sync += [match.eq(matches), hit[7].eq(at[6].by_key & matches.any())]
         candidates = [
             Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[6] for entry in line
         ]

@@ -85,7 +85,7 @@ async def writer_fills_the_buffer_and_nothing_else(dut):
     for n, timing in enumerate(TIMINGS):
         memory = Memory(dut, "bus", {"before": 4096 - 64 * 3, "buffer": 8192, "after": 64}, timing)
         source = StreamSource(dut, "i", LAYOUT, STALLS[n % len(STALLS)][0], n)
-        dut.start.value = dut.flush.value = dut.hand_over.value = 0
+        dut.start.value = dut.flush.value = dut.swap.value = 0
         await start(dut)
         for words in (1, WORDS, WORDS + 1, 345, 2000):
             memory.model.allow({"buffer"})
@@ -118,11 +118,11 @@ async def writer_fills_the_buffer_and_nothing_else(dut):
             await until(dut, lambda s=source: s.empty, "source")
             dut.flush.value = 1
             await RisingEdge(dut.clk)
-            await until(dut, lambda: int(dut.flushed.value) == 1 and int(dut.settled.value) == 1, "flush")
+            await until(dut, lambda: int(dut.flushed.value) == 1 and int(dut.previous_drained.value) == 1, "flush")
             dut.flush.value = 0
-            await pulse(dut, hand_over=1)
-        await until(dut, lambda: int(dut.settled.value) == 1, "the last answers")
-        assert int(dut.idle.value) == 1 and int(dut.settled_error.value) == 0
+            await pulse(dut, swap=1)
+        await until(dut, lambda: int(dut.previous_drained.value) == 1, "the last answers")
+        assert int(dut.idle.value) == 1 and int(dut.previous_error.value) == 0
         for k in range(6):
             got = memory.image.words(memory.address("buffer") + 1024 * k, 150)
             assert got.tolist() == [v ^ k for v in values]

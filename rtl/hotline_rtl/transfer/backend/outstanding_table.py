@@ -97,7 +97,7 @@ class OutstandingTable(wiring.Component):
         # Sending, stage 1: a burst gets its transfer's ID, whose list is looked up; not while one of that ID is in the stages
         # behind. Stage 2: is there room? Stage 3: it goes on the list and out, or waits and looks again.
         turn = Signal(id_bits)
-        few, stays = Const(ids < 4, 1), Signal()  # the ID of the burst before is this one's, too
+        few_ids, stays = Const(ids < 4, 1), Signal()  # the ID of the burst before is this one's, too
         stopped = Signal()
         s2_valid, s2_id, s2_burst = (
             Signal(),
@@ -125,7 +125,7 @@ class OutstandingTable(wiring.Component):
             cutter.drop.eq(self.drop),
             bursts_in.drop.eq(self.drop),
             go_on.eq(~s3_valid | send),
-            bursts_in.o.ready.eq((~s2_valid | go_on) & ~((few | stays) & (s2_valid | s3_valid)) & ~stopped),
+            bursts_in.o.ready.eq((~s2_valid | go_on) & ~((few_ids | stays) & (s2_valid | s3_valid)) & ~stopped),
             enter.eq(bursts_in.o.valid & bursts_in.o.ready),
             heads.r_en.eq(1),
             heads.r_addr.eq(turn),

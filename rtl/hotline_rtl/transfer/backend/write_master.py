@@ -140,7 +140,7 @@ class WriteMaster(wiring.Component):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
         # Responses, stage 1: one arrives. A burst is on its ID's list before its last beat leaves. Stage 2: one that is
-        # still late is dropped, any other ends a burst; while all is given up, and nothing arrives, each ID's next one ends.
+        # late is dropped, any other ends a burst. While all is given up and nothing arrives, the next burst of each ID ends.
         b_valid, b_error = Signal(), Signal(reset_less=True)
         b_ids = Signal(ids)  # whose it is
         synthesised, ends_error = Signal(reset_less=True), Signal(reset_less=True)
@@ -160,7 +160,10 @@ class WriteMaster(wiring.Component):
         m.d.sync += [issued.eq(issue), issued_by.eq(Cat(owners)), issued_burst.eq(bursts.o.p)]
         ends = []
         for n, fifo in enumerate(unanswered):
-            late, any_late = Signal(LATE_BITS, name=f"owed_{n}"), Signal(name=f"owes_{n}")  # how many; whether any
+            late, any_late = (
+                Signal(LATE_BITS, name=f"late_{n}"),
+                Signal(name=f"any_late_{n}"),
+            )  # how many; whether any
             ending, end = Signal(name=f"ending_{n}"), Signal(name=f"end_{n}")
             m.d.sync += ending.eq(synthesises | (b_ids[n] & ~any_late))
             m.d.comb += [

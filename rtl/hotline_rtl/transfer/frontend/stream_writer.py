@@ -18,7 +18,7 @@ class StreamWriter(wiring.Component):
     """Members
     -------
     start : In(1), address : In
-        Begins a new buffer at a bus-aligned address; only when ``flushed``, and after ``hand_over`` if
+        Begins a new buffer at a bus-aligned address; only when ``flushed``, and after ``swap`` if
         not ``idle``.
     i : In(stream of group_layout)
         The words, up to ``in_words`` at a time; with ``whole``, always so many.
@@ -28,12 +28,12 @@ class StreamWriter(wiring.Component):
         A whole burst is at hand, or on its way out (a cycle ago).
     flushed : Out(1)
         All words given so far have been asked to be written.
-    hand_over : In(1)
+    swap : In(1)
         The buffer becomes the previous one, whose answers may still come while another is written. Only
-        when ``flushed`` and ``settled``.
-    settled : Out(1)
+        when ``flushed`` and ``previous_drained``.
+    previous_drained : Out(1)
         All of the previous buffer is in memory.
-    settled_error, settled_timeout, settled_address : Out
+    previous_error, previous_timeout, previous_address : Out
         A burst of the previous buffer was answered with an error, or not at all; the address of the first.
     idle : Out(1)
         All words given so far are in memory: every burst has been answered.
@@ -47,8 +47,8 @@ class StreamWriter(wiring.Component):
         self.in_words, self.whole = in_words, whole
         super().__init__({
             "has_burst": Out(1), "start": In(1), "address": In(config.address_bits), "flush": In(1), "idle": Out(1),
-            "flushed": Out(1), "hand_over": In(1), "settled": Out(1),
-            "settled_error": Out(1), "settled_timeout": Out(1), "settled_address": Out(config.address_bits),
+            "flushed": Out(1), "swap": In(1), "previous_drained": Out(1),
+            "previous_error": Out(1), "previous_timeout": Out(1), "previous_address": Out(config.address_bits),
             "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
             "i": In(stream.Signature(group_layout(self.in_words))),
             "client": Out(WriteClientSignature(config)),
@@ -88,8 +88,8 @@ class StreamWriter(wiring.Component):
         address = Signal(config.address_bits, reset_less=True)
         timeout = without_reset(m, self.timeout)
         error_address = without_reset(m, self.error_address)
-        settled_timeout = without_reset(m, self.settled_timeout)
-        settled_address = without_reset(m, self.settled_address)
+        previous_timeout = without_reset(m, self.previous_timeout)
+        previous_address = without_reset(m, self.previous_address)
         waiting = Signal(range(2 * limit + 3))  # beats at hand that no request covers yet
         asking, asked_beats = Signal(), Signal(range(limit + 1))  # there is a request, and how many it covers
         covers, covered = Signal(), Signal.like(asked_beats)
@@ -121,7 +121,7 @@ class StreamWriter(wiring.Component):
         asked = delayed(m, request.valid & request.ready)
         left = Signal.like(transfers)
         m.d.comb += [
-            self.settled.eq(~of_previous),
+            self.previous_drained.eq(~of_previous),
             left.eq(transfers + asked - (self.client.answered & ~of_previous)),
         ]
         m.d.sync += [transfers.eq(left), previous.eq(previous - (self.client.answered & of_previous))]
@@ -129,19 +129,19 @@ class StreamWriter(wiring.Component):
             m.d.sync += [
                 self.error.eq(1), timeout.eq(self.client.timeout), error_address.eq(self.client.error_address),
             ]  # fmt: skip
-        with m.If(self.client.error & of_previous & ~self.settled_error):
+        with m.If(self.client.error & of_previous & ~self.previous_error):
             m.d.sync += [
-                self.settled_error.eq(1), settled_timeout.eq(self.client.timeout),
-                settled_address.eq(self.client.error_address),
+                self.previous_error.eq(1), previous_timeout.eq(self.client.timeout),
+                previous_address.eq(self.client.error_address),
             ]  # fmt: skip
         with m.If(self.start):
             m.d.sync += [address.eq(self.address), self.error.eq(0)]
-        with m.If(self.hand_over):
+        with m.If(self.swap):
             new_error = self.client.error & ~self.error
             m.d.sync += [
                 previous.eq(left), transfers.eq(0), self.error.eq(0),
-                self.settled_error.eq(self.error | self.client.error),
-                settled_timeout.eq(Mux(new_error, self.client.timeout, timeout)),
-                settled_address.eq(Mux(new_error, self.client.error_address, error_address)),
+                self.previous_error.eq(self.error | self.client.error),
+                previous_timeout.eq(Mux(new_error, self.client.timeout, timeout)),
+                previous_address.eq(Mux(new_error, self.client.error_address, error_address)),
             ]  # fmt: skip
         return m
