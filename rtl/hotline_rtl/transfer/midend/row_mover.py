@@ -18,12 +18,15 @@ from ...interfaces.layouts import COUNT_BITS, words_layout
 from ...interfaces.memory import ReadClientSignature, WriteClientSignature
 from ...lib.fifo import StreamFifo
 from ...lib.logic import delayed, without_reset
-from ...lib.ram import DeepRam, Ram
+from ...lib.ram import Ram
 from ...lib.register_slice import RegisterSlice
+from .reorder_buffer import ReorderBuffer, completed_layout, ending_layout
 from .row_beats import place_beat, row_beats_layout
 from .row_beats import row_beats as row_beats_of
 from .row_writer import RowWriter
 
+#: What a memory port says of a beat.
+BEAT = ("beat_valid", "beat_tag", "beat_data", "beat_last", "beat_error", "beat_timeout")
 #: Rows that may lie in front of the row writer; with the cycles on the way it takes more than 5 for a row a cycle.
 DEPARTURES = 16
 #: Beats that may be on their way from a reorder-buffer entry to the row writer.
@@ -77,15 +80,10 @@ class RowMover(wiring.Component):
         shift = ceil_log2(config.bus_bytes)
         row_words = self.row_bytes[2:]
 
-        # Free slots. After reset they are dealt out one by one, and their counters cleared.
-        m.submodules.free = free = StreamFifo(slot_bits, 1 << slot_bits, reserved=True)
-        dealing = Signal(init=1)
-        deal = Signal(range(slots))
+        # Rows arrive in the reorder buffer.
+        m.submodules.buffer = buffer = ReorderBuffer(config)
+        m.d.comb += [getattr(buffer, name).eq(getattr(self.read, name)) for name in BEAT]
         released, release_slot = Signal(), Signal(slot_bits, reset_less=True)
-        m.submodules.free_slot = free_slot = RegisterSlice(slot_bits)
-        wiring.connect(m, free.o, free_slot.i)
-        with m.If(dealing):
-            m.d.sync += [deal.eq(deal + 1), dealing.eq(deal != slots - 1)]
 
         # Asking. Where a row comes from and goes to is kept until it leaves.
         m.submodules.moves = moves = Ram(move_layout(config).size, slots)
@@ -94,70 +92,18 @@ class RowMover(wiring.Component):
         request = request_slice.i
         ask = Signal()
         m.d.comb += [
-            request.valid.eq(self.i.valid & free_slot.o.valid & ~dealing),
+            request.valid.eq(self.i.valid & buffer.free.valid & buffer.ready),
             ask.eq(request.valid & request.ready),
             self.i.ready.eq(ask),
-            free_slot.o.ready.eq(ask),
+            buffer.free.ready.eq(ask),
             request.p.address.eq(self.i.p.source),
             request.p.words.eq(row_words),
-            request.p.tag.eq(free_slot.o.p),
+            request.p.tag.eq(buffer.free.p),
             moves.w_en.eq(ask),
-            moves.w_addr.eq(free_slot.o.p),
+            moves.w_addr.eq(buffer.free.p),
             moves.w_data.eq(self.i.p),
-            self.stall_slots.eq(self.i.valid & ~free_slot.o.valid),
+            self.stall_slots.eq(self.i.valid & ~buffer.free.valid),
         ]
-
-        # Landing. Two stages: look up how many beats of this slot have come, and whether one of them was an error; store the
-        # beat. What is known of the slot of the cycle before is forwarded.
-        m.submodules.buffer = buffer = DeepRam(config.bus_bits, slots * row_beats)
-        ending = data.StructLayout({"failed": 1, "lost": 1})
-        row_so_far = data.StructLayout({"beats": range(row_beats + 1), "ending": ending})
-        m.submodules.arrived = arrived = Ram(row_so_far.size, slots)
-        completed = data.StructLayout({"slot": slot_bits, "ending": ending})
-        m.submodules.complete = complete = StreamFifo(completed, 1 << slot_bits, reserved=True)
-        s1_valid, s1_slot, s1_last, s1_ending = (
-            Signal(),
-            Signal(slot_bits, reset_less=True),
-            Signal(reset_less=True),
-            Signal(ending, reset_less=True),
-        )
-        s1_data = Signal(config.bus_bits, reset_less=True)
-        m.d.comb += [arrived.r_en.eq(self.read.beat_valid), arrived.r_addr.eq(self.read.beat_tag)]
-        m.d.sync += [
-            s1_valid.eq(self.read.beat_valid), s1_slot.eq(self.read.beat_tag), s1_last.eq(self.read.beat_last),
-            s1_data.eq(self.read.beat_data),
-            s1_ending.failed.eq(self.read.beat_error), s1_ending.lost.eq(self.read.beat_error & self.read.beat_timeout),
-        ]  # fmt: skip
-        before, so_far = Signal(row_so_far), Signal(row_so_far)  # this beat; with it
-        as_before, just_arrived = Signal(reset_less=True), Signal(row_so_far, reset_less=True)
-        s2_data = Signal(config.bus_bits, reset_less=True)
-        s3_arrives, s3_place = Signal(), Signal(range(slots * row_beats), reset_less=True)
-        s3_data = Signal(config.bus_bits, reset_less=True)
-        m.d.comb += [
-            before.as_value().eq(Mux(as_before, just_arrived.as_value(), arrived.r_data)),
-            so_far.beats.eq(before.beats + 1),
-            so_far.ending.eq(before.ending.as_value() | s1_ending.as_value()),
-            buffer.w_en.eq(s3_arrives),
-            buffer.w_addr.eq(s3_place),
-            buffer.w_data.eq(s3_data),
-            arrived.w_en.eq(s1_valid | dealing),
-            arrived.w_addr.eq(Mux(dealing, deal, s1_slot)),
-            arrived.w_data.eq(Mux(dealing | s1_last, 0, so_far.as_value())),
-            complete.i.valid.eq(s1_valid & s1_last),
-            complete.i.p.slot.eq(s1_slot),
-            complete.i.p.ending.eq(so_far.ending),
-        ]
-        # The beat follows in two cycles, long before its row leaves.
-        s2_first, s2_beat, s2_lands = (
-            Signal(range(slots * row_beats), reset_less=True),
-            Signal(range(row_beats + 1), reset_less=True),
-            Signal(),
-        )
-        m.d.sync += [
-            as_before.eq(s1_valid & (s1_slot == self.read.beat_tag)), just_arrived.eq(arrived.w_data),
-            s2_lands.eq(s1_valid), s2_first.eq(s1_slot * row_beats), s2_beat.eq(before.beats), s2_data.eq(s1_data),
-            s3_arrives.eq(s2_lands), s3_place.eq(s2_first + s2_beat), s3_data.eq(s2_data),
-        ]  # fmt: skip
 
         # Leaving: complete rows, one after another. Their moves are looked up on the way.
         m.submodules.writer = writer = RowWriter(config)
@@ -168,23 +114,23 @@ class RowMover(wiring.Component):
         wiring.connect(m, feed.o, writer.i)
         departing = data.StructLayout({
             "slot": slot_bits, "first": range(slots * row_beats), "beats": row_beats_layout(config),
-            "move": move_layout(config), "ending": ending, "single": 1,
+            "move": move_layout(config), "ending": ending_layout(), "single": 1,
         })  # fmt: skip
         m.submodules.departures = departures = StreamFifo(departing, DEPARTURES, reserved=True)
-        d0_valid, d0 = Signal(), Signal(completed, reset_less=True)
-        d1_valid, d1 = Signal(), Signal(completed, reset_less=True)
+        d0_valid, d0 = Signal(), Signal(completed_layout(config), reset_less=True)
+        d1_valid, d1 = Signal(), Signal(completed_layout(config), reset_less=True)
         look, room = Signal(), Signal()
         found = data.View(move_layout(config), moves.r_data)
         d2_valid, d2, d2_move = (
             Signal(),
-            Signal(completed, reset_less=True),
+            Signal(completed_layout(config), reset_less=True),
             Signal(move_layout(config), reset_less=True),
         )
         d3_valid, d3 = Signal(), Signal(departing, reset_less=True)
         m.d.comb += [
             writer.row_bytes.eq(self.row_bytes),
-            look.eq(complete.o.valid & room),
-            complete.o.ready.eq(look),
+            look.eq(buffer.complete.valid & room),
+            buffer.complete.ready.eq(look),
             moves.r_en.eq(1),
             moves.r_addr.eq(d0.slot),
             departures.i.valid.eq(d3_valid),
@@ -193,7 +139,7 @@ class RowMover(wiring.Component):
         ]
         m.d.sync += [
             room.eq(departures.level + d0_valid + d1_valid + d2_valid + d3_valid + look < DEPARTURES),
-            d0_valid.eq(look), d0.eq(complete.o.p), d1_valid.eq(d0_valid), d1.eq(d0),
+            d0_valid.eq(look), d0.eq(buffer.complete.p), d1_valid.eq(d0_valid), d1.eq(d0),
             d2_valid.eq(d1_valid), d2.eq(d1), d2_move.eq(found),
             d3_valid.eq(d2_valid), d3.slot.eq(d2.slot), d3.first.eq(d2.slot * row_beats), d3.move.eq(d2_move),
             d3.ending.eq(d2.ending),
@@ -209,7 +155,7 @@ class RowMover(wiring.Component):
         place = place_beat(m, config, leaving.beats, first, last)
         feed_room, send = Signal(), Signal()
         # A beat arrives from its reorder-buffer entry four cycles after it was sent for.
-        at_slot = Signal.like(buffer.r_addr, reset_less=True)
+        at_slot = Signal.like(buffer.place, reset_less=True)
         arrives, offset, count = send, Value.cast(place.offset), Value.cast(place.count)
         for _ in range(4):
             arrives = delayed(m, arrives)
@@ -219,14 +165,14 @@ class RowMover(wiring.Component):
             rows.i.valid.eq(departures.o.valid & ~placed & ~self.hold_writes),
             rows.i.p.eq(leaving.move.destination),
             send.eq(departures.o.valid & feed_room & may_send),
-            buffer.r_addr.eq(at_slot),
+            buffer.place.eq(at_slot),
             departures.o.ready.eq(feed_room & may_send & last),
             feed.i.valid.eq(arrives),
-            feed.i.p.data.eq(buffer.r_data),
+            feed.i.p.data.eq(buffer.word),
             feed.i.p.offset.eq(offset),
             feed.i.p.count.eq(count),
-            free.i.valid.eq(dealing | released),
-            free.i.p.eq(Mux(dealing, deal, release_slot)),
+            buffer.release.eq(released),
+            buffer.released.eq(release_slot),
         ]
         m.d.sync += [
             feed_room.eq(feed.level < feed.depth - 7),
