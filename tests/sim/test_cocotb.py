@@ -37,7 +37,10 @@ def test_prefetch_equals_golden_in_cocotb():
 
 
 def test_both_engines_leave_the_same_memory_after_the_same_cycles():
-    """One memory model: the engines agree in every byte, and take the same time to the cycle."""
+    """One memory model: the engines agree in every byte, and each SPLIT takes the same cycles in both.
+
+    All cycles together differ: between commands the driver reads and writes registers, which takes either engine its own time.
+    """
     ours, theirs = (small_job(tiny(MAIN), SPEC, batch_size=30) for _ in range(2))
     cosim = run_cosim(ours, IDEAL).results
     cocotb = run_in_cocotb(theirs, timings=(IDEAL, IDEAL.with_seed(8)))
@@ -45,7 +48,7 @@ def test_both_engines_leave_the_same_memory_after_the_same_cycles():
     rings = ours.host.buffers["completion ring"].end - ours.host.base
     assert np.array_equal(ours.host.data[rings:], theirs.host.data[rings:])
     assert cosim.working_rows == cocotb.working_rows
-    assert abs(cosim.split_cycles - cocotb.split_cycles) <= 4 * cosim.batches
+    assert (cosim.split_cycles, cosim.popular_cycles) == (cocotb.split_cycles, cocotb.popular_cycles)
 
 
 def test_broken_rtl_is_found_in_cocotb(monkeypatch):

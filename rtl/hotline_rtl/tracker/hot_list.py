@@ -71,10 +71,10 @@ class HotList(wiring.Component):
         number = Signal(config.set_bits)  # of a set
         index, array = number[: config.index_bits], number[config.index_bits :]
 
-        def own_twist(tag):
+        def own_hash(tag):
             """What the array in hand XORs set numbers with."""
-            twists = [index_hash(config, a, tag) for a in range(config.tracker_arrays)]
-            return Array(twists)[array] if len(twists) > 1 else twists[0]
+            hashes = [index_hash(config, a, tag) for a in range(config.tracker_arrays)]
+            return Array(hashes)[array] if len(hashes) > 1 else hashes[0]
 
         sweep = Signal(sweep_bits(config))
         way = Signal(way_bits)
@@ -107,7 +107,7 @@ class HotList(wiring.Component):
         m.d.comb += [
             in_tag.eq(line[0].tag),
             in_entry.valid.eq(line[0].valid),
-            inverse.i.p.keys[0].eq(Cat(index ^ own_twist(in_tag), in_tag)),
+            inverse.i.p.keys[0].eq(Cat(index ^ own_hash(in_tag), in_tag)),
             inverse.i.p.extra.eq(in_entry),
         ]
 
@@ -146,7 +146,7 @@ class HotList(wiring.Component):
         same_tags = [equal(m, line[w].tag, tag) for w in range(ways)]
         was_there = [delayed(m, line[w].valid) for w in range(ways)]
         twice = Cat(same & there for same, there in zip(same_tags, was_there, strict=True)).any()
-        misplaced = ~equal(m, pair.keys[0][: config.index_bits] ^ own_twist(tag), index)
+        misplaced = ~equal(m, pair.keys[0][: config.index_bits] ^ own_hash(tag), index)
         checked, checked_slot = delayed(m, pair_valid & ~is_empty), delayed(m, Cat(way, number), reset_less=True)
         wrong = checked & (delayed(m, is_outside) | misplaced | twice)
         m.d.sync += [pair_valid.eq(permutation.o.valid), pair.eq(permutation.o.p)]
@@ -263,7 +263,7 @@ class HotList(wiring.Component):
                     in_tag,
                     in_entry,
                     inverse.i,
-                    index ^ own_twist(in_tag),
+                    index ^ own_hash(in_tag),
                 )
         return m
 
