@@ -163,22 +163,22 @@ class Crossbar(wiring.Component):
         have = Signal(lanes)
         found = [Signal(result, name=f"found_{lane}") for lane in range(lanes)]
         row_out = without_reset(m, self.results.p)
-        for lane, queues in enumerate(results):
+        for lane, of_banks in enumerate(results):
             m.submodules[f"where_{lane}"] = where = StreamFifo(max(1, bank_bits), depth, reserved=True)
             m.submodules[f"found_{lane}"] = taken_out = RegisterSlice(result)
             here, free = Signal(name=f"here_{lane}"), taken_out.i.ready
             m.d.comb += [
                 where.i.valid.eq(put_taken[lane]),
                 where.i.p.eq(put_keys[lane][:bank_bits]),
-                here.eq(where.o.valid & pick([queue.valid for queue in queues], where.o.p)),
+                here.eq(where.o.valid & pick([queue.valid for queue in of_banks], where.o.p)),
                 where.o.ready.eq(here & free),
                 taken_out.i.valid.eq(here),
-                taken_out.i.p.eq(pick([queue.p.as_value() for queue in queues], where.o.p)),
+                taken_out.i.p.eq(pick([queue.p.as_value() for queue in of_banks], where.o.p)),
                 taken_out.o.ready.eq(leave & oldest.taken[lane]),
                 have[lane].eq(taken_out.o.valid),
                 found[lane].eq(taken_out.o.p),
             ]
-            for b, queue in enumerate(queues):
+            for b, queue in enumerate(of_banks):
                 m.d.comb += queue.ready.eq(where.o.valid & free & (where.o.p == b))
 
         # The oldest row leaves when all its results are there.

@@ -12,6 +12,15 @@ def transfer_layout(config: AcceleratorConfig, tag_bits: int) -> data.StructLayo
     return data.StructLayout({"address": config.address_bits, "words": WORDS_BITS, "tag": tag_bits})
 
 
+class OfferSignature(wiring.Signature):
+    """Handshakes as a stream's, but the payload may change until it is taken: an arbiter without a memory offers the best that it
+    has. ``valid`` stays. The sink must look at the payload only in the cycle in which it takes it.
+    """
+
+    def __init__(self, shape):
+        super().__init__({"payload": Out(shape), "valid": Out(1), "ready": In(1)})
+
+
 class ReadClientSignature(wiring.Signature):
     """Seen from the client; a stream does not use ``tag``.
 

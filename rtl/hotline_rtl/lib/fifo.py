@@ -4,7 +4,7 @@ A FIFO that is large enough for block RAM has a register and a register slice be
 late in the cycle. Its latency is 4 cycles.
 
 Streams in this package follow Amaranth's rules: ``valid`` never waits for ``ready``, and a valid payload stays until it is taken.
-The one exception is said where it is made, in ``hotline_rtl.transfer.backend.arbiter``.
+The one exception has a type of its own, ``hotline_rtl.interfaces.memory.OfferSignature``.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal

@@ -1,13 +1,13 @@
-"""Several streams of transfers into one: the first that is valid goes."""
+"""Several streams of transfers into one: in each cycle the first that is valid is offered."""
 
 from amaranth.hdl import Const, Module
 
 
 def first_of(m: Module, sources: dict, sink) -> None:
-    """Connects ``sources``, streams of transfer_layout by number and in order of priority, to ``sink``.
+    """Connects ``sources``, streams of transfer_layout by number and in order of priority, to ``sink``, an OfferSignature.
 
-    The number becomes the transfer's tag. A transfer that is offered may give way to one of higher priority, so ``sink``
-    must take what it is offered in the cycle in which it is ready.
+    The number becomes the transfer's tag. No payload is stored here: a transfer of higher priority replaces the offered one until
+    that is taken.
     """
     taken = Const(0, 1)
     for source in sources.values():
@@ -17,7 +17,7 @@ def first_of(m: Module, sources: dict, sink) -> None:
         with m.If(source.valid):
             m.d.comb += [
                 sink.valid.eq(1),
-                sink.p.address.eq(source.p.address),
-                sink.p.words.eq(source.p.words),
-                sink.p.tag.eq(number),
+                sink.payload.address.eq(source.p.address),
+                sink.payload.words.eq(source.p.words),
+                sink.payload.tag.eq(number),
             ]

@@ -11,7 +11,7 @@ from amaranth.utils import ceil_log2
 
 from ...config import PAGE_BYTES, AcceleratorConfig
 from ...interfaces.layouts import WORDS_BITS
-from ...interfaces.memory import transfer_layout
+from ...interfaces.memory import OfferSignature, transfer_layout
 from ...lib.logic import delayed
 from ...lib.register_slice import RegisterSlice
 
@@ -29,7 +29,7 @@ class BurstSplitter(wiring.Component):
         self.config = config
         self.tag_bits = tag_bits
         super().__init__({
-            "i": In(stream.Signature(transfer_layout(config, tag_bits))),
+            "i": In(OfferSignature(transfer_layout(config, tag_bits))),
             "o": Out(stream.Signature(burst_layout(config, tag_bits))),
             "drop": In(1),
         })  # fmt: skip
@@ -50,7 +50,7 @@ class BurstSplitter(wiring.Component):
             offset = address[:page_bits]
             return Mux(offset[limit_bits:].all(), limit - offset[:limit_bits], limit)
 
-        m.submodules.slice = waiting = RegisterSlice(self.i.p.shape())
+        m.submodules.slice = waiting = RegisterSlice(self.i.payload.shape())
         asked = waiting.o.p
         s1_valid, s1 = (
             Signal(),

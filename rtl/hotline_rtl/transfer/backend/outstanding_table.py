@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...config import AcceleratorConfig
-from ...interfaces.memory import transfer_layout
+from ...interfaces.memory import OfferSignature, transfer_layout
 from ...lib.logic import delayed
 from ...lib.ram import Ram
 from ...lib.register_slice import RegisterSlice
@@ -38,7 +38,7 @@ class OutstandingTable(wiring.Component):
 
     Members
     -------
-    i : In(stream of transfer_layout)
+    i : In(OfferSignature of transfer_layout)
         ``tag``: the owner.
     o : Out(stream of address_layout)
     timeout : In(32)
@@ -58,7 +58,7 @@ class OutstandingTable(wiring.Component):
         self.config = config
         self.base, self.ids, self.owner_bits, self.bursts = base, ids, owner_bits, bursts
         super().__init__({
-            "i": In(stream.Signature(transfer_layout(config, owner_bits))),
+            "i": In(OfferSignature(transfer_layout(config, owner_bits))),
             "o": Out(stream.Signature(address_layout(config))),
             "timeout": In(32), "drop": In(1),
             "r_valid": In(1), "r_id": In(config.id_bits), "r_last": In(1), "r_error": In(1),
@@ -74,7 +74,7 @@ class OutstandingTable(wiring.Component):
         pointer_bits = place_bits + 1  # one more tells full from empty
         state_layout = data.StructLayout({"head": pointer_bits, "beats": 8, "late": LATE_BITS, "any_late": 1})
         entry_layout = data.StructLayout({"owner": self.owner_bits, "length": 8, "last": 1})
-        m.submodules.cutter = cutter = BurstSplitter(config, self.owner_bits)
+        m.submodules.splitter = splitter = BurstSplitter(config, self.owner_bits)
         m.submodules.tails = tails = Ram(pointer_bits, max(2, ids))
         m.submodules.states = states = Ram(state_layout.size, max(2, ids))
         # The states' heads, for the sending side: one looks for the ID whose turn it is, the other for that of stage 3.
@@ -82,9 +82,9 @@ class OutstandingTable(wiring.Component):
         m.submodules.heads_3 = heads_3 = Ram(pointer_bits, max(2, ids))
         m.submodules.order = order = Ram(entry_layout.size, bursts << id_bits)
         m.submodules.slice = out = RegisterSlice(address_layout(config))
-        wiring.connect(m, wiring.flipped(self.i), cutter.i)
-        m.submodules.bursts = bursts_in = RegisterSlice(cutter.o.p.shape())
-        wiring.connect(m, cutter.o, bursts_in.i)
+        wiring.connect(m, wiring.flipped(self.i), splitter.i)
+        m.submodules.bursts = bursts_in = RegisterSlice(splitter.o.p.shape())
+        wiring.connect(m, splitter.o, bursts_in.i)
         wiring.connect(m, out.o, wiring.flipped(self.o))
 
         giving_up = Signal()  # nothing is sent or taken
@@ -102,12 +102,12 @@ class OutstandingTable(wiring.Component):
         s2_valid, s2_id, s2_burst = (
             Signal(),
             Signal(id_bits, reset_less=True),
-            Signal(cutter.o.p.shape(), reset_less=True),
+            Signal(splitter.o.p.shape(), reset_less=True),
         )
         s3_valid, s3_id, s3_burst = (
             Signal(),
             Signal(id_bits, reset_less=True),
-            Signal(cutter.o.p.shape(), reset_less=True),
+            Signal(splitter.o.p.shape(), reset_less=True),
         )
         s2_tail, s3_tail, s3_full = (
             Signal(pointer_bits, reset_less=True),
@@ -122,7 +122,7 @@ class OutstandingTable(wiring.Component):
         lost = Signal(id_bits)
         new_entry = Signal(entry_layout)
         m.d.comb += [
-            cutter.drop.eq(self.drop),
+            splitter.drop.eq(self.drop),
             bursts_in.drop.eq(self.drop),
             go_on.eq(~s3_valid | send),
             bursts_in.o.ready.eq((~s2_valid | go_on) & ~((few_ids | stays) & (s2_valid | s3_valid)) & ~stopped),

@@ -53,9 +53,9 @@ class WriteMaster(wiring.Component):
         config = self.config
         ids = min(self.count, 1 << config.id_bits)
         client_bits = max(1, ceil_log2(self.count))
-        m.submodules.cutter = cutter = BurstSplitter(config, client_bits)
-        m.submodules.bursts = bursts = RegisterSlice(cutter.o.p.shape())
-        wiring.connect(m, cutter.o, bursts.i)
+        m.submodules.splitter = splitter = BurstSplitter(config, client_bits)
+        m.submodules.bursts = bursts = RegisterSlice(splitter.o.p.shape())
+        wiring.connect(m, splitter.o, bursts.i)
         bus, clients = self.bus, self.clients
 
         def sliced(name: str, source):
@@ -65,7 +65,7 @@ class WriteMaster(wiring.Component):
             m.d.comb += register_slice.drop.eq(self.drain)
             return register_slice.o
 
-        first_of(m, {c: sliced(f"request_{c}", client.request) for c, client in enumerate(clients)}, cutter.i)
+        first_of(m, {c: sliced(f"request_{c}", client.request) for c, client in enumerate(clients)}, splitter.i)
 
         # A burst is issued when its address channel, the queue that orders the data, and the lists of unanswered bursts all
         # have room: that of another ID, too, so that whose burst it is decides nothing.
@@ -89,7 +89,7 @@ class WriteMaster(wiring.Component):
         may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~watchdog.expired
         issue = Signal()
         m.d.comb += [
-            cutter.drop.eq(self.drain),
+            splitter.drop.eq(self.drain),
             bursts.drop.eq(self.drain),
             issue.eq(bursts.o.valid & may_issue),
             bursts.o.ready.eq(may_issue),
