@@ -62,7 +62,7 @@ synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the
 	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)
 
 synth-check: $(VENV)/.test  ## Area and clock of the ecp5 preset against its baseline: fails when either is 5 % worse (half an hour to an hour)
-	@$(BIN)/hotline synth --seeds 1 --check fpga/baselines/ecp5.json $(ARGS)
+	@$(BIN)/hotline synth --seeds 1 --refine --check fpga/baselines/ecp5_refined.json $(ARGS)
 
 lint: $(VENV)/.test  ## ruff, mypy and the layering check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -258,10 +258,8 @@ class Accelerator(wiring.Component):
             classifier.hold.eq(ahead.hold),
         ]
         # Of the command in the issue slot, whatever is decoded.
-        accesses, resident = (
-            Signal.like(decoder.accesses, reset_less=True),
-            Signal.like(decoder.resident, reset_less=True),
-        )
+        accesses = Signal.like(decoder.accesses, reset_less=True)
+        resident = Signal.like(decoder.resident, reset_less=True)
         with m.If(~ahead.ahead):
             m.d.sync += [accesses.eq(decoder.accesses), resident.eq(decoder.resident)]
         m.d.comb += [

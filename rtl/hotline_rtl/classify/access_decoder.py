@@ -139,11 +139,9 @@ class AccessDecoder(wiring.Component):
 
         # Stage 4: is the row one that the table has?
         s4_valid, s4_beat = Signal(), Signal(record_beat_layout(config), reset_less=True)
-        s4_present, s4_resident, s4_bad = (
-            Signal(words, reset_less=True),
-            Signal(words, reset_less=True),
-            Signal(words, reset_less=True),
-        )
+        s4_present = Signal(words, reset_less=True)
+        s4_resident = Signal(words, reset_less=True)
+        s4_bad = Signal(words, reset_less=True)
         s4_words = [Signal(32, name=f"s4_word_{i}", reset_less=True) for i in range(words)]
         s4_slots = [
             Signal.like(model.descriptor.first_slot, name=f"s4_slot_{i}", reset_less=True) for i in range(words)
@@ -164,15 +162,11 @@ class AccessDecoder(wiring.Component):
 
         # Stage 5: is there a bad row, and which is the first? Resident rows become slots.
         s5_valid, s5_beat = Signal(), Signal(record_beat_layout(config), reset_less=True)
-        s5_present, s5_resident, s5_spoilt = (
-            Signal(words, reset_less=True),
-            Signal(words, reset_less=True),
-            Signal(reset_less=True),
-        )
-        s5_words, s5_table = (
-            [Signal.like(word, reset_less=True) for word in s4_words],
-            [Signal.like(table, reset_less=True) for table in s4_table],
-        )
+        s5_present = Signal(words, reset_less=True)
+        s5_resident = Signal(words, reset_less=True)
+        s5_spoilt = Signal(reset_less=True)
+        s5_words = [Signal.like(word, reset_less=True) for word in s4_words]
+        s5_table = [Signal.like(table, reset_less=True) for table in s4_table]
         first_bad = Signal(words, reset_less=True)
         m.d.sync += [
             s5_valid.eq(s4_valid & ~self.ended), s5_beat.eq(s4_beat), s5_present.eq(s4_present),
@@ -207,11 +201,9 @@ class AccessDecoder(wiring.Component):
             resident_seen.eq(resident_seen + delayed(m, new_resident)),
         ]
         # Where the first bad row was: found a cycle later.
-        bad, bad_before, bad_beat = (
-            Signal(),
-            Signal(words, reset_less=True),
-            Signal(range(config.record_beats), reset_less=True),
-        )
+        bad = Signal()
+        bad_before = Signal(words, reset_less=True)
+        bad_beat = Signal(range(config.record_beats), reset_less=True)
         m.d.sync += bad.eq(accept & s5_spoilt & ~self.fail)
         with m.If(accept):
             m.d.sync += [

@@ -87,12 +87,10 @@ class Fragmenter(wiring.Component):
             verdict_out.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
         ]
         # Samples are counted two cycles after they have left; a command asks for the counts later than that.
-        left, left_popular, left_non_popular, left_end = (
-            Signal(),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-        )
+        left = Signal()
+        left_popular = Signal(reset_less=True)
+        left_non_popular = Signal(reset_less=True)
+        left_end = Signal(reset_less=True)
         popular_count = without_reset(m, self.popular_count)
         non_popular_count = without_reset(m, self.non_popular_count)
         m.d.sync += [

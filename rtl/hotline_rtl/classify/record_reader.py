@@ -65,10 +65,9 @@ class RecordReader(wiring.Component):
         last_beat = delayed(m, self.sample_words >> shift)
         last_count = delayed(m, self.sample_words[:shift] + 1)
         following, asks, asked = Signal(about), Signal(), Signal(about, reset_less=True)
-        new_words, offset = (
-            Signal.like(asked.count, reset_less=True),
-            Signal(reset_less=True),
-        )  # of it: words of the stream, and where they begin
+        # of it: words of the stream, and where they begin
+        new_words = Signal.like(asked.count, reset_less=True)
+        offset = Signal(reset_less=True)
         samples = delayed(m, self.samples)
         m.d.comb += [left.start.eq(self.start), left.count.eq(samples)]
         one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)

@@ -65,16 +65,12 @@ class KeyStore(wiring.Component):
         lanes = self.lanes
         lane_bits = ceil_log2(lanes)
         # Lane `offset` goes to RAM `at`, and so on round the RAMs; those below `at` are in the next row.
-        write, keys, count = (
-            Signal(),
-            Signal.like(self.keys, reset_less=True),
-            Signal.like(self.count, reset_less=True),
-        )
-        turn, at, row = (
-            Signal(max(1, lane_bits), reset_less=True),
-            Signal(max(1, lane_bits), reset_less=True),
-            Signal(range(self.rows), reset_less=True),
-        )
+        write = Signal()
+        keys = Signal.like(self.keys, reset_less=True)
+        count = Signal.like(self.count, reset_less=True)
+        turn = Signal(max(1, lane_bits), reset_less=True)
+        at = Signal(max(1, lane_bits), reset_less=True)
+        row = Signal(range(self.rows), reset_less=True)
         m.d.sync += [
             write.eq(self.write), keys.eq(self.keys), count.eq(self.count), at.eq(self.level[:lane_bits] if lane_bits else 0),
             row.eq(self.level[lane_bits:]), turn.eq(self.offset - self.level[:lane_bits] if lane_bits else 0),
@@ -174,11 +170,10 @@ class SampleScorer(wiring.Component):
         # Rows of the store, once `rows_left` says how many there are to be read.
         lane_bits = ceil_log2(lanes)
         rows_left, read, read_last = Signal(range(store.rows + 1)), Signal(), Signal()
-        held, held_last, held_words = (
-            Signal(),
-            Signal(reset_less=True),
-            Signal.like(store.words, reset_less=True),
-        )  # in the register behind the RAMs
+        # in the register behind the RAMs
+        held = Signal()
+        held_last = Signal(reset_less=True)
+        held_words = Signal.like(store.words, reset_less=True)
         m.submodules.rows = rows = RegisterSlice(row_layout(config))
         wiring.connect(m, rows.o, repeats.i)
         over = store.level[:lane_bits] if lane_bits else Const(0, 1)  # keys of the last row; 0: all

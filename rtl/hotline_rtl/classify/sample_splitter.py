@@ -54,10 +54,9 @@ class SampleSplitter(wiring.Component):
         m.submodules.slice = out = RegisterSlice(self.o.p.shape())
         wiring.connect(m, out.o, wiring.flipped(self.o))
         valid, piece = Signal(), Signal(self.o.p.shape(), reset_less=True)
-        rest, last = (
-            Signal(lanes, reset_less=True),
-            Signal(reset_less=True),
-        )  # lanes of the row in hand that follow the piece; none does
+        # lanes of the row in hand that follow the piece; none does
+        rest = Signal(lanes, reset_less=True)
+        last = Signal(reset_less=True)
         shift = Signal(SHIFT_BITS, reset_less=True)  # of the sample that has begun
 
         def next_piece(left, firsts):

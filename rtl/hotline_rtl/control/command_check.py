@@ -90,10 +90,8 @@ class CommandCheck(wiring.Component):
         turn = Signal(1 + len(USED_BY) + CHECK_CYCLES + 1)
         chosen = Signal(range(len(USED_BY)))
         s2_used, s2_address = Signal(reset_less=True), Signal(64, reset_less=True)
-        s2_count, s2_unit = (
-            Signal(count_bits, reset_less=True),
-            Signal(max(len(record_bytes), len(self.row_bytes), 5), reset_less=True),
-        )
+        s2_count = Signal(count_bits, reset_less=True)
+        s2_unit = Signal(max(len(record_bytes), len(self.row_bytes), 5), reset_less=True)
         m.d.sync += [turn.eq(Cat(self.start, turn)), chosen.eq(Mux(turn[0], 0, chosen + 1))]
         m.d.sync += [
             s2_used.eq(pick(uses, chosen) & turn[1 : 1 + len(USED_BY)].any()),

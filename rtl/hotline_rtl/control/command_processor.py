@@ -99,11 +99,10 @@ class CommandProcessor(wiring.Component):
         # What the other blocks tell, in registers.
         inputs = [n for n, member in self.signature.members.items() if member.is_port and member.flow == In]
         now = SimpleNamespace(**{name: delayed(m, getattr(self, name), reset_less=True) for name in inputs})
-        issue_busy, commit_busy, second = (
-            Signal(),
-            Signal(),
-            Signal(),
-        )  # second: the popular completion has been given
+        # second: the popular completion has been given
+        issue_busy = Signal()
+        commit_busy = Signal()
+        second = Signal()
         commit = Signal(command_layout(), reset_less=True)
         following = without_reset(m, self.next)
         issue = without_reset(m, self.issue)
@@ -123,11 +122,9 @@ class CommandProcessor(wiring.Component):
         fetched = Signal()  # its records have been asked for
         m.submodules.check = check = CommandCheck(self.config)
         fetch_failed = Signal()
-        refusal, refused_index, refused_address = (
-            Signal(8, reset_less=True),
-            Signal.like(check.index, reset_less=True),
-            Signal(64, reset_less=True),
-        )
+        refusal = Signal(8, reset_less=True)
+        refused_index = Signal.like(check.index, reset_less=True)
+        refused_address = Signal(64, reset_less=True)
         m.d.comb += [
             self.i.ready.eq(~next_valid),
             check.command.eq(following),
@@ -179,11 +176,9 @@ class CommandProcessor(wiring.Component):
         ready_now = named | (checked & ~following.flags[0] & ~waits)
 
         # To issue, or to the scatter_slot.
-        issue_refusal, issue_refused_index, issue_refused_address = (
-            Signal(8, reset_less=True),
-            Signal.like(refused_index, reset_less=True),
-            Signal(64, reset_less=True),
-        )
+        issue_refusal = Signal(8, reset_less=True)
+        issue_refused_index = Signal.like(refused_index, reset_less=True)
+        issue_refused_address = Signal(64, reset_less=True)
         issue_alone, commit_alone = Signal(), Signal()
         starting = Signal()  # a cycle before `run`, so that the opcode has been decoded by then
         settle = Signal(8)  # until `run` has had its effect
@@ -265,12 +260,10 @@ class CommandProcessor(wiring.Component):
 
         # From issue to commit.
         commit_began, commit_cycles = Signal(64, reset_less=True), Signal(64, reset_less=True)
-        status, index, access, address = (
-            Signal(8, reset_less=True),
-            Signal(32, reset_less=True),
-            Signal(32, reset_less=True),
-            Signal(64, reset_less=True),
-        )
+        status = Signal(8, reset_less=True)
+        index = Signal(32, reset_less=True)
+        access = Signal(32, reset_less=True)
+        address = Signal(64, reset_less=True)
         counts = {name: Signal(32, name=f"commit_{name}", reset_less=True) for name in
                   ("popular", "non_popular", "working_rows", "accesses", "hot_accesses")}  # fmt: skip
         refused = issue_refusal != 0
@@ -311,16 +304,12 @@ class CommandProcessor(wiring.Component):
         # ended is known two cycles after its end, and whether well another.
         is_split = delayed(m, commit.opcode == Opcode.SPLIT)
         popular_part = is_split & ~second
-        final, final_index, final_address = (
-            Signal(8, reset_less=True),
-            Signal(32, reset_less=True),
-            Signal(64, reset_less=True),
-        )
+        final = Signal(8, reset_less=True)
+        final_index = Signal(32, reset_less=True)
+        final_address = Signal(64, reset_less=True)
         m.d.sync += [final.eq(status), final_index.eq(index), final_address.eq(address)]
-        popular_failed, commit_failed = (
-            delayed(m, now.popular_fault.status != 0),
-            delayed(m, now.commit_fault.status != 0),
-        )
+        popular_failed = delayed(m, now.popular_fault.status != 0)
+        commit_failed = delayed(m, now.commit_fault.status != 0)
         with m.If(delayed(m, (status == 0) & is_split)):
             with m.If(popular_failed):
                 m.d.sync += [final.eq(now.popular_fault.status), final_address.eq(now.popular_fault.address)]

@@ -223,11 +223,9 @@ class CompletionRing(wiring.Component):
 def entry_address(m: Module, base: Value, count: Value, log2_entries: Value) -> Signal:
     """Address of entry number ``count`` of a ring of at most 2**15 entries: three cycles after ``count``, two after ``base``, as
     ``ring_outside``."""
-    place, sum_, address = (
-        Signal(15, reset_less=True),
-        Signal.like(base, reset_less=True),
-        Signal.like(base, reset_less=True),
-    )
+    place = Signal(15, reset_less=True)
+    sum_ = Signal.like(base, reset_less=True)
+    address = Signal.like(base, reset_less=True)
     m.d.sync += [
         place.eq(count[:15] & ((Const(1, 1) << log2_entries) - 1)),
         sum_.eq(base + (place << ceil_log2(ENTRY_BYTES))),

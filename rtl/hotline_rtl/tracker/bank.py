@@ -189,10 +189,8 @@ class TrackerBank(wiring.Component):
                 ram.w_en.eq(next_write[a]), ram.w_addr.eq(next_places[a]), ram.w_data.eq(next_lines[a]),
             ]  # fmt: skip
             same = delayed(m, next_write[a] & (next_places[a] == at[4].places.sets[a]))
-            arrived, written = (
-                delayed(m, ram.r_data, reset_less=True),
-                delayed(m, next_lines[a].as_value(), reset_less=True),
-            )
+            arrived = delayed(m, ram.r_data, reset_less=True)
+            written = delayed(m, next_lines[a].as_value(), reset_less=True)
             m.d.sync += lines[6][a].as_value().eq(Mux(same, written, arrived))
         looked_at = self._hot_lines(m, lines[6], s3.places.sets, valid, at, given)
 

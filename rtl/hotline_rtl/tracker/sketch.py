@@ -57,10 +57,8 @@ class Sketch(wiring.Component):
             s7_count = Signal(bits, name=f"s7_count_{a}", reset_less=True)
             # A word arrives in stage 4, and is in a register behind the RAM in stage 5; or it was just being written.
             same = delayed(m, next_write & (next_place == s4_place))
-            arrived, written = (
-                delayed(m, ram.r_data, reset_less=True),
-                delayed(m, next_word.as_value(), reset_less=True),
-            )
+            arrived = delayed(m, ram.r_data, reset_less=True)
+            written = delayed(m, next_word.as_value(), reset_less=True)
             m.d.comb += [
                 ram.r_en.eq(1), ram.r_addr.eq(self.words[a]),
                 ram.w_en.eq(next_write), ram.w_addr.eq(next_place), ram.w_data.eq(next_word),
@@ -78,11 +76,9 @@ class Sketch(wiring.Component):
                 place, word, cell = delayed(m, place), delayed(m, word), delayed(m, cell)
             parts.append((place, word, cell, next_word, next_place, next_write))
         # Stage 7: the least of the key's cells; stage 8: this access is counted; stage 10: which cells rise.
-        s8_least, s8_shift, s9_estimate = (
-            Signal(bits, reset_less=True),
-            delayed(m, self.shift, reset_less=True),
-            Signal(bits, reset_less=True),
-        )
+        s8_least = Signal(bits, reset_less=True)
+        s8_shift = delayed(m, self.shift, reset_less=True)
+        s9_estimate = Signal(bits, reset_less=True)
         estimate = without_reset(m, self.estimate)
         total = s8_least + self.policy.weight_of(s8_shift)
         m.d.sync += [

@@ -87,10 +87,9 @@ class ColdResolver(wiring.Component):
 
         # Patch: numbers come in the same order. The beat leaves with its last number.
         beat_valid, beat = Signal(), Signal(beats.o.p.shape(), reset_less=True)
-        place, others = (
-            Signal(words, reset_less=True),
-            Signal(words, reset_less=True),
-        )  # of the next number, and of those after it
+        # of the next number, and of those after it
+        place = Signal(words, reset_less=True)
+        others = Signal(words, reset_less=True)
         missing, last = Signal(reset_less=True), Signal(reset_less=True)
         number = Signal(32)
         first_place = first_set(beats.o.p.mask)

@@ -112,17 +112,13 @@ class WorkingSet(wiring.Component):
         behind = range(2, 7)
         valid = {n: Signal(name=f"s{n}_valid") for n in range(1, 7)}
         s1, s2, s3, s4, s5 = (Signal(stage, name=f"s{n}", reset_less=True) for n in range(1, 6))
-        found, s4_found, s5_found = (
-            Signal(bucket, reset_less=True),
-            Signal(bucket, reset_less=True),
-            Signal(bucket, reset_less=True),
-        )
+        found = Signal(bucket, reset_less=True)
+        s4_found = Signal(bucket, reset_less=True)
+        s5_found = Signal(bucket, reset_less=True)
         epoch = Signal(EPOCH_BITS, init=1)
         in_use = Signal(BUCKET_ENTRIES, reset_less=True)  # in stage 4, of each entry
-        used, s5_used = (
-            Signal(range(BUCKET_ENTRIES + 1), reset_less=True),
-            Signal(range(BUCKET_ENTRIES + 1), reset_less=True),
-        )
+        used = Signal(range(BUCKET_ENTRIES + 1), reset_less=True)
+        s5_used = Signal(range(BUCKET_ENTRIES + 1), reset_less=True)
         # In stage 5: the key is here; it would go into this bucket; the bucket is full of others.
         hit, fits, over = Signal(reset_less=True), Signal(reset_less=True), Signal(reset_less=True)
         hit_lookup, over_lookup = Signal(reset_less=True), Signal(reset_less=True)  # the same, of a lookup
@@ -168,12 +164,10 @@ class WorkingSet(wiring.Component):
         # As many parts as one LUT takes together with `in_use`.
         part = -(-config.key_bits // 3)
         match = Cat(equal(m, found.entries[n].key, s3_extra.key, part) for n in range(BUCKET_ENTRIES))
-        is_it, is_here, is_full, is_lookup = (
-            Signal(BUCKET_ENTRIES),
-            Signal(),
-            Signal(),
-            data.View(extra, s4.extra).lookup,
-        )
+        is_it = Signal(BUCKET_ENTRIES)
+        is_here = Signal()
+        is_full = Signal()
+        is_lookup = data.View(extra, s4.extra).lookup
         m.d.comb += [is_it.eq(match & in_use), is_here.eq(is_it.any()), is_full.eq(used == BUCKET_ENTRIES)]
         m.d.sync += [
             valid[2].eq(moves), s2.eq(candidate), valid[3].eq(valid[2]), s3.eq(s2), found.eq(ram.r_data),

@@ -68,12 +68,10 @@ class RegisterBlock(wiring.Component):
         bresp = without_reset(m, axil.bresp)
         taken, read = Signal(), Signal()
         answers, read_answers = Signal(), Signal()
-        write, address, wdata, mask = (
-            Signal(),
-            Signal(ADDRESS_BITS, reset_less=True),
-            Signal(32, reset_less=True),
-            Signal(32, reset_less=True),
-        )
+        write = Signal()
+        address = Signal(ADDRESS_BITS, reset_less=True)
+        wdata = Signal(32, reset_less=True)
+        mask = Signal(32, reset_less=True)
         strobe = mask[::8]
         choosing = Signal(len(CHOICES) + COPIES - 1)
         # Registers are everywhere: each copy of the number has its own to choose from.

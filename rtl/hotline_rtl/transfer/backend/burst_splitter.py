@@ -52,10 +52,8 @@ class BurstSplitter(wiring.Component):
 
         m.submodules.slice = waiting = RegisterSlice(self.i.payload.shape())
         asked = waiting.o.p
-        s1_valid, s1 = (
-            Signal(),
-            Signal(data.StructLayout({"transfer": layout, "room": room.shape()}), reset_less=True),
-        )
+        s1_valid = Signal()
+        s1 = Signal(data.StructLayout({"transfer": layout, "room": room.shape()}), reset_less=True)
         # Stage 2: whether it fits. Stage 3: its next burst, and what is left. After one that is not the last, the next one is
         # put together in three cycles: `shorter`, `placed`, `again`.
         whole_valid, whole = Signal(), Signal(data.StructLayout({"cut": s1.shape(), "fits": 1}), reset_less=True)

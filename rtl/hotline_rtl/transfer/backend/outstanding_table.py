@@ -99,21 +99,15 @@ class OutstandingTable(wiring.Component):
         turn = Signal(id_bits)
         few_ids, stays = Const(ids < 4, 1), Signal()  # the ID of the burst before is this one's, too
         stopped = Signal()
-        s2_valid, s2_id, s2_burst = (
-            Signal(),
-            Signal(id_bits, reset_less=True),
-            Signal(splitter.o.p.shape(), reset_less=True),
-        )
-        s3_valid, s3_id, s3_burst = (
-            Signal(),
-            Signal(id_bits, reset_less=True),
-            Signal(splitter.o.p.shape(), reset_less=True),
-        )
-        s2_tail, s3_tail, s3_full = (
-            Signal(pointer_bits, reset_less=True),
-            Signal(pointer_bits, reset_less=True),
-            Signal(reset_less=True),
-        )
+        s2_valid = Signal()
+        s2_id = Signal(id_bits, reset_less=True)
+        s2_burst = Signal(splitter.o.p.shape(), reset_less=True)
+        s3_valid = Signal()
+        s3_id = Signal(id_bits, reset_less=True)
+        s3_burst = Signal(splitter.o.p.shape(), reset_less=True)
+        s2_tail = Signal(pointer_bits, reset_less=True)
+        s3_tail = Signal(pointer_bits, reset_less=True)
+        s3_full = Signal(reset_less=True)
         enter, go_on, send = Signal(), Signal(), Signal()
         # What has been looked up is of the burst in stage 2; its head is of the one in stage 3.
         found_2, found_3 = Signal(), Signal()
@@ -180,39 +174,29 @@ class OutstandingTable(wiring.Component):
         # the burst looked up. Stage 5: the burst arrives. The states of the three answers before are not in memory yet in
         # stage 1.
         s1_id = Signal(id_bits)
-        a2_valid, a2_id, a2_last, a2_error = (
-            Signal(),
-            Signal(id_bits, reset_less=True),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-        )
-        a3_valid, a3_id, a3_last, a3_error = (
-            Signal(),
-            Signal(id_bits, reset_less=True),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-        )
-        a4_valid, a4_id, a4_answers, a4_last, a4_error = (
-            Signal(),
-            Signal(id_bits, reset_less=True),
-            Signal(),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-        )
+        a2_valid = Signal()
+        a2_id = Signal(id_bits, reset_less=True)
+        a2_last = Signal(reset_less=True)
+        a2_error = Signal(reset_less=True)
+        a3_valid = Signal()
+        a3_id = Signal(id_bits, reset_less=True)
+        a3_last = Signal(reset_less=True)
+        a3_error = Signal(reset_less=True)
+        a4_valid = Signal()
+        a4_id = Signal(id_bits, reset_less=True)
+        a4_answers = Signal()
+        a4_last = Signal(reset_less=True)
+        a4_error = Signal(reset_less=True)
         a5_valid, a5_last, a5_error = Signal(), Signal(reset_less=True), Signal(reset_less=True)
-        a6_valid, a6_last, a6_error, entry = (
-            Signal(),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-            Signal(entry_layout, reset_less=True),
-        )
+        a6_valid = Signal()
+        a6_last = Signal(reset_less=True)
+        a6_error = Signal(reset_less=True)
+        entry = Signal(entry_layout, reset_less=True)
         read_state = Signal(state_layout, reset_less=True)
         a4_state, a5_state = Signal(state_layout, reset_less=True), Signal(state_layout, reset_less=True)
-        is_before, is_earlier, is_in_memory_next = (
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-        )
+        is_before = Signal(reset_less=True)
+        is_earlier = Signal(reset_less=True)
+        is_in_memory_next = Signal(reset_less=True)
         place = Signal(place_bits + id_bits, reset_less=True)  # of the burst that is looked up
         state, following = Signal(state_layout), Signal(state_layout)
         late = state.any_late
@@ -246,10 +230,8 @@ class OutstandingTable(wiring.Component):
         lost_state, lost_tail = Signal(state_layout, reset_less=True), Signal(pointer_bits, reset_less=True)
         synthesise, give_back = Signal(), Signal()
         # Known two cycles after what they compare has changed.
-        synthesised_last, list_ends = (
-            delayed(m, lost_state.beats == entry.length),
-            delayed(m, lost_state.head == lost_tail),
-        )
+        synthesised_last = delayed(m, lost_state.beats == entry.length)
+        list_ends = delayed(m, lost_state.head == lost_tail)
         burst_ends = Mux(synthesising, synthesise & synthesised_last, a6_valid & a6_last)
         m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
         m.submodules.watchdog = watchdog = Watchdog()

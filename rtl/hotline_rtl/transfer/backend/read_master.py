@@ -101,12 +101,10 @@ class ReadMaster(wiring.Component):
         # The address channel: a choice among registers.
         count = len(groups)
         may, choice = Signal(count), Signal(range(count))
-        r_valid, r_id, r_last, r_error = (
-            Signal(),
-            Signal(config.id_bits, reset_less=True),
-            Signal(reset_less=True),
-            Signal(reset_less=True),
-        )
+        r_valid = Signal()
+        r_id = Signal(config.id_bits, reset_less=True)
+        r_last = Signal(reset_less=True)
+        r_error = Signal(reset_less=True)
         for n, group in enumerate(groups):
             m.d.comb += may[n].eq(group.o.valid)
         m.submodules.slice = ar = RegisterSlice(address_layout(config))

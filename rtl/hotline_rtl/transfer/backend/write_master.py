@@ -152,18 +152,15 @@ class WriteMaster(wiring.Component):
             b_error.eq(bus.bresp != RESP_OKAY),
             synthesised.eq(synthesises), ends_error.eq(b_error | synthesises),
         ]  # fmt: skip
-        issued, issued_by, issued_burst = (
-            Signal(),
-            Signal(self.count, reset_less=True),
-            Signal(bursts.o.p.shape(), reset_less=True),
-        )
+        issued = Signal()
+        issued_by = Signal(self.count, reset_less=True)
+        issued_burst = Signal(bursts.o.p.shape(), reset_less=True)
         m.d.sync += [issued.eq(issue), issued_by.eq(Cat(owners)), issued_burst.eq(bursts.o.p)]
         ends = []
         for n, fifo in enumerate(unanswered):
-            late, any_late = (
-                Signal(LATE_BITS, name=f"late_{n}"),
-                Signal(name=f"any_late_{n}"),
-            )  # how many; whether any
+            # how many; whether any
+            late = Signal(LATE_BITS, name=f"late_{n}")
+            any_late = Signal(name=f"any_late_{n}")
             ending, end = Signal(name=f"ending_{n}"), Signal(name=f"end_{n}")
             m.d.sync += ending.eq(synthesises | (b_ids[n] & ~any_late))
             m.d.comb += [

@@ -139,10 +139,8 @@ class Gather(wiring.Component):
         offset, move = Signal(move_layout(config), reset_less=True), Signal(move_layout(config), reset_less=True)
         m.submodules.moves = moves = CreditFifo(move_layout(config), 2)
         row_bytes, pause = delayed(m, self.model.row_bytes), delayed(m, self.pause)
-        offset_low, offset_high = (
-            Signal(FACTOR_BITS + len(row_bytes), reset_less=True),
-            Signal(COUNT_BITS - FACTOR_BITS + len(row_bytes), reset_less=True),
-        )
+        offset_low = Signal(FACTOR_BITS + len(row_bytes), reset_less=True)
+        offset_high = Signal(COUNT_BITS - FACTOR_BITS + len(row_bytes), reset_less=True)
         bad_index = without_reset(m, self.bad_index)
         good = address.o.valid & moves.credit & ~address.o.p.bad & ~self.bad_key
         m.d.comb += [

@@ -63,36 +63,28 @@ class RowAddress(wiring.Component):
             "base": config.address_bits, "rows": config.row_bits + 1, "stride": STRIDE_BITS,
         })  # fmt: skip
         descriptor = Signal(layout, reset_less=True)  # a register behind the RAM
-        s1_valid, s1_row, s1_bad, s1_extra = (
-            Signal(),
-            Signal(config.row_bits, reset_less=True),
-            Signal(reset_less=True),
-            Signal(self.extra, reset_less=True),
-        )
-        s2_valid, s2_row, s2_bad, s2_extra = (
-            Signal(),
-            Signal(config.row_bits, reset_less=True),
-            Signal(reset_less=True),
-            Signal(self.extra, reset_less=True),
-        )
+        s1_valid = Signal()
+        s1_row = Signal(config.row_bits, reset_less=True)
+        s1_bad = Signal(reset_less=True)
+        s1_extra = Signal(self.extra, reset_less=True)
+        s2_valid = Signal()
+        s2_row = Signal(config.row_bits, reset_less=True)
+        s2_bad = Signal(reset_less=True)
+        s2_extra = Signal(self.extra, reset_less=True)
 
         # Stage 3: two products. Stage 4: their sum. Stage 5: the address.
-        s3_valid, s3_bad, s3_extra, s3_base = (
-            Signal(),
-            Signal(reset_less=True),
-            Signal(self.extra, reset_less=True),
-            Signal(config.address_bits, reset_less=True),
-        )
+        s3_valid = Signal()
+        s3_bad = Signal(reset_less=True)
+        s3_extra = Signal(self.extra, reset_less=True)
+        s3_base = Signal(config.address_bits, reset_less=True)
         s3_row, s3_rows = Signal.like(s2_row, reset_less=True), Signal.like(descriptor.rows, reset_less=True)
         low_bits = min(FACTOR_BITS, config.row_bits)
         stride_words = descriptor.stride[2:]  # strides are multiples of 4 bytes
         s3_low = Signal(low_bits + len(stride_words), reset_less=True)
         s3_high = Signal(config.row_bits - low_bits + len(stride_words), reset_less=True)
         s4_valid, s4_bad, s4_extra = Signal(), Signal(reset_less=True), Signal(self.extra, reset_less=True)
-        s4_offset, s4_base = (
-            Signal(config.address_bits, reset_less=True),
-            Signal(config.address_bits, reset_less=True),
-        )
+        s4_offset = Signal(config.address_bits, reset_less=True)
+        s4_base = Signal(config.address_bits, reset_less=True)
         s5_valid, s5 = Signal(), Signal(self.o.p.shape(), reset_less=True)
         m.d.sync += [
             s1_valid.eq(takes),

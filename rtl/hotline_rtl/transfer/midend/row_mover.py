@@ -121,11 +121,9 @@ class RowMover(wiring.Component):
         d1_valid, d1 = Signal(), Signal(completed_layout(config), reset_less=True)
         look, room = Signal(), Signal()
         found = data.View(move_layout(config), moves.r_data)
-        d2_valid, d2, d2_move = (
-            Signal(),
-            Signal(completed_layout(config), reset_less=True),
-            Signal(move_layout(config), reset_less=True),
-        )
+        d2_valid = Signal()
+        d2 = Signal(completed_layout(config), reset_less=True)
+        d2_move = Signal(move_layout(config), reset_less=True)
         d3_valid, d3 = Signal(), Signal(departing, reset_less=True)
         m.d.comb += [
             writer.row_bytes.eq(self.row_bytes),
