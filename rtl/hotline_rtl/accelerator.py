@@ -27,10 +27,9 @@ from .control.reset import DOMAINS, ResetSequencer
 from .control.rings import CommandRing, CompletionRing
 from .interfaces.axi import Axi4LiteSignature, Axi4Signature
 from .interfaces.control import read_failed, write_failed
-from .interfaces.layouts import COUNT_BITS, Opcode, Status
+from .interfaces.layouts import Opcode, Status
 from .interfaces.tracker import connect_lanes
-from .lib.logic import delayed, is_one_of, product
-from .lib.register_slice import RegisterSlice
+from .lib.logic import delayed, is_one_of
 from .tracker.hot_list import HotList
 from .tracker.tracker import Tracker
 from .transfer.backend.memory_ports import MemoryPorts
@@ -38,7 +37,7 @@ from .transfer.frontend.gather import Gather, GatherError
 from .transfer.frontend.key_list import KeyList
 from .transfer.frontend.key_router import KeyRouter
 from .transfer.frontend.scatter import Scatter
-from .transfer.frontend.stream_reader import StreamReader
+from .transfer.frontend.shared_reader import SharedReader
 from .transfer.frontend.stream_writer import StreamWriter
 from .working_set.cold_resolver import ColdResolver
 from .working_set.working_set import WorkingSet
@@ -99,9 +98,7 @@ class Accelerator(wiring.Component):
         command, scatter_slot = processor.issue, processor.scatter_slot
 
         # Data path.
-        m.submodules.reader = reader = StreamReader(config)
-        m.submodules.read = read = RegisterSlice(reader.o.p.shape())
-        wiring.connect(m, reader.o, read.i)
+        m.submodules.reader = reader = SharedReader(config)
         m.submodules.records = records = RecordReader(config)
         m.submodules.decoder = decoder = AccessDecoder(config)
         m.submodules.hot_list = hot_list = HotList(config)
@@ -224,34 +221,27 @@ class Accelerator(wiring.Component):
         ]:
             m.d.comb += [writer.start.eq(starts), writer.address.eq(address)]
 
-        # The reader serves sample records, or the hot list of a LOAD. Records are asked for some cycles after their command
-        # has come, so how many words they are is known by then.
-        record_words = product(
-            m, delayed(m, processor.next.samples[: COUNT_BITS + 1]), delayed(m, model.sample_words)
-        )
+        # The reader serves sample records, or the hot list of a LOAD.
+        wiring.connect(m, processor.fetch, reader.fetch)
+        wiring.connect(m, hot_list.reader_start, reader.list_start)
+        wiring.connect(m, reader.records, records.i)
+        wiring.connect(m, reader.hot_list, hot_list.i)
         m.d.comb += [
-            reader.start.valid.eq(Mux(is_load, hot_list.reader_start.valid, processor.fetch.valid)),
-            hot_list.reader_start.ready.eq(is_load & reader.start.ready),
-            processor.fetch.ready.eq(~is_load & reader.start.ready),
-            reader.start.p.address.eq(Mux(is_load, hot_list.reader_start.p.address, processor.next.source)),
-            reader.start.p.words.eq(Mux(is_load, hot_list.reader_start.p.words, record_words)),
-            reader.go.eq(is_load | ahead.begin),
-            records.i.p.eq(read.o.p),
-            hot_list.i.p.eq(read.o.p),
-            records.i.valid.eq(read.o.valid & ~is_load),
-            hot_list.i.valid.eq(read.o.valid & is_load),
-            read.o.ready.eq(Mux(is_load, hot_list.i.ready, records.i.ready)),
-            reader.abort.eq(decoder.ended & ~is_load),
+            reader.loads.eq(is_load),
+            reader.address.eq(processor.next.source),
+            reader.samples.eq(processor.next.samples),
+            reader.sample_words.eq(model.sample_words),
+            reader.begin.eq(ahead.begin),
+            reader.end.eq(decoder.ended),
         ]
 
         # The records of the next mini-batch.
-        read_over = delayed(m, ~reader.busy & ~read.o.valid)
         m.d.comb += [
             ahead.asked.eq(processor.asked),
             ahead.active.eq(processor.active),
             ahead.split.eq(opcode[Opcode.SPLIT]),
             ahead.next_split.eq(processor.next.opcode == Opcode.SPLIT),
-            ahead.read_over.eq(read_over),
+            ahead.read_over.eq(reader.over),
             ahead.decoded.eq(decoder.ended & ~decoder.giving & ~decoder.bad_row & ~reader.error),
             ahead.coming.eq(classifier.coming),
             ahead.batch_begins.eq(batch_begins),
@@ -272,7 +262,7 @@ class Accelerator(wiring.Component):
         ]
 
         # A command leaves the issue slot when all that it has to say is with the writers and the gather.
-        classified = delayed(m, fragmenter.classified & (ahead.ahead | read_over))
+        classified = delayed(m, fragmenter.classified & (ahead.ahead | reader.over))
         resolved = delayed(m, classified & ~cold.busy & ~working_set.busy)
         listed_all = delayed(m, ~hot_list.busy)
         m.d.comb += [
