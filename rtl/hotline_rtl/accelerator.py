@@ -228,8 +228,6 @@ class Accelerator(wiring.Component):
         wiring.connect(m, reader.hot_list, hot_list.i)
         m.d.comb += [
             reader.loads.eq(is_load),
-            reader.address.eq(processor.next.source),
-            reader.samples.eq(processor.next.samples),
             reader.sample_words.eq(model.sample_words),
             reader.begin.eq(ahead.begin),
             reader.end.eq(decoder.ended),

@@ -141,7 +141,7 @@ class Crossbar(wiring.Component):
         result_queues = SharedModule("result_queue", lambda: StreamFifo(result, depth, reserved=True), platform)
         results: list[list] = [[] for _ in range(lanes)]  # [lane][bank]
         for b in range(banks):
-            m.submodules[f"bank_{b}"] = queues = BankQueues(config, request_queues, result_queues)
+            m.submodules[f"queues_{b}"] = queues = BankQueues(config, request_queues, result_queues)
             wiring.connect(m, queues.bank, wiring.flipped(self.banks[b]))
             wants = Signal(lanes, name=f"wants_{b}")
             m.d.sync += queues.put.eq(Mux(fire, wants, 0))

@@ -19,7 +19,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
-from ..interfaces.control import fault_layout
+from ..interfaces.control import fault_layout, fetch_layout
 from ..interfaces.layouts import Kind, Opcode, Status, command_layout, completion_layout
 from ..lib.logic import delayed, equal, is_one_of, without_reset
 from .command_check import CommandCheck
@@ -48,7 +48,7 @@ class CommandProcessor(wiring.Component):
         Of the model.
     scatter_timeout : In(32)
         Cycles that a SPLIT waits in the commit slot for the next command to come; 0: for ever.
-    next : Out(command_layout), fetch : Out(stream), asked : Out(1)
+    next : Out(command_layout), fetch : Out(stream of fetch_layout), asked : Out(1)
         A LEARN or SPLIT that comes next: asks for its records; they have been asked for.
     decoding : In(1)
         These records are being decoded, so the command may begin.
@@ -83,7 +83,8 @@ class CommandProcessor(wiring.Component):
             "ready": In(1), "busy": Out(1), "working": Out(1), "waits_for_host": Out(1), "expired": In(1),
             "scatter_timeout": In(32), "model_valid": In(1),
             "sample_words": In(range(config.max_record_words + 1)), "row_bytes": In(range(config.max_row_bytes + 1)),
-            "next": Out(command_layout()), "fetch": Out(stream.Signature(0)), "asked": Out(1), "decoding": In(1),
+            "next": Out(command_layout()), "fetch": Out(stream.Signature(fetch_layout(config))), "asked": Out(1),
+            "decoding": In(1),
             "issue": Out(command_layout()), "active": Out(1), "run": Out(1), "issue_done": In(1), "commits": Out(1),
             **{f"{part}_fault": In(fault_layout(config)) for part in ("issue", "popular", "commit", "scatter")},
             "popular": In(32), "non_popular": In(32), "working_rows": In(32), "accesses": In(32),
@@ -203,6 +204,7 @@ class CommandProcessor(wiring.Component):
             m.d.sync += [self.fetch.valid.eq(1), fetched.eq(1)]
         with m.Elif(self.fetch.ready):
             m.d.sync += self.fetch.valid.eq(0)
+        m.d.comb += [self.fetch.p.address.eq(following.source), self.fetch.p.samples.eq(following.samples)]
         m.d.comb += self.asked.eq(next_valid & fetched & ~fetches & ~self.fetch.valid)
         may_run = now.ready & Mux(next_batch, none_alone & now.decoding & ~probing, ~commit_busy & ~self.scatter_busy)
         may_pass = waits & is_named_scatter

@@ -4,7 +4,7 @@ from amaranth.hdl import Mux, Value
 from amaranth.lib import data
 
 from ..config import AcceleratorConfig
-from .layouts import Status
+from .layouts import COUNT_BITS, Status
 
 
 def fault_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -13,6 +13,11 @@ def fault_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({
         "valid": 1, "status": 8, "index": 32, "access": 32, "address": config.address_bits,
     })  # fmt: skip
+
+
+def fetch_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """The records that a command needs: ``samples`` of them, from ``address`` on."""
+    return data.StructLayout({"address": config.address_bits, "samples": COUNT_BITS + 1})
 
 
 def read_failed(timeout: Value) -> Value:

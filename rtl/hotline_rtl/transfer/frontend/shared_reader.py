@@ -9,7 +9,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...config import AcceleratorConfig
-from ...interfaces.layouts import COUNT_BITS, WORDS_BITS, words_layout
+from ...interfaces.control import fetch_layout
+from ...interfaces.layouts import WORDS_BITS, words_layout
 from ...interfaces.memory import ReadClientSignature
 from ...lib.logic import delayed, product
 from ...lib.register_slice import RegisterSlice
@@ -21,8 +22,8 @@ class SharedReader(wiring.Component):
     -------
     loads : In(1)
         A LOAD is under way. Changes only while nothing is being read.
-    fetch : In(stream), address, samples, sample_words : In
-        Asks for ``samples`` records from ``address`` on. They have been stable for five cycles when ``fetch`` is valid.
+    fetch : In(stream of fetch_layout), sample_words : In
+        Asks for records of so many words each. The payload has been stable for five cycles when it becomes valid.
     begin : In(1)
         The records that were asked for may be delivered.
     end : In(1)
@@ -43,7 +44,7 @@ class SharedReader(wiring.Component):
         self.config = config
         words = stream.Signature(words_layout(config))
         super().__init__({
-            "loads": In(1), "fetch": In(stream.Signature(0)), "address": In(config.address_bits), "samples": In(32),
+            "loads": In(1), "fetch": In(stream.Signature(fetch_layout(config))),
             "sample_words": In(range(config.max_record_words + 1)), "begin": In(1), "end": In(1),
             "list_start": In(stream.Signature(data.StructLayout({
                 "address": config.address_bits, "words": WORDS_BITS,
@@ -59,10 +60,10 @@ class SharedReader(wiring.Component):
         m.submodules.read = read = RegisterSlice(reader.o.p.shape())
         wiring.connect(m, reader.o, read.i)
         wiring.connect(m, reader.client, wiring.flipped(self.client))
-        words = product(m, delayed(m, self.samples[: COUNT_BITS + 1]), delayed(m, self.sample_words))
+        words = product(m, delayed(m, self.fetch.p.samples), delayed(m, self.sample_words))
         m.d.comb += [
             reader.start.valid.eq(Mux(self.loads, self.list_start.valid, self.fetch.valid)),
-            reader.start.p.address.eq(Mux(self.loads, self.list_start.p.address, self.address)),
+            reader.start.p.address.eq(Mux(self.loads, self.list_start.p.address, self.fetch.p.address)),
             reader.start.p.words.eq(Mux(self.loads, self.list_start.p.words, words)),
             self.list_start.ready.eq(self.loads & reader.start.ready),
             self.fetch.ready.eq(~self.loads & reader.start.ready),
