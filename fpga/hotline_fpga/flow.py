@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 
 from hotline_rtl.config import AcceleratorConfig
@@ -97,13 +98,13 @@ def _run_yosys(part: Part, top: str, sources: list[str], folder: Path, progress:
     return folder / "netlist.json"
 
 
-#: Places and routes a netlist of a part in its folder for a clock in MHz, with a seed: nextpnr's options for the part, and for
-#: what it shall write, with names of files; ``--report`` is one.
-Placer = Callable[[Path, Part, int, float, list[str], dict[str, str], Progress], Timing]
+#: Places and routes a netlist in its folder with a seed, for a clock in MHz: nextpnr's options for the part, and for what it
+#: shall write, with names of files; ``--report`` is one.
+Placer = Callable[[Path, int, float, list[str], dict[str, str], Progress], Timing]
 
 
 def place_and_route_once(
-    netlist: Path, part: Part, seed: int, mhz: float, options: list[str], results: dict[str, str], progress: Progress
+    netlist: Path, seed: int, mhz: float, options: list[str], results: dict[str, str], progress: Progress
 ) -> Timing:
     """A Placer: nextpnr alone. Leaves ``nextpnr_SEED.log``."""
     folder = netlist.parent
@@ -113,29 +114,35 @@ def place_and_route_once(
     return Timing.read(folder / results["--report"])
 
 
-def placer(refine: bool) -> Placer:
-    """What places and routes: nextpnr, or nextpnr with our own refinement before and after it. Raises FpgaToolError when
-    something that it needs is not there."""
+def require_placer(refine: bool) -> None:
+    """Raises FpgaToolError when something is not there that places and routes: nextpnr, or what the refinement needs."""
     find_tool("nextpnr-ecp5")
+    if refine:
+        from .placement.flow import require_libraries
+
+        require_libraries()
+
+
+def placer(part: Part, folder: Path, refine: bool) -> Placer:
+    """What places and routes designs of ``part`` in ``folder``: nextpnr, or nextpnr with our own refinement around it."""
+    require_placer(refine)
     if not refine:
         return place_and_route_once
-    from .placement.flow import place_and_refine, require_libraries
+    from .placement.floorplan import macro_sites
+    from .placement.flow import place_and_refine
 
-    require_libraries()
-    return place_and_refine
+    return partial(place_and_refine, macro_sites(part, folder))
 
 
 def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
                     progress: Callable[[int, str], None], refine: bool = False) -> list[Timing]:  # fmt: skip
     """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
-    once = placer(refine)
+    once = placer(part, folder, refine)
 
     def one(seed: int) -> Timing:
         options = [*part.options, "--speed", str(speed), "--lpf-allow-unconstrained"]
         results = {"--report": f"timing_{seed}.json"}
-        timing = once(
-            folder / "netlist.json", part, seed, TARGET_MHZ, options, results, lambda text: progress(seed, text)
-        )
+        timing = once(folder / "netlist.json", seed, TARGET_MHZ, options, results, lambda text: progress(seed, text))
         progress(seed, "")
         return timing
 
@@ -158,7 +165,7 @@ def bitstream(config: AcceleratorConfig, folder: Path, progress: Progress) -> tu
     shutil.copyfile(PINS / f"{top}.lpf", folder / f"{top}.lpf")
     options = [chip.options[0], "--package", board.package, "--speed", str(board.speed), "--lpf", f"{top}.lpf"]
     results = {"--report": "timing.json", "--textcfg": "hotline.config"}
-    timing = place_and_route_once(netlist, chip, 1, board.mhz, options, results, progress)
+    timing = place_and_route_once(netlist, 1, board.mhz, options, results, progress)
     if timing.fmax_mhz < board.mhz:
         path = " -> ".join(name for name, _ in timing.path)
         raise FpgaToolError(

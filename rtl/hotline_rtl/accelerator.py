@@ -18,7 +18,7 @@ from .control.command_watchdog import CommandWatchdog
 from .control.errors import ErrorCollector
 from .control.gather_scheduler import GatherScheduler
 from .control.interrupts import Interrupts
-from .control.model_store import ModelStore, connect_registers
+from .control.model_store import ModelStore
 from .control.performance_counters import PerformanceCounters
 from .control.record_scheduler import RecordScheduler
 from .control.registers.identification import identification
@@ -71,11 +71,10 @@ class Accelerator(wiring.Component):
             m.d.comb += [domain.clk.eq(self.clk), domain.rst.eq(reset.resets[n])]
 
         # The memory ports and the registers.
-        gather = Gather(config)
-        ports, registers = MemoryPorts(config, gather.mover.slot_bits), RegisterBlock(identification(config))
+        ports, registers = MemoryPorts(config), RegisterBlock(identification(config))
         m.submodules.ports, m.submodules.registers = DomainRenamer("port")(ports), DomainRenamer("port")(registers)
         wiring.connect(m, ports.host, wiring.flipped(self.m_axi_host))
-        wiring.connect(m, ports.dev, wiring.flipped(self.m_axi_dev))
+        wiring.connect(m, ports.device, wiring.flipped(self.m_axi_dev))
         m.d.comb += [
             reset.rst.eq(self.rst),
             reset.soft_reset.eq(registers.soft_reset_written),
@@ -104,7 +103,7 @@ class Accelerator(wiring.Component):
         m.submodules.hot_list = hot_list = HotList(config)
         classifier, tracker, fragmenter = Classifier(config), Tracker(config), Fragmenter(config)
         cold, working_set = ColdResolver(config), WorkingSet(config)
-        key_list, scatter = KeyList(config), Scatter(config)
+        gather, key_list, scatter = Gather(config), KeyList(config), Scatter(config)
         popular_writer, non_popular_writer = (StreamWriter(config, config.beat_words) for _ in range(2))
         keys_writer, hot_list_writer = StreamWriter(config, 2, whole=True), StreamWriter(config, 2)
         domains: dict[str, dict] = {
@@ -145,7 +144,7 @@ class Accelerator(wiring.Component):
 
         # The model, from the registers to whoever needs it.
         m.submodules.store = store = ModelStore(config)
-        connect_registers(m, registers, store)
+        store.connect_registers(m, registers)
         model = store.model
         for block in (decoder, gather, scatter):
             for name in model.signature.members:
@@ -233,7 +232,7 @@ class Accelerator(wiring.Component):
             reader.end.eq(decoder.ended),
         ]
 
-        # The records of the next mini-batch.
+        # When the records of the next mini-batch are decoded.
         m.d.comb += [
             ahead.asked.eq(processor.asked),
             ahead.active.eq(processor.active),
@@ -245,7 +244,7 @@ class Accelerator(wiring.Component):
             ahead.batch_begins.eq(batch_begins),
             classifier.hold.eq(ahead.hold),
         ]
-        # Of the command in the issue slot, whatever is decoded.
+        # Counts of the command in the issue slot, also while the next one is being decoded.
         accesses = Signal.like(decoder.accesses, reset_less=True)
         resident = Signal.like(decoder.resident, reset_less=True)
         with m.If(~ahead.ahead):

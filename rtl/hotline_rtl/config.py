@@ -294,6 +294,11 @@ class AcceleratorConfig:
         return self.outstanding_rows + self.turnaround
 
     @property
+    def entry_bits(self) -> int:
+        """Bits of the number of a reorder-buffer entry, which is the tag of its row."""
+        return (self.reorder_entries - 1).bit_length()
+
+    @property
     def burst_limit(self) -> int:
         """Beats of the longest burst: ``burst_beats``, but never more than 4 KiB."""
         return min(self.burst_beats, PAGE_BYTES // self.bus_bytes)

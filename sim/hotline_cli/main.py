@@ -266,7 +266,7 @@ def synth(
         baseline.check_comparable(before, config.digest(), target, speed, seeds, refine)
     find_tool("yosys")
     if seeds:
-        flow.placer(refine)
+        flow.require_placer(refine)
     with (
         locked_folder(directory, "--out"),
         Progress(
@@ -324,7 +324,7 @@ def bitstream(
     config = configuration(preset, settings)
     for tool in ("yosys", "ecppack"):
         find_tool(tool)
-    find_tool("nextpnr-ecp5")
+    flow.require_placer(refine=False)
     with locked_folder(directory, "--out"), err.status("bitstream") as status:
         path, timing = flow.bitstream(config, directory, lambda text: status.update(f"bitstream: {text}"))
     found = {

@@ -1,6 +1,6 @@
 """The hot-entry tracker in compiled code: learning, hot lists, and following by a shadow.
 
-The semantics are golden's ``tracker``, ``policies`` and ``scorer``; a mini-batch is learnt in one compiled call.
+The semantics are golden's ``tracker``, ``policies`` and ``sample_scorer``; a mini-batch is learnt in one compiled call.
 """
 
 import numpy as np

@@ -12,11 +12,11 @@ from hotline_rtl.config import preset
 def test_each_seed_is_placed_and_routed_by_itself(monkeypatch, tmp_path):
     asked = []
 
-    def once(netlist, part, seed, mhz, options, results, progress):
+    def once(netlist, seed, mhz, options, results, progress):
         asked.append((netlist, seed, mhz, options, results))
         return Timing(100.0 + seed, [], {})
 
-    monkeypatch.setattr(flow, "placer", lambda refine: once)
+    monkeypatch.setattr(flow, "placer", lambda part, folder, refine: once)
     progress = []
     found = flow.place_and_route(PARTS["ecp5-85k"], 8, 3, tmp_path, 2, lambda *told: progress.append(told))
     assert [timing.fmax_mhz for timing in found] == [101, 102, 103]

@@ -243,7 +243,7 @@ def test_a_baseline_that_does_not_fit_is_refused_before_the_synthesis(tmp_path):
 
 def found(**changes) -> dict:
     report = {
-        "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "tools": {"yosys": "Y"},
+        "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "refined": False, "tools": {"yosys": "Y"},
         "used": {"LUTs": [1000, 10000]},
         "fmax_mhz": {"best": 110.0, "median": 100.0, "worst": 90.0, "by_seed": [90.0, 110.0, 100.0, 105.0, 95.0]},
     }  # fmt: skip

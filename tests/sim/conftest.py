@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hotline_golden.layouts import NO_ACCESS
 from hotline_rtl.config import AcceleratorConfig
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.engine.memory_model import MemoryTiming
@@ -28,6 +29,22 @@ SLOW = MemoryTiming((500, 500), (100, 100))
 def small_job(config: AcceleratorConfig, spec: str = "synthetic:samples=150", **changes) -> Job:
     """A job of a few mini-batches; odd sizes on purpose."""
     return prepare(open_trace(spec), config, **({"batch_size": 37, "learn": 0.3} | changes))
+
+
+def cold_job(
+    config: AcceleratorConfig, *, batches: int, samples: int, accesses: int, seed: int, row_bytes: int = 64
+) -> Job:
+    """A job whose accesses are nearly all distinct, so that each mini-batch's working set holds most of them."""
+    r = np.random.default_rng(seed)
+    tables = min(3, config.tables)
+    table_rows = np.full(tables, min(1 << config.row_bits, 50_000))
+    rows = r.integers(0, table_rows[0], (batches * samples, accesses)).astype(np.uint32)
+    rows[r.random(rows.shape) < 0.03] = NO_ACCESS
+    payload = r.integers(0, 1 << 32, (len(rows), 2), np.uint64).astype(np.uint32)
+    trace = ArrayTrace("cold", rows, np.arange(accesses) % tables, table_rows, payload)
+    return prepare(
+        trace, config, batch_size=samples, learn=0.01, resident=None, dim=row_bytes // 4, output_sets=batches
+    )
 
 
 def with_payload(trace: Trace, payload: np.ndarray) -> ArrayTrace:

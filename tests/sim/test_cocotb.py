@@ -9,8 +9,7 @@ from hotline_sim.engine.cocotb_build import run_cocotb
 from hotline_sim.run.cocotb_engine import run_in_cocotb
 
 from ..configurations import LEAST, MAIN, tiny
-from .conftest import HOSTILE, IDEAL, run_cosim, small_job
-from .test_queued_commands import cold_job
+from .conftest import HOSTILE, IDEAL, cold_job, run_cosim, small_job
 
 SPEC = "synthetic:samples=60"
 

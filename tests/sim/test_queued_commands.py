@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hotline_golden.layouts import NO_ACCESS, Opcode, Status
-from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_golden.layouts import Opcode, Status
+from hotline_rtl.config import preset
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.engine.memory_model import MemoryTiming
-from hotline_sim.run.job import Job, output_buffers, prepare
-from hotline_sim.traces import ArrayTrace
+from hotline_sim.run.job import Job, output_buffers
 
 from ..configurations import LEAST, ODD
+from .conftest import cold_job
 from .lockstep import Lockstep, random_rows
 
 #: Shapes in which another resource binds each time.
@@ -40,22 +40,6 @@ LATENCIES = {"ideal": (1, 0), "usual": (100, 50), "far": (500, 100)}
 def timing(latency: str, seed: int) -> MemoryTiming:
     first, answer = LATENCIES[latency]
     return MemoryTiming((first, first), (answer, answer), seed=seed)
-
-
-def cold_job(
-    config: AcceleratorConfig, *, batches: int, samples: int, accesses: int, seed: int, row_bytes: int = 64
-) -> Job:
-    """A job whose accesses are nearly all distinct, so that each mini-batch's working set holds most of them."""
-    r = np.random.default_rng(seed)
-    tables = min(3, config.tables)
-    table_rows = np.full(tables, min(1 << config.row_bits, 50_000))
-    rows = r.integers(0, table_rows[0], (batches * samples, accesses)).astype(np.uint32)
-    rows[r.random(rows.shape) < 0.03] = NO_ACCESS
-    payload = r.integers(0, 1 << 32, (len(rows), 2), np.uint64).astype(np.uint32)
-    trace = ArrayTrace("cold", rows, np.arange(accesses) % tables, table_rows, payload)
-    return prepare(
-        trace, config, batch_size=samples, learn=0.01, resident=None, dim=row_bytes // 4, output_sets=batches
-    )
 
 
 def run_queued(job: Job, latency: str, seed: int) -> None:

@@ -119,9 +119,9 @@ def read_nets(netlist: dict) -> Nets:
     )
 
 
-def macro_sites(part: Part, folder: Path, name: str = "sites") -> dict[str, list[Site]]:
-    """All sites of each kind of macro: nextpnr places a design that takes them all, ``folder/name.json``. Leaves ``name.log``."""
-    design = folder / f"{name}.json"
+def macro_sites(part: Part, folder: Path) -> dict[str, list[Site]]:
+    """All sites of each kind of macro: nextpnr places a design that takes them all, in ``folder``."""
+    design = folder / "sites.json"
     cells = {
         f"{kind}_{n}": {
             "hide_name": 0, "type": kind, "parameters": {}, "attributes": {}, "port_directions": {}, "connections": {},
@@ -131,7 +131,7 @@ def macro_sites(part: Part, folder: Path, name: str = "sites") -> dict[str, list
     top = {"attributes": {"top": 1}, "ports": {}, "cells": cells, "netnames": {}}
     design.write_text(json.dumps({"creator": "hotline", "modules": {"sites": top}}))
     arguments = [*part.options, "--json", design.name, "--no-route", "--write", design.name]
-    run(find_tool("nextpnr-ecp5"), arguments, folder, folder / f"{name}.log")
+    run(find_tool("nextpnr-ecp5"), arguments, folder, folder / "sites.log")
     sites: dict[str, list[Site]] = {kind: [] for kind in MACROS}
     for cell in next(iter(json.loads(design.read_text())["modules"].values()))["cells"].values():
         if cell["type"] in MACROS:

@@ -4,7 +4,6 @@ import shutil
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..parts import Part
 from ..timing import Timing
 from ..tools import Progress, find_tool, missing, run
 
@@ -24,22 +23,28 @@ def require_libraries() -> None:
 
 
 def place_and_refine(
-    netlist: Path, part: Part, seed: int, mhz: float, options: list[str], results: dict[str, str], progress: Progress
+    sites: dict,
+    netlist: Path,
+    seed: int,
+    mhz: float,
+    options: list[str],
+    results: dict[str, str],
+    progress: Progress,
 ) -> Timing:
-    """A Placer (``hotline_fpga.flow``).
+    """A Placer (``hotline_fpga.flow``), with the ``sites`` of the part (``floorplan.macro_sites``).
 
     Block RAMs and multipliers are given their sites, nextpnr places the rest, the refinement moves cells, and nextpnr routes.
     While the result is too slow, a few cells of the longest paths are moved by the delays of the routed wires, and, if that
     makes these paths shorter, nextpnr routes again what leads to the cells, up to REPAIRS times. The fastest result counts.
     Leaves ``place_SEED.log``, ``route_SEED.log`` and ``repair_SEED_NUMBER.log``.
     """
-    from .floorplan import floorplan, macro_sites
+    from .floorplan import floorplan
     from .refinement import refine, repair
 
     tool, folder, design = find_tool("nextpnr-ecp5"), netlist.parent, netlist.with_name(f"design_{seed}.json")
     options = [*options, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed), "--json", design.name]
     progress("floorplan")
-    floorplan(netlist, macro_sites(part, folder, f"sites_{seed}"), seed, design)
+    floorplan(netlist, sites, seed, design)
     run(tool, [*options, *PLACE, "--write", design.name], folder, folder / f"place_{seed}.log", progress)
     refine(design, seed, design, progress)
     results = results | {"--write": f"routed_{seed}.json", "--sdf": f"routed_{seed}.sdf"}

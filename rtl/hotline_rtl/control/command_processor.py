@@ -57,7 +57,7 @@ class CommandProcessor(wiring.Component):
     issue_done : In(1)
         Level, meaningful from the sixth cycle after ``run``: nothing in the issue slot is the command's any more.
     commits : Out(1)
-        The command goes from issue to commit: counts and ``issue_*`` are taken in this cycle.
+        The command goes from the issue slot to the commit slot: counts and ``issue_*`` are taken in this cycle.
     issue_fault, popular_fault, commit_fault, scatter_fault : In(fault_layout)
         What went wrong in the issue slot; in the popular part of the output, and in the rest, of the command in the commit slot;
         in the scatter slot. No ``valid``, no ``status``.
@@ -176,7 +176,7 @@ class CommandProcessor(wiring.Component):
                     m.d.sync += refusal.eq(Status.BAD_COUNT)
         ready_now = named | (checked & ~following.flags[0] & ~waits)
 
-        # To issue, or to the scatter_slot.
+        # To the issue slot, or to the scatter slot.
         issue_refusal = Signal(8, reset_less=True)
         issue_refused_index = Signal.like(refused_index, reset_less=True)
         issue_refused_address = Signal(64, reset_less=True)
@@ -260,7 +260,7 @@ class CommandProcessor(wiring.Component):
             (self.i.valid & self.i.ready) | self.commits | abandon | look_up | begin | begin_scatter | ends | checks
         )
 
-        # From issue to commit.
+        # From the issue slot to the commit slot.
         commit_began, commit_cycles = Signal(64, reset_less=True), Signal(64, reset_less=True)
         status = Signal(8, reset_less=True)
         index = Signal(32, reset_less=True)

@@ -181,31 +181,30 @@ class ModelStore(wiring.Component):
             m.d.sync += [self.errors.eq(0), self.place.eq(0), any_table.eq(0)]
         return m
 
-
-def connect_registers(m: Module, registers, store: ModelStore) -> None:
-    """Connects the fields of the model in the register block with the ``store``."""
-    m.d.comb += [
-        *(
-            getattr(store, name).eq(getattr(registers, f"{name}_value"))
-            for name in ("payload_words", "accesses", "row_bytes")
-        ),
-        store.sizes_written.eq(
-            registers.payload_words_written | registers.accesses_written | registers.row_bytes_written
-        ),
-        store.table_base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
-        store.table_rows.eq(registers.table_rows_value),
-        store.table_stride.eq(registers.table_stride_value),
-        store.table_first_slot.eq(registers.table_first_slot_value),
-        store.table_resident.eq(registers.table_flags_resident),
-        store.table_commit.eq(registers.table_commit_written),
-        store.table_number.eq(registers.table_commit_table),
-        store.access_commit.eq(registers.access_commit_written),
-        store.access.eq(registers.access_commit_access),
-        store.access_table.eq(registers.access_commit_table),
-        store.reset.eq(registers.model_reset_written),
-        store.refused.eq(registers.refused),
-        registers.hold.eq(store.busy),
-        registers.model_error_place.eq(store.place),
-        *(getattr(registers, f"model_error_{name}").eq(store.errors[n]) for n, name in enumerate(ERRORS)),
-        registers.status_model_error.eq(store.errors.any()),
-    ]
+    def connect_registers(self, m: Module, registers) -> None:
+        """Connects the fields of the model in the register block with the store."""
+        m.d.comb += [
+            *(
+                getattr(self, name).eq(getattr(registers, f"{name}_value"))
+                for name in ("payload_words", "accesses", "row_bytes")
+            ),
+            self.sizes_written.eq(
+                registers.payload_words_written | registers.accesses_written | registers.row_bytes_written
+            ),
+            self.table_base.eq(Cat(registers.table_base_lo_value, registers.table_base_hi_value)),
+            self.table_rows.eq(registers.table_rows_value),
+            self.table_stride.eq(registers.table_stride_value),
+            self.table_first_slot.eq(registers.table_first_slot_value),
+            self.table_resident.eq(registers.table_flags_resident),
+            self.table_commit.eq(registers.table_commit_written),
+            self.table_number.eq(registers.table_commit_table),
+            self.access_commit.eq(registers.access_commit_written),
+            self.access.eq(registers.access_commit_access),
+            self.access_table.eq(registers.access_commit_table),
+            self.reset.eq(registers.model_reset_written),
+            self.refused.eq(registers.refused),
+            registers.hold.eq(self.busy),
+            registers.model_error_place.eq(self.place),
+            *(getattr(registers, f"model_error_{name}").eq(self.errors[n]) for n, name in enumerate(ERRORS)),
+            registers.status_model_error.eq(self.errors.any()),
+        ]

@@ -34,9 +34,8 @@ class Countdown(wiring.Component):
         m = Module()
         counter = Signal(self.bits, reset_less=True)  # two cycles late
         took, took_before = Signal(), Signal()
-        was = [
-            Signal(name=f"was_{n}", reset_less=True) for n in range(self.shown + 2)
-        ]  # the counter in the cycle before
+        # The counter in the cycle before was n.
+        was = [Signal(name=f"was_{n}", reset_less=True) for n in range(self.shown + 2)]
         m.d.sync += [
             took.eq(self.take & ~self.start), took_before.eq(took & ~self.start),
             *(one.eq(counter == n) for n, one in enumerate(was)),

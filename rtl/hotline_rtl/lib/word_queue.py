@@ -154,9 +154,8 @@ class WordQueue(wiring.Component):
         given = [in_data.word_select(j, bits) for j in range(self.in_words)]
         word_bits = ceil_log2(self.in_words)
         if self.masked_in:
-            places = [
-                Signal(word_bits, name=f"place_{n}", reset_less=True) for n in range(self.in_words)
-            ]  # of the n-th marked word
+            # Of the n-th marked word.
+            places = [Signal(word_bits, name=f"place_{n}", reset_less=True) for n in range(self.in_words)]
             for n, place in enumerate(places):
                 is_it = [self.i.p.mask[j] & (self.i.p.ranks[j] == n) for j in range(self.in_words)]
                 m.d.sync += place.eq(one_hot_mux(is_it, [Const(j, word_bits) for j in range(self.in_words)]))

@@ -165,8 +165,8 @@ class TrackerBank(wiring.Component):
             met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
             m.d.sync += meet[k].eq(met & ~hit[k - 1] if k > HIT_STAGE + 1 else met)
         waits = Signal()
+        # A miss in HIT_STAGE writes its line in MISS_STAGE - HIT_STAGE cycles, and a hit in stage 3 would write one in as many.
         # Both cannot be written at once, so the LEARN in stage 3 waits. Only `hit` of one stage is late: `go` takes two LUTs.
-        # Both must not be written at once, so the LEARN in stage 3 waits. Only `hit` of one stage is late, so `go` is two LUTs.
         assert MISS_STAGE - HIT_STAGE == HIT_STAGE - 3
         clashes = delayed(m, valid[HIT_STAGE - 1] & at[HIT_STAGE - 1].changes) & s3.learns
         m.d.comb += [

@@ -110,7 +110,7 @@ def engines_table(measured: list[tuple[Job, Results]], clock_alone: float | None
 def engine_memory(config: AcceleratorConfig) -> dict[str, int]:
     """Bits of on-chip memory of the gather engine and its read port, by what they are for."""
     slots = config.reorder_entries
-    slot_bits = ceil_log2(slots)
+    slot_bits = config.entry_bits
     _, ids, _, bursts = id_lists(config, 2, True)
     pointer = ceil_log2(bursts) + 1
     return {

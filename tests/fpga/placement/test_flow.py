@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from hotline_fpga.parts import PARTS
 from hotline_fpga.placement import floorplan, flow, refinement
 from hotline_fpga.timing import Timing
 
@@ -40,14 +39,11 @@ def repairs(monkeypatch, tmp_path):
 
         monkeypatch.setattr(flow, "run", run)
         monkeypatch.setattr(flow, "find_tool", lambda name: None)
-        monkeypatch.setattr(floorplan, "macro_sites", lambda part, folder, name: {})
         monkeypatch.setattr(floorplan, "floorplan", lambda netlist, sites, seed, out: None)
         monkeypatch.setattr(refinement, "refine", lambda placed, seed, out, progress: None)
         monkeypatch.setattr(refinement, "repair", repair)
         results = {"--report": "timing.json", "--textcfg": "hotline.config"}
-        timing = flow.place_and_refine(
-            tmp_path / "netlist.json", PARTS["ecp5-85k"], 7, aim, [], results, lambda text: None
-        )
+        timing = flow.place_and_refine({}, tmp_path / "netlist.json", 7, aim, [], results, lambda text: None)
         return timing, repaired
 
     return place_and_route

@@ -39,7 +39,9 @@ class Run:
         await self.pulse("split_begins")
         return await self.wait()
 
-    async def commit(self) -> None:
+    async def commit(self, names: int = 0) -> None:
+        """``names``: the SPLIT names an earlier one."""
+        self.set(commit_names=names)
         await self.pulse("swaps")
         self.set(commit_split=1, split_active=0)
         await self.wait()
@@ -86,8 +88,7 @@ def test_the_next_split_waits_until_all_keys_of_the_one_before_have_been_taken()
 def test_rows_that_a_passing_scatter_has_too_are_fetched_again_after_it():
     async def bench(r):
         await r.issue(5)
-        r.set(commit_names=1)
-        await r.commit()
+        await r.commit(names=1)
         for _ in range(3):
             await r.pulse("found")
         r.set(keys_done=1)
@@ -115,8 +116,7 @@ def test_rows_that_a_passing_scatter_has_too_are_fetched_again_after_it():
 def test_a_split_whose_scatter_will_not_come_is_done_without_it():
     async def bench(r):
         await r.issue(5)
-        r.set(commit_names=1)
-        await r.commit()
+        await r.commit(names=1)
         r.set(keys_done=1, idle=1)
         await r.wait()
         assert not r.get("done")

@@ -171,7 +171,7 @@ class WriteMaster(wiring.Component):
                 fifo.i.p.client.eq(issued_burst.tag),
                 fifo.o.ready.eq(ending),
             ]
-            # Nothing arrives while bursts are synthesised to end.
+            # No response arrives while responses are synthesised.
             with m.If(end & synthesised):
                 m.d.sync += [late.eq(late + 1), any_late.eq(1)]
             with m.Elif(b_ids[n] & any_late):

@@ -75,7 +75,6 @@ class Gather(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        self.mover = mover = RowMover(config)
         super().__init__({
             "start": In(1), "base": In(config.address_bits), "model": In(ModelSignature(config)),
             "keys": In(stream.Signature(listed_key_layout(config))), "count": In(COUNT_BITS + 1),
@@ -85,13 +84,13 @@ class Gather(wiring.Component):
             "error": Out(gather_error_layout(config)), "earlier": Out(gather_error_layout(config)),
             "active": In(1), "complete": In(1), "asks": Out(1), "waits": Out(1), "stall_keys": Out(1),
             "stall_records": Out(1), "stall_slots": Out(1), "stall_port": Out(1),
-            "read": Out(ReadClientSignature(config, mover.slot_bits)), "write": Out(WriteClientSignature(config)),
+            "read": Out(ReadClientSignature(config, config.entry_bits)), "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.submodules.mover = mover = self.mover
+        m.submodules.mover = mover = RowMover(config)
         m.submodules.address = address = RowAddress(config, COUNT_BITS + 1)
         wiring.connect(m, wiring.flipped(self.model), address.model)
         wiring.connect(m, mover.read, wiring.flipped(self.read))

@@ -9,7 +9,6 @@ a word three cycles after its address. One beat per cycle.
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
 
 from ...config import AcceleratorConfig
 from ...lib.fifo import StreamFifo
@@ -24,7 +23,7 @@ def ending_layout() -> data.StructLayout:
 
 def completed_layout(config: AcceleratorConfig) -> data.StructLayout:
     """An entry whose row has come."""
-    return data.StructLayout({"slot": ceil_log2(config.reorder_entries), "ending": ending_layout()})
+    return data.StructLayout({"slot": config.entry_bits, "ending": ending_layout()})
 
 
 class ReorderBuffer(wiring.Component):
@@ -46,7 +45,7 @@ class ReorderBuffer(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        bits, places = ceil_log2(config.reorder_entries), config.reorder_entries * config.row_beats
+        bits, places = config.entry_bits, config.reorder_entries * config.row_beats
         super().__init__({
             "free": Out(stream.Signature(bits)), "ready": Out(1),
             "beat_valid": In(1), "beat_tag": In(bits), "beat_data": In(config.bus_bits), "beat_last": In(1),
@@ -57,7 +56,7 @@ class ReorderBuffer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        entries, row_beats, bits = config.reorder_entries, config.row_beats, len(self.beat_tag)
+        entries, row_beats, bits = config.reorder_entries, config.row_beats, config.entry_bits
 
         # Free entries. After reset they are dealt out one by one, and their counters cleared.
         m.submodules.free = free = StreamFifo(bits, 1 << bits, reserved=True)

@@ -63,19 +63,18 @@ class RowMover(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        self.slot_bits = ceil_log2(config.reorder_entries)
         super().__init__({
             "row_bytes": In(range(config.max_row_bytes + 1)),
             "i": In(stream.Signature(move_layout(config))), "hold_writes": In(1), "done": Out(1), "done_set": Out(1),
             "read_failed": Out(1), "failed": Out(move_layout(config)), "read_timeout": Out(1),
             "write_failed": Out(1), "write_timeout": Out(1), "write_address": Out(config.address_bits),
             "stall_slots": Out(1),
-            "read": Out(ReadClientSignature(config, self.slot_bits)), "write": Out(WriteClientSignature(config)),
+            "read": Out(ReadClientSignature(config, config.entry_bits)), "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
-        config, slot_bits = self.config, self.slot_bits
+        config, slot_bits = self.config, self.config.entry_bits
         slots, row_beats = config.reorder_entries, config.row_beats
         shift = ceil_log2(config.bus_bytes)
         row_words = self.row_bytes[2:]
