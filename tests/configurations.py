@@ -16,6 +16,8 @@ MANY = [
 WIDE = [*MAIN, "lanes=4", "bus_bits=512"]
 #: With a shadow, for following.
 FOLLOWING = [*MAIN, "shadow=1"]
+#: The same, with register slices on about half of the streams between blocks.
+SLICED = [*FOLLOWING, "link_slices=1"]
 #: The least value of every size, and of every depth.
 LEAST = [
     "lanes=1", "banks_per_lane=1", "tracker_sets=4", "tracker_ways=2", "sketch_cells=4", "table_bits=2", "row_bits=8",

@@ -106,6 +106,8 @@ class AcceleratorConfig:
     #: Recently classified keys that each lane remembers, so that very hot ones do not crowd a bank;
     #: a power of two, or 0 for none.
     lane_filter: int = 0
+    #: Not 0: a seed that chooses the streams between blocks, about half of them, that have a register slice more.
+    link_slices: int = 0
 
     #: Arrays of the sketch: every key has a cell in each.
     cell_arrays: ClassVar[int] = 2
@@ -163,6 +165,7 @@ class AcceleratorConfig:
             _is_power_of_two(self.burst_beats) and 8 <= self.burst_beats <= 256,
             "burst_beats", "a power of two from 8 to 256",
         )  # fmt: skip
+        need(self.link_slices >= 0, "link_slices", "0 or more")
         need(
             _is_power_of_two(self.read_ahead_beats) and 16 <= self.read_ahead_beats <= 4096,
             "read_ahead_beats", "a power of two from 16 to 4096",
@@ -304,9 +307,9 @@ class AcceleratorConfig:
         return min(self.burst_beats, PAGE_BYTES // self.bus_bytes)
 
     def digest(self) -> str:
-        """Twelve hexadecimal digits that name this configuration. Attributes of the ports count only when they are not the
-        default, so that configurations from before there were any keep their names."""
-        default = {f.name: f.default for f in fields(self) if f.name.endswith(("_axcache", "_axprot"))}
+        """Twelve hexadecimal digits that name this configuration. Attributes of ports and ``link_slices`` count only when they
+        are not the default, so that configurations from before there were any keep their names."""
+        default = {f.name: f.default for f in fields(self) if f.name.endswith(("_axcache", "_axprot", "_slices"))}
         sizes = {name: value for name, value in asdict(self).items() if default.get(name, None) != value}
         return hashlib.sha256(json.dumps(sizes, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -28,3 +28,48 @@ def simulate(block, bench: Callable, domains: tuple[str, ...] = ("sync",), reset
 
 async def cycles(ctx, count: int = 1, domain: str = "sync") -> None:
     await ctx.tick(domain).repeat(count)
+
+
+async def put(ctx, source, payload, within: int = 200) -> None:
+    """Gives ``payload`` (a value, or a dictionary of fields) to a stream; fails if it is not taken ``within`` so many cycles."""
+    ctx.set(source.payload, payload)
+    ctx.set(source.valid, 1)
+    for _ in range(within):
+        taken = ctx.get(source.ready)
+        await cycles(ctx)
+        if taken:
+            ctx.set(source.valid, 0)
+            return
+    raise AssertionError("the payload has not been taken")
+
+
+async def take(ctx, sink, within: int = 200):
+    """The next payload of a stream; fails if none comes ``within`` so many cycles."""
+    ctx.set(sink.ready, 1)
+    for _ in range(within):
+        valid, payload = ctx.get(sink.valid), ctx.get(sink.payload)
+        await cycles(ctx)
+        if valid:
+            ctx.set(sink.ready, 0)
+            return payload
+    raise AssertionError("no payload has come")
+
+
+async def none_comes(ctx, sink, within: int = 20) -> bool:
+    """Whether a stream has no payload for so many cycles."""
+    for _ in range(within):
+        if ctx.get(sink.valid):
+            return False
+        await cycles(ctx)
+    return True
+
+
+async def is_not_taken(ctx, source, payload, within: int = 20) -> bool:
+    """Whether a stream does not take ``payload`` for so many cycles. It stays offered."""
+    ctx.set(source.payload, payload)
+    ctx.set(source.valid, 1)
+    for _ in range(within):
+        if ctx.get(source.ready):
+            return False
+        await cycles(ctx)
+    return True

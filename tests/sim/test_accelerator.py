@@ -14,7 +14,7 @@ from hotline_sim.run.job import output_buffers, prepare, rings
 from hotline_sim.run.session import Session, first_difference
 from hotline_sim.traces import open_trace
 
-from ..configurations import FOLLOWING, MAIN, MANY, WIDE, tiny
+from ..configurations import FOLLOWING, MAIN, MANY, SLICED, WIDE, tiny
 from .conftest import HOSTILE, IDEAL, SLOW, run_cosim, small_job
 
 SHAPES = [
@@ -166,13 +166,21 @@ def test_first_difference_names_buffer_and_values():
     assert first_difference(a, b, "host") == ("host memory at table 0 + 0x8: RTL 0x00000007, golden 0x00000000")
 
 
-@pytest.mark.parametrize("seed, shadow", [(1, 0), (2, 0), (3, 0), (1, 1), (3, 1)])
-def test_commands_queued_at_random_act_as_one_after_another(seed, shadow):
+@pytest.mark.parametrize(
+    "seed, settings",
+    [(1, MAIN), (2, MAIN), (3, MAIN), (1, FOLLOWING), (3, FOLLOWING), (3, SLICED), (4, SLICED),
+     *(pytest.param(n, [*FOLLOWING, f"link_slices={n}"], marks=pytest.mark.slow) for n in range(2, 6))],
+    ids=lambda value: value if isinstance(value, int) else "-".join(value[1:]) or "main",
+)  # fmt: skip
+def test_commands_queued_at_random_act_as_one_after_another(seed, settings):
     """LEARN and SPLIT overlap, all others run alone, some are refused; every byte as golden has it. With a shadow,
-    SWAPs come between SPLITs in flight: each sees the hot set before or after, in ring order."""
+    SWAPs come between SPLITs in flight: each sees the hot set before or after, in ring order. Registers between blocks change
+    nothing."""
+    config = tiny(settings)
+    shadow = config.shadow
     random = np.random.default_rng(seed)
     trace = open_trace("synthetic:samples=400,scale=0.001")
-    job = prepare(trace, tiny(FOLLOWING if shadow else MAIN), batch_size=40, resident=None, output_sets=4)
+    job = prepare(trace, config, batch_size=40, resident=None, output_sets=4)
     bad = job.host.words(job.source(9), 40 * job.model.sample_words).reshape(40, -1)
     bad[17, job.model.payload_words + 2] = 0x7FFF_FFFF  # outside its table
     golden = job.golden()

@@ -10,21 +10,32 @@ from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.run.job import output_buffers
 
-from ..configurations import MAIN, tiny
+from ..configurations import FOLLOWING, MAIN, SLICED, tiny
 from .conftest import HOSTILE, IDEAL, SLOW, small_job
 from .lockstep import Lockstep, random_rows
 
 
-def job_of(sets: int = 2, **changes):
+def job_of(sets: int = 2, settings: list[str] = MAIN, **changes):
     return small_job(
-        tiny(MAIN), changes.pop("spec", "synthetic:samples=150"), output_sets=sets, resident=None, **changes
+        tiny(settings), changes.pop("spec", "synthetic:samples=150"), output_sets=sets, resident=None, **changes
     )
 
 
-@pytest.mark.parametrize("timing", [IDEAL, HOSTILE, SLOW], ids=["ideal", "hostile", "slow"])
-def test_the_training_loop_gives_the_bytes_of_strict_order(timing):
+#: Configurations with register slices between blocks for the slow tests.
+MORE_SLICED = [[*FOLLOWING, f"link_slices={n}"] for n in range(2, 6)]
+
+
+@pytest.mark.parametrize(
+    "timing, settings",
+    [
+        pytest.param(IDEAL, MAIN, id="ideal"), pytest.param(HOSTILE, MAIN, id="hostile"), pytest.param(SLOW, MAIN, id="slow"),
+        pytest.param(IDEAL, SLICED, id="ideal-sliced"), pytest.param(HOSTILE, SLICED, id="hostile-sliced"),
+        *(pytest.param(HOSTILE, some, id=some[-1], marks=pytest.mark.slow) for some in MORE_SLICED),
+    ],
+)  # fmt: skip
+def test_the_training_loop_gives_the_bytes_of_strict_order(timing, settings):
     """SPLIT(0) SPLIT(1 after 0) SCATTER(0) SPLIT(2 after 1) SCATTER(1) ..., and golden in strict order."""
-    job = job_of()
+    job = job_of(settings=settings)
     strict = job.golden()
     shared = 0
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
@@ -74,11 +85,18 @@ def scatter_lists(job, run, count: int, rows: int) -> list[Command]:
     return commands
 
 
-@pytest.mark.parametrize("seed, timing", [(1, IDEAL), (2, HOSTILE), (3, HOSTILE), (4, SLOW)],
-                         ids=["ideal", "hostile", "hostile-again", "slow"])  # fmt: skip
-def test_long_random_command_sequences_equal_golden(seed, timing):
+@pytest.mark.parametrize(
+    "seed, timing, settings",
+    [
+        pytest.param(1, IDEAL, MAIN, id="ideal"), pytest.param(2, HOSTILE, MAIN, id="hostile"),
+        pytest.param(3, HOSTILE, MAIN, id="hostile-again"), pytest.param(4, SLOW, MAIN, id="slow"),
+        pytest.param(5, IDEAL, SLICED, id="ideal-sliced"), pytest.param(6, HOSTILE, SLICED, id="hostile-sliced"),
+        *(pytest.param(n, HOSTILE, some, id=some[-1], marks=pytest.mark.slow) for n, some in enumerate(MORE_SLICED, 7)),
+    ],
+)  # fmt: skip
+def test_long_random_command_sequences_equal_golden(seed, timing, settings):
     """Named, unnamed, wrong and missing SCATTERs among all other commands, as many in the ring as fit."""
-    job = job_of(sets=5, batch_size=9, spec="synthetic:samples=100")
+    job = job_of(sets=5, settings=settings, batch_size=9, spec="synthetic:samples=100")
     r = random.Random(seed)
     seen: dict[int, int] = {}
     with CosimTransport(job.config, job.host, job.device, host_timing=timing.with_seed(seed),

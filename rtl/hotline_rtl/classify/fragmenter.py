@@ -12,37 +12,38 @@ from ..interfaces.layouts import COUNT_BITS, beat_layout
 from ..lib.fifo import StreamFifo
 from ..lib.logic import delayed, without_reset
 from ..lib.register_slice import RegisterSlice
-from ..lib.word_queue import group_layout
+from ..lib.streams import fork
+from ..lib.word_queue import ended_layout
+
+
+def fragmented_layout() -> data.StructLayout:
+    """How many samples of a mini-batch have gone to each micro-batch."""
+    return data.StructLayout({"popular": COUNT_BITS + 1, "non_popular": COUNT_BITS + 1})
 
 
 class Fragmenter(wiring.Component):
     """Members
     -------
-    start : In(1)
-        Begins a mini-batch; nothing is inside.
-    discard : In(1)
-        Throws all samples away (LEARN needs only their accesses).
+    jobs : In(stream of "discard")
+        A mini-batch may leave; with ``discard`` all of its samples are thrown away (LEARN needs only their accesses).
     i : In(stream of beat_layout)
-        ``mask``: cold accesses.
-    popular : Out(stream of group_layout)
-        Records of popular samples.
+        ``mask``: cold accesses. Beats behind a mini-batch's ``end`` are of the next one, and wait for its job.
+    popular : Out(stream of ended_layout)
+        Records of popular samples; ``end`` with the last beat of a mini-batch that is not discarded, whosesoever it is.
     non_popular : Out(stream of beat_layout)
-        Records of the others; cold accesses still hold rows.
-    popular_count, non_popular_count : Out
-        Samples that have left, since ``start``.
-    classified : Out(1)
-        The last sample has left.
+        Records of the others, in the same way; cold accesses still hold rows.
+    results : Out(stream of fragmented_layout)
+        The mini-batch's last beat has left.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "start": In(1), "discard": In(1),
+            "jobs": In(stream.Signature(1)),
             "i": In(stream.Signature(beat_layout(config))),
-            "popular": Out(stream.Signature(group_layout(config.beat_words))),
+            "popular": Out(stream.Signature(ended_layout(config.beat_words))),
             "non_popular": Out(stream.Signature(beat_layout(config))),
-            "popular_count": Out(COUNT_BITS + 1), "non_popular_count": Out(COUNT_BITS + 1),
-            "classified": Out(1),
+            "results": Out(stream.Signature(fragmented_layout())),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -66,41 +67,47 @@ class Fragmenter(wiring.Component):
             beats.i.p.eq(self.i.p),
             verdicts.i.valid.eq(enter & last),
             verdicts.i.p.popular.eq(~cold),
-            verdicts.i.p.drop.eq(drop | self.discard),
+            verdicts.i.p.drop.eq(drop),
         ]
         with m.If(enter):
             m.d.sync += [cold_before.eq(cold & ~last), drop_before.eq(drop & ~last)]
 
-        # Out: the whole sample follows its verdict.
-        verdict = verdict_out.o.p
-        known = verdict_out.o.valid & beats.o.valid
+        # Out: the whole sample follows its verdict. The last beat of all goes to both, to the other one as its end alone.
+        opened, discard = Signal(), Signal(reset_less=True)
+        verdict, beat = verdict_out.o.p, beats.o.p
+        keeps = ~verdict.drop & ~discard
+        is_popular, is_non_popular = verdict.popular & keeps, ~verdict.popular & keeps
+        end = beat.end & ~discard
+        leaving = stream.Signature(0).create()
+        fork(m, leaving, [self.popular, self.non_popular], [is_popular | end, is_non_popular | end])
         m.d.comb += [
-            self.popular.valid.eq(known & verdict.popular & ~verdict.drop),
-            self.popular.p.data.eq(beats.o.p.words),
-            self.popular.p.count.eq(beats.o.p.count),
-            self.non_popular.valid.eq(known & ~verdict.popular & ~verdict.drop),
-            self.non_popular.p.eq(beats.o.p),
-            beats.o.ready.eq(
-                verdict_out.o.valid
-                & (verdict.drop | Mux(verdict.popular, self.popular.ready, self.non_popular.ready))
-            ),
-            verdict_out.o.ready.eq(beats.o.valid & beats.o.ready & beats.o.p.last),
+            leaving.valid.eq(verdict_out.o.valid & beats.o.valid & opened),
+            self.popular.p.group.data.eq(beat.words),
+            self.popular.p.group.count.eq(Mux(is_popular, beat.count, 0)),
+            self.popular.p.end.eq(end),
+            self.non_popular.p.eq(beat),
+            beats.o.ready.eq(verdict_out.o.valid & opened & leaving.ready),
+            verdict_out.o.ready.eq(beats.o.valid & beats.o.ready & beat.last),
         ]
-        # Samples are counted two cycles after they have left; a command asks for the counts later than that.
+        with m.If(~is_non_popular):
+            m.d.comb += [self.non_popular.p.count.eq(0), self.non_popular.p.mask.eq(0), self.non_popular.p.last.eq(1)]
+
+        # A sample is counted two cycles after it has left, and the mini-batch is over a cycle later.
         left = Signal()
         left_popular = Signal(reset_less=True)
         left_non_popular = Signal(reset_less=True)
         left_end = Signal(reset_less=True)
-        popular_count = without_reset(m, self.popular_count)
-        non_popular_count = without_reset(m, self.non_popular_count)
+        result = without_reset(m, self.results.p)
+        m.d.comb += self.jobs.ready.eq(~opened & ~left & ~delayed(m, left) & ~self.results.valid)
         m.d.sync += [
-            left.eq(verdict_out.o.valid & verdict_out.o.ready), left_end.eq(beats.o.p.end),
-            left_popular.eq(verdict.popular & ~verdict.drop), left_non_popular.eq(~verdict.popular & ~verdict.drop),
-            popular_count.eq(popular_count + delayed(m, left & left_popular)),
-            non_popular_count.eq(non_popular_count + delayed(m, left & left_non_popular)),
+            left.eq(verdict_out.o.valid & verdict_out.o.ready), left_end.eq(beat.end),
+            left_popular.eq(is_popular), left_non_popular.eq(is_non_popular),
+            result.popular.eq(result.popular + delayed(m, left & left_popular)),
+            result.non_popular.eq(result.non_popular + delayed(m, left & left_non_popular)),
+            self.results.valid.eq(delayed(m, left & left_end) | (self.results.valid & ~self.results.ready)),
         ]  # fmt: skip
-        with m.If(left):
-            m.d.sync += self.classified.eq(left_end)
-        with m.If(self.start):
-            m.d.sync += [popular_count.eq(0), non_popular_count.eq(0), self.classified.eq(0)]
+        with m.If(beats.o.valid & beats.o.ready & beat.end):
+            m.d.sync += opened.eq(0)
+        with m.If(self.jobs.valid & self.jobs.ready):
+            m.d.sync += [opened.eq(1), discard.eq(self.jobs.p), result.eq(0)]
         return m

@@ -20,8 +20,6 @@ from .crossbar import results_layout
 class Merger(wiring.Component):
     """Members
     -------
-    start : In(1)
-        Begins a mini-batch; nothing is inside.
     masks : In(stream of beat masks)
         Those of the beats, at once: tracked accesses. ``beats`` of them are held at most.
     i : In(stream of beat_layout)
@@ -30,20 +28,19 @@ class Merger(wiring.Component):
         Results of their tracked accesses, in the same order.
     o : Out(stream of beat_layout)
         ``mask``: cold accesses; the words of hot ones hold their slots.
-    hits : Out(32)
-        Results that were hits, since ``start``.
+    counted : Out(1), hits : Out(32)
+        A mini-batch's ``end`` has left, some cycles ago; results that were hits since the one before.
     """
 
     def __init__(self, config: AcceleratorConfig, beats: int):
         self.config = config
         self.beats = beats
         super().__init__({
-            "start": In(1),
             "masks": In(stream.Signature(config.beat_words)),
             "i": In(stream.Signature(beat_layout(config))),
             "results": In(stream.Signature(results_layout(config))),
             "o": Out(stream.Signature(beat_layout(config))),
-            "hits": Out(32),
+            "counted": Out(1), "hits": Out(32),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -82,7 +79,6 @@ class Merger(wiring.Component):
             queue.o.ready.eq(step & self.i.valid & ~none),
         ]
         out = without_reset(m, self.o.p)
-        hits = without_reset(m, self.hits)
         results = [data.View(result, queue.o.p.data.word_select(i, result.size)) for i in range(words)]
         hit = Signal(words)
         m.d.comb += hit.eq(Cat(self.i.p.mask[i] & results[i].hit for i in range(words)))
@@ -91,8 +87,8 @@ class Merger(wiring.Component):
             m.d.sync += out.mask.eq(self.i.p.mask & ~hit)
             for i in range(words):
                 m.d.sync += out.words[i].eq(Mux(hit[i], results[i].slot, self.i.p.words[i]))
-        new_hits = delayed(m, delayed(m, count_ones(delayed(m, Mux(leave & step, hit, 0)))))
-        m.d.sync += hits.eq(hits + new_hits)
-        with m.If(self.start):
-            m.d.sync += hits.eq(0)
+        # Hits are counted three cycles after they have left.
+        left, left_hits = delayed(m, leave & step & self.i.p.end), delayed(m, Mux(leave & step, hit, 0))
+        ends, new_hits = delayed(m, delayed(m, left)), delayed(m, delayed(m, count_ones(left_hits)))
+        m.d.sync += [self.counted.eq(ends), self.hits.eq(Mux(self.counted, 0, self.hits) + new_hits)]
         return m

@@ -4,7 +4,7 @@ Each record starts a new beat; word 0 is the sample number, then payload and row
 One beat per cycle; latency 7 cycles.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -30,17 +30,17 @@ def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:
 class RecordReader(wiring.Component):
     """Members
     -------
-    start : In(1), samples, sample_words : In
-        Begins a mini-batch. They have been so for three cycles; ``sample_words`` stays until the last record has left.
+    jobs : In(stream of numbers of samples), sample_words : In
+        A mini-batch. Only when the records of the one before have been taken. ``sample_words`` stays meanwhile.
     i : In(stream of words_layout)
-        Sample records, contiguous.
+        Sample records, contiguous. Taken from a job's begin on.
     o : Out(stream of record_beat_layout)
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "start": In(1), "samples": In(COUNT_BITS + 1), "sample_words": In(range(config.max_record_words + 1)),
+            "jobs": In(stream.Signature(COUNT_BITS + 1)), "sample_words": In(range(config.max_record_words + 1)),
             "i": In(stream.Signature(words_layout(config))),
             "o": Out(stream.Signature(record_beat_layout(config))),
         })  # fmt: skip
@@ -52,7 +52,22 @@ class RecordReader(wiring.Component):
         shift = ceil_log2(words)
         about = data.StructLayout({name: field.shape for name, field in self.o.p.shape() if name != "words"})
         m.submodules.queue = queue = WordQueue(config.bus_words, words, extra=about.size, whole_in=True)
-        wiring.connect(m, wiring.flipped(self.i), queue.i)
+
+        # A job: what is compared with the number of its samples follows that in three cycles.
+        samples, begins = Signal(COUNT_BITS + 1, reset_less=True), Signal(3)
+        opened = Signal()
+        start, final = begins[-1], Signal()  # all words of the last beat are there
+        m.d.comb += [
+            self.jobs.ready.eq(~opened),
+            queue.i.valid.eq(self.i.valid & opened & ~begins.any()),
+            queue.i.p.eq(self.i.p),
+            self.i.ready.eq(queue.i.ready & opened & ~begins.any()),
+        ]
+        m.d.sync += begins.eq(Cat(self.jobs.valid & self.jobs.ready, begins))
+        with m.If(final):
+            m.d.sync += opened.eq(0)
+        with m.If(self.jobs.valid & self.jobs.ready):
+            m.d.sync += [opened.eq(1), samples.eq(self.jobs.p)]
 
         # The next beat, put together a cycle before it is asked for: every record has as many, and its last as many words.
         # Whether it is the last of its record, and of the last record, is known when it is put together.
@@ -68,11 +83,11 @@ class RecordReader(wiring.Component):
         # of it: words of the stream, and where they begin
         new_words = Signal.like(asked.count, reset_less=True)
         offset = Signal(reset_less=True)
-        samples = delayed(m, self.samples)
-        m.d.comb += [left.start.eq(self.start), left.count.eq(samples)]
+        m.d.comb += [left.start.eq(start), left.count.eq(samples)]
         one_beat, last_but_one = delayed(m, last_beat == 0), delayed(m, last_beat - 1)
         goes = queue.take.valid & queue.take.ready
         step = ~asks | goes
+        m.d.comb += final.eq(goes & asked.end)
         m.d.comb += [
             following.last.eq(is_last),
             following.count.eq(Mux(is_last, last_count, words)),
@@ -85,8 +100,8 @@ class RecordReader(wiring.Component):
             queue.take.p.count.eq(new_words),
             queue.take.p.extra.eq(asked),
             queue.take.valid.eq(asks),
-            queue.clear.eq(self.start),
-            queue.drop.eq(self.start),
+            queue.clear.eq(start),
+            queue.drop.eq(start),
         ]
         with m.If(step):
             first = beat == 0
@@ -101,7 +116,7 @@ class RecordReader(wiring.Component):
             with m.If(is_last):
                 m.d.comb += left.take.eq(1)
                 m.d.sync += [sample.eq(sample + 1), is_final.eq(left.left[2])]
-        with m.If(self.start):
+        with m.If(start):
             m.d.sync += [
                 active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
                 is_final.eq(left.begins[1]),

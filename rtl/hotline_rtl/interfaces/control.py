@@ -7,12 +7,11 @@ from ..config import AcceleratorConfig
 from .layouts import COUNT_BITS, Status
 
 
-def fault_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """What went wrong with a command: a Status, and where. ``index`` is a sample, a slot or a row, ``access`` one of a sample's;
-    ``address`` that of an error response. ``valid``: something did."""
-    return data.StructLayout({
-        "valid": 1, "status": 8, "index": 32, "access": 32, "address": config.address_bits,
-    })  # fmt: skip
+def fault_layout() -> data.StructLayout:
+    """What went wrong with a command: a Status, and where. ``index`` is a sample, a slot, a row or a word of the command,
+    ``access`` one of a sample's; ``address`` that of an error response, or one that the command gives. ``valid``: something did;
+    otherwise the others mean nothing."""
+    return data.StructLayout({"valid": 1, "status": 8, "index": 32, "access": 32, "address": 64})
 
 
 def fetch_layout(config: AcceleratorConfig) -> data.StructLayout:

@@ -46,8 +46,12 @@ def equal(m: Module, a: Value, b: Value, part: int = 8) -> Value:
     return Cat(parts).all()
 
 
+#: From the factors to their product.
+PRODUCT_CYCLES = 2
+
+
 def product(m: Module, a: Value, b: Value, part: int = 18) -> Signal:
-    """``a * b``, two cycles later: ``a`` is multiplied in parts of ``part`` bits, which one multiplier takes."""
+    """``a * b``, PRODUCT_CYCLES later: ``a`` is multiplied in parts of ``part`` bits, which one multiplier takes."""
     total = Signal(len(a) + len(b), name="product", reset_less=True)
     partial = []
     for n in range(0, len(a), part):

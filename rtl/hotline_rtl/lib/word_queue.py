@@ -29,6 +29,11 @@ def group_layout(words: int, word_bits: int = 32) -> data.StructLayout:
     })  # fmt: skip
 
 
+def ended_layout(words: int, word_bits: int = 32) -> data.StructLayout:
+    """Words of a buffer, ``group``; ``end``: they are its last ones. The last group may have none."""
+    return data.StructLayout({"group": group_layout(words, word_bits), "end": 1})
+
+
 def masked_layout(words: int, word_bits: int = 32) -> data.StructLayout:
     """Those ``count`` of ``words`` words that ``mask`` marks; ``ranks``: how many marked ones lie below each."""
     return data.StructLayout({

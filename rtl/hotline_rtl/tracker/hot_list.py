@@ -13,11 +13,13 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..config import AcceleratorConfig
-from ..interfaces.layouts import EMPTY_SLOT, WORDS_BITS, words_layout
+from ..interfaces.control import fault_layout
+from ..interfaces.jobs import list_job_layout, list_result_layout
+from ..interfaces.layouts import EMPTY_SLOT, WORDS_BITS, Opcode, Status, words_layout
 from ..interfaces.tracker import BankOp, PortSignature, hot_line_layout, line_layout, sweep_bits
 from ..lib.keys import Permutation
-from ..lib.logic import delayed, equal, without_reset
-from ..lib.word_queue import WordQueue, group_layout
+from ..lib.logic import delayed, equal
+from ..lib.word_queue import WordQueue, ended_layout
 from .placement import index_hash
 from .policies import POLICIES
 
@@ -25,40 +27,27 @@ from .policies import POLICIES
 class HotList(wiring.Component):
     """Members
     -------
-    clear, dump, load : In(1)
-        Begins; only when not ``busy``. After reset a CLEAR begins by itself.
-    address : In
-        Of the hot list in host memory, for LOAD.
-    swap, halve : In(1), limit, worth : In; changed, left : Out
-        With a shadow: takes over what it has learnt, and halves all counters; see
-        ``hotline_golden.tracker.tracker.Tracker.swap``. All stay until not ``busy``.
-    busy : Out(1)
-    bad_list : Out(1), bad_slot : Out
-        The last LOAD was refused, and the first slot that was wrong.
-    reader_start : Out(stream), reader_error : In(1), i : In(stream of words_layout)
-        LOAD's reader.
-    o : Out(stream of group_layout(2))
+    jobs : In(stream of list_job_layout)
+        After reset a CLEAR begins by itself.
+    results : Out(stream of list_result_layout)
+        A job has been done; all words for ``o`` have been given. The next job waits until this has been taken.
+    lists : Out(stream of {address, words}), i : In(stream of words_layout), read_fault : In(fault_layout)
+        LOAD's reader: asks for the list; its words; one of those that have come could not be read.
+    o : Out(stream of ended_layout(2))
         DUMP's words, or SWAP's.
     port : Out(PortSignature)
+    ready : Out(1)
+        The tracker has been cleared after reset.
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        swap: dict = {
-            "swap": In(1), "halve": In(1), "limit": In(32), "worth": In(16),
-            "changed": Out(config.slot_bits + 1), "left": Out(config.slot_bits + 1),
-        }  # fmt: skip
         super().__init__({
-            "clear": In(1), "dump": In(1), "load": In(1), "address": In(config.address_bits),
-            "busy": Out(1, init=1), "bad_list": Out(1), "bad_slot": Out(config.slot_bits),
-            "reader_start": Out(stream.Signature(data.StructLayout({
-                "address": config.address_bits, "words": WORDS_BITS,
-            }))),
-            "reader_error": In(1),
-            "i": In(stream.Signature(words_layout(config))),
-            "o": Out(stream.Signature(group_layout(2))),
-            "port": Out(PortSignature(config)),
-            **(swap if config.shadow else {}),
+            "jobs": In(stream.Signature(list_job_layout(config))), "results": Out(stream.Signature(list_result_layout(config))),
+            "lists": Out(stream.Signature(data.StructLayout({"address": config.address_bits, "words": WORDS_BITS}))),
+            "i": In(stream.Signature(words_layout(config))), "read_fault": In(fault_layout()),
+            "o": Out(stream.Signature(ended_layout(2))),
+            "port": Out(PortSignature(config)), "ready": Out(1),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -80,10 +69,13 @@ class HotList(wiring.Component):
         way = Signal(way_bits)
         last_set = number == config.tracker_sets - 1
         line = Signal(line_layout(config), reset_less=True)
-        bad_slot = without_reset(m, self.bad_slot)
+        job, bad_list = Signal(list_job_layout(config), reset_less=True), Signal()
+        bad_slot = Signal(config.slot_bits, reset_less=True)
+        changed, left = (Signal(config.slot_bits + 1, name=name) for name in ("changed", "left"))
+        initial = Signal(init=1)  # the CLEAR after reset
 
         # DUMP and SWAP: keys from tags. A literal goes along with the keys, and out as one word.
-        out_extra = data.StructLayout({"valid": 1, "literal": 1, "slot": config.slot_bits})
+        out_extra = data.StructLayout({"valid": 1, "literal": 1, "end": 1, "slot": config.slot_bits})
         m.submodules.inverse = inverse = Permutation(config, extra=out_extra.size, inverse=True)
         out_entry = data.View(out_extra, inverse.o.p.extra)
         in_entry = Signal(out_extra)
@@ -98,8 +90,9 @@ class HotList(wiring.Component):
         m.d.comb += [
             self.o.valid.eq(inverse.o.valid),
             inverse.o.ready.eq(self.o.ready),
-            self.o.p.count.eq(Mux(out_entry.literal, 1, 2)),
-            self.o.p.data.eq(Mux(out_entry.literal, out_entry.slot, out_pair)),
+            self.o.p.end.eq(out_entry.end),
+            self.o.p.group.count.eq(Mux(out_entry.end, 0, Mux(out_entry.literal, 1, 2))),
+            self.o.p.group.data.eq(Mux(out_entry.literal, out_entry.slot, out_pair)),
         ]
         entries = [Cat(line[w]) for w in range(ways)]
         shifted = Signal.like(Cat(line))
@@ -131,11 +124,11 @@ class HotList(wiring.Component):
         loading = Signal()  # the tracker is cleared so that it can be written
         asks = Signal()  # for the list
         m.d.comb += [
-            self.reader_start.valid.eq(asks),
-            self.reader_start.p.address.eq(self.address),
-            self.reader_start.p.words.eq(2 * config.tracker_entries),
+            self.lists.valid.eq(asks),
+            self.lists.p.address.eq(job.address),
+            self.lists.p.words.eq(2 * config.tracker_entries),
         ]
-        with m.If(self.reader_start.ready):
+        with m.If(self.lists.ready):
             m.d.sync += asks.eq(0)
         m.d.comb += permutation.o.ready.eq(1)  # pairs come only in LOAD_WAYS
         pair_valid, pair = Signal(), Signal(permutation.o.p.shape(), reset_less=True)
@@ -159,26 +152,36 @@ class HotList(wiring.Component):
         filled = Signal.like(Cat(line))
         m.d.comb += filled.eq(Cat(*entries[1:], entry))
 
-        with m.If(wrong & checking & ~self.bad_list):
-            m.d.sync += [self.bad_list.eq(1), bad_slot.eq(checked_slot)]
+        with m.If(wrong & checking & ~bad_list):
+            m.d.sync += [bad_list.eq(1), bad_slot.eq(checked_slot)]
+
+        fault = self.results.p.fault
+        m.d.comb += [self.ready.eq(~initial), self.results.p.changed.eq(changed), self.results.p.left.eq(left)]
+        with m.If(job.opcode == Opcode.LOAD):
+            with m.If(self.read_fault.valid):
+                m.d.comb += fault.eq(self.read_fault)
+            with m.Elif(bad_list):
+                m.d.comb += [fault.valid.eq(1), fault.status.eq(Status.BAD_HOT_LIST), fault.index.eq(bad_slot)]
 
         cursor = Signal(config.set_bits)  # where the next SWAP begins
         with m.FSM(init="CLEAR"):
             with m.State("IDLE"):
                 m.d.sync += [number.eq(0), way.eq(0), line.eq(0)]
-                if config.shadow:
-                    with m.If(self.swap):
-                        m.d.sync += [self.busy.eq(1), number.eq(cursor), self.changed.eq(0), self.left.eq(0)]
-                        m.next = "SWAP_READ"
-                with m.If(self.clear):
-                    m.d.sync += self.busy.eq(1)
-                    m.next = "CLEAR"
-                with m.If(self.dump):
-                    m.d.sync += self.busy.eq(1)
-                    m.next = "DUMP_READ"
-                with m.If(self.load):
-                    m.d.sync += [self.busy.eq(1), self.bad_list.eq(0), checking.eq(1)]
-                    m.next = "LOAD_START"
+                m.d.sync += [job.eq(self.jobs.p), bad_list.eq(0), changed.eq(0), left.eq(0)]
+                m.d.comb += self.jobs.ready.eq(1)
+                with m.If(self.jobs.valid):
+                    with m.Switch(self.jobs.p.opcode):
+                        with m.Case(Opcode.DUMP):
+                            m.next = "DUMP_READ"
+                        with m.Case(Opcode.LOAD):
+                            m.d.sync += checking.eq(1)
+                            m.next = "LOAD_START"
+                        if config.shadow:
+                            with m.Case(Opcode.SWAP):
+                                m.d.sync += number.eq(cursor)
+                                m.next = "SWAP_READ"
+                        with m.Default():
+                            m.next = "CLEAR"
 
             with m.State("CLEAR"):
                 m.d.comb += [self.port.valid.eq(1), self.port.op.eq(BankOp.CLEAR), self.port.set.eq(sweep)]
@@ -187,8 +190,10 @@ class HotList(wiring.Component):
                     m.d.sync += loading.eq(0)
                     m.next = "LOAD_START"
                     with m.If(~loading):
-                        m.d.sync += self.busy.eq(0)
-                        m.next = "IDLE"
+                        m.d.sync += initial.eq(0)
+                        m.next = "RESULT"
+                        with m.If(initial):
+                            m.next = "IDLE"
 
             with m.State("DUMP_READ"):
                 m.d.comb += [
@@ -215,10 +220,15 @@ class HotList(wiring.Component):
                         m.d.sync += number.eq(number + 1)
                         m.next = "DUMP_READ"
                         with m.If(last_set):
-                            m.next = "DUMP_DRAIN"
-            with m.State("DUMP_DRAIN"):
-                with m.If(~inverse.busy):
-                    m.d.sync += self.busy.eq(0)
+                            m.next = "DUMP_END"
+            with m.State("DUMP_END"):
+                m.d.comb += [inverse.i.valid.eq(1), in_entry.end.eq(1)]
+                with m.If(inverse.i.ready):
+                    m.next = "RESULT"
+
+            with m.State("RESULT"):
+                m.d.comb += self.results.valid.eq(1)
+                with m.If(self.results.ready):
                     m.next = "IDLE"
 
             with m.State("LOAD_START"):
@@ -242,19 +252,21 @@ class HotList(wiring.Component):
                 m.next = "LOAD_DONE"
             with m.State("LOAD_DONE"):
                 m.d.sync += [number.eq(0), checking.eq(0)]
-                with m.If(checking & ~self.bad_list & ~self.reader_error):
+                with m.If(checking & ~bad_list & ~self.read_fault.valid):
                     m.d.sync += loading.eq(1)
                     m.next = "CLEAR"
-                with m.Elif(~checking & self.reader_error):
+                with m.Elif(~checking & self.read_fault.valid):
                     # Half a list is worse than none.
                     m.next = "CLEAR"
                 with m.Else():
-                    m.d.sync += self.busy.eq(0)
-                    m.next = "IDLE"
+                    m.next = "RESULT"
 
             if config.shadow:
                 self._swap(
                     m,
+                    job,
+                    changed,
+                    left,
                     number,
                     way,
                     line,
@@ -267,7 +279,9 @@ class HotList(wiring.Component):
                 )
         return m
 
-    def _swap(self, m: Module, number, way, line, cursor, sweep, in_tag, in_entry, keys, own_index) -> None:
+    def _swap(
+        self, m: Module, job, changed, left, number, way, line, cursor, sweep, in_tag, in_entry, keys, own_index
+    ) -> None:
         """The states of SWAP. Both lines of a set turn round, a way at a time; then the hot one goes back.
 
         ``in_tag``, ``in_entry`` and ``keys``: what goes to the delta list; ``own_index``: set, in array 0, of the
@@ -282,7 +296,7 @@ class HotList(wiring.Component):
 
         def differs(w):
             apart = (hot[w].tag != line[w].tag) | ~hot[w].valid
-            return line[w].valid & (line[w].state >= self.worth) & apart
+            return line[w].valid & (line[w].state >= job.worth) & apart
 
         def turn(new_hot):
             m.d.sync += [
@@ -320,8 +334,8 @@ class HotList(wiring.Component):
             with m.If(self.port.r_valid):
                 m.next = "SWAP_FOUND"
         with m.State("SWAP_FOUND"):
-            with m.If(self.port.r_hit | (self.changed >= self.limit)):
-                m.d.sync += self.left.eq(self.left + 1)
+            with m.If(self.port.r_hit | (changed >= job.limit)):
+                m.d.sync += left.eq(left + 1)
                 with m.If(~self.port.r_hit & ~kept_back):
                     m.d.sync += [kept_back.eq(1), kept_at.eq(number)]
                 turn(hot_entries[0])
@@ -338,7 +352,7 @@ class HotList(wiring.Component):
         with m.State("SWAP_NEW"):
             m.d.comb += keys.valid.eq(1)
             with m.If(keys.ready):
-                m.d.sync += [self.changed.eq(self.changed + 1), touched.eq(1)]
+                m.d.sync += [changed.eq(changed + 1), touched.eq(1)]
                 turn(Cat(line[0].valid, line[0].tag))
         with m.State("SWAP_WRITE"):
             m.d.comb += [self.port.valid.eq(touched), self.port.op.eq(BankOp.SWAP), self.port.set.eq(number)]
@@ -350,11 +364,11 @@ class HotList(wiring.Component):
                 m.d.sync += kept_back.eq(0)
                 with m.If(kept_back):
                     m.d.sync += cursor.eq(kept_at)
-                m.next = "DUMP_DRAIN"
-                with m.If(self.halve):
+                m.next = "DUMP_END"
+                with m.If(job.halve):
                     m.next = "SWAP_HALVE"
         with m.State("SWAP_HALVE"):
             m.d.comb += [self.port.valid.eq(1), self.port.op.eq(BankOp.HALVE), self.port.set.eq(sweep)]
             m.d.sync += sweep.eq(sweep + 1)
             with m.If(sweep.all()):
-                m.next = "DUMP_DRAIN"
+                m.next = "DUMP_END"

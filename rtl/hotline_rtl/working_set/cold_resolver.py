@@ -12,7 +12,7 @@ from ..interfaces.layouts import WORKING_ROW_BIT, beat_layout
 from ..lib.fifo import StreamFifo
 from ..lib.logic import first_set, one_hot_mux
 from ..lib.register_slice import RegisterSlice
-from ..lib.word_queue import group_layout
+from ..lib.word_queue import ended_layout
 from .working_set import probe_layout
 
 
@@ -20,15 +20,13 @@ class ColdResolver(wiring.Component):
     """Members
     -------
     i : In(stream of beat_layout)
-        Records of non-popular samples; ``mask``: cold accesses.
+        Records of non-popular samples; ``mask``: cold accesses. A mini-batch's ``end`` may come with no words.
     probes : Out(stream of probe_layout)
-        Cold keys in trace order, to the working set.
+        Cold keys in trace order, to the working set; behind the last one, ``end`` alone.
     numbers : In(stream)
         Their working-row numbers.
-    o : Out(stream of group_layout)
+    o : Out(stream of ended_layout)
         The records.
-    busy : Out(1)
-        Beats are inside.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -37,8 +35,7 @@ class ColdResolver(wiring.Component):
             "i": In(stream.Signature(beat_layout(config))),
             "probes": Out(stream.Signature(probe_layout(config))),
             "numbers": In(stream.Signature(range(config.working_rows))),
-            "o": Out(stream.Signature(group_layout(config.beat_words))),
-            "busy": Out(1),
+            "o": Out(stream.Signature(ended_layout(config.beat_words))),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -50,21 +47,23 @@ class ColdResolver(wiring.Component):
         came = waiting.o
         m.submodules.beats = beats = StreamFifo(beat_layout(config), 16)
 
-        # Scan: of the beat in hand, the lowest cold word that has not been sent, and the others. The beat goes on at
-        # once, so that its numbers never have to wait for it.
+        # Scan: of the beat in hand, the lowest cold word that has not been sent, and the others; behind them all, the end. The
+        # beat goes on at once, so that its numbers never have to wait for it.
         m.submodules.slice = out = RegisterSlice(probe_layout(config))
         wiring.connect(m, out.o, wiring.flipped(self.probes))
         keys = [Signal(config.key_bits, name=f"key_{i}", reset_less=True) for i in range(words)]
-        scan, rest = Signal(words), Signal(words, reset_less=True)
+        scan, rest = Signal(words + 1), Signal(words + 1, reset_less=True)
         sends, lasts = Signal(), Signal(reset_less=True)  # of `scan`: there is one; there is none after it
         record_start = Signal(init=1)
         sample = Signal(32, reset_less=True)
         done = ~sends | (out.i.ready & lasts)
-        first = first_set(came.p.mask)
+        to_send = Cat(came.p.mask, came.p.end)
+        first = first_set(to_send)
         m.d.comb += [
             came.ready.eq(done & beats.i.ready),
             out.i.valid.eq(sends),
-            out.i.p.key.eq(one_hot_mux(scan, keys)),
+            out.i.p.key.eq(one_hot_mux(scan[:words], keys)),
+            out.i.p.end.eq(scan[words]),
             out.i.p.sample.eq(sample),
             beats.i.valid.eq(came.valid & done),
             beats.i.p.eq(came.p),
@@ -75,9 +74,9 @@ class ColdResolver(wiring.Component):
             after = rest & ~first_set(rest)
             m.d.sync += [scan.eq(first_set(rest)), rest.eq(after), lasts.eq(after == 0)]
         with m.If(came.valid & came.ready):
-            after = came.p.mask & ~first
+            after = to_send & ~first
             m.d.sync += [
-                scan.eq(first), sends.eq(came.p.mask.any()), rest.eq(after), lasts.eq(after == 0),
+                scan.eq(first), sends.eq(to_send.any()), rest.eq(after), lasts.eq(after == 0),
                 record_start.eq(came.p.last),
             ]  # fmt: skip
             for i in range(words):
@@ -102,13 +101,13 @@ class ColdResolver(wiring.Component):
             patched.i.valid.eq(beat_valid & last & (numbers.o.valid | ~missing)),
             numbers.o.ready.eq(beat_valid & missing & (patched.i.ready | ~last)),
             beats.o.ready.eq(~beat_valid | (patched.i.valid & patched.i.ready)),
-            patched.i.p.count.eq(beat.count),
-            self.busy.eq(
-                (beats.level != 0) | beat_valid | self.i.valid | came.valid | sends | out.o.valid | patched.o.valid
-            ),
+            patched.i.p.group.count.eq(beat.count),
+            patched.i.p.end.eq(beat.end),
         ]
         for i in range(words):
-            m.d.comb += patched.i.p.data[32 * i : 32 * i + 32].eq(Mux(place[i] & missing, number, beat.words[i]))
+            m.d.comb += patched.i.p.group.data[32 * i : 32 * i + 32].eq(
+                Mux(place[i] & missing, number, beat.words[i])
+            )
         with m.If(beats.o.ready):
             m.d.sync += [
                 beat_valid.eq(beats.o.valid), beat.eq(beats.o.p), missing.eq(beats.o.p.mask.any()),

@@ -1,138 +1,155 @@
-"""Whose rows the gather engine fetches."""
+"""Which rows the gather engine fetches for whom."""
 
+from hotline_rtl.config import preset
 from hotline_rtl.control.gather_scheduler import GatherScheduler
+from hotline_rtl.interfaces.jobs import Ask
+from hotline_rtl.interfaces.layouts import Status
 
-from ..simulated import cycles, simulate
+from ..simulated import cycles, is_not_taken, none_comes, put, simulate, take
 
-#: The engine begins, or something is known, within so many cycles.
-SOON = 10
+CONFIG = preset("tiny")
+FINE = {"valid": 0}
+
+
+def failed(status: Status, address: int = 0) -> dict:
+    return {"valid": 1, "status": status, "address": address}
 
 
 class Run:
     """A scheduler, and what surrounds it."""
 
     def __init__(self, ctx, block):
-        self.ctx, self.block, self.starts = ctx, block, 0
+        self.ctx, self.block = ctx, block
 
-    def set(self, **values: int) -> None:
-        for name, value in values.items():
-            self.ctx.set(getattr(self.block, name), value)
+    async def ask(self, ask: Ask, rows: int = 0, keys: int = 0, more: int = 0) -> None:
+        await put(self.ctx, self.block.jobs, {"ask": ask, "rows": rows, "keys": keys, "more": more}, within=20)
 
-    def get(self, name: str) -> int:
-        return self.ctx.get(getattr(self.block, name))
+    async def split(self, rows: int, keys: int, more: int = 0) -> None:
+        """A SPLIT's rows are asked for, and the engine and the writer get their jobs, in whatever order they come."""
+        self.ctx.set(self.block.gather.ready, 1)
+        self.ctx.set(self.block.keys.ready, 1)
+        await self.ask(Ask.SPLIT, rows, keys, more)
+        self.ctx.set(self.block.gather.ready, 0)
+        self.ctx.set(self.block.keys.ready, 0)
 
-    async def pulse(self, name: str) -> None:
-        self.set(**{name: 1})
-        await self.wait(1)
-        self.set(**{name: 0})
-
-    async def wait(self, count: int = SOON) -> int:
-        """How often the engine began meanwhile."""
-        before = self.starts
-        for _ in range(count):
+    async def both(self, rows: dict = FINE, keys: dict = FINE) -> None:
+        """The results of engine and writer, which are taken."""
+        self.offer(rows, keys)
+        for _ in range(20):
+            taken = self.ctx.get(self.block.keys_results.ready)
             await cycles(self.ctx)
-            self.starts += self.get("start")
-        return self.starts - before
+            if taken:
+                self.ctx.set(self.block.gather_results.valid, 0)
+                self.ctx.set(self.block.keys_results.valid, 0)
+                return
+        raise AssertionError("the results have not been taken")
 
-    async def issue(self, rows: int) -> int:
-        self.set(split_active=1, count=rows)
-        await self.pulse("split_begins")
-        return await self.wait()
+    def offer(self, rows: dict | None = None, keys: dict | None = None) -> None:
+        for sink, result in ((self.block.gather_results, rows), (self.block.keys_results, keys)):
+            if result is not None:
+                self.ctx.set(sink.payload, result)
+                self.ctx.set(sink.valid, 1)
 
-    async def commit(self, names: int = 0) -> None:
-        """``names``: the SPLIT names an earlier one."""
-        self.set(commit_names=names)
-        await self.pulse("swaps")
-        self.set(commit_split=1, split_active=0)
-        await self.wait()
+    async def result(self, rows: dict | None = None, keys: dict | None = None):
+        """The scheduler's result, once engine and writer offer theirs."""
+        self.offer(rows, keys)
+        result = await take(self.ctx, self.block.results, within=20)
+        self.ctx.set(self.block.gather_results.valid, 0)
+        self.ctx.set(self.block.keys_results.valid, 0)
+        return result
 
 
 def run(bench) -> None:
-    block = GatherScheduler()
+    block = GatherScheduler(CONFIG)
 
     async def testbench(ctx):
-        r = Run(ctx, block)
-        r.set(keys_flushed=1, keys_drained=1, keys_idle=1)
-        await r.wait()
-        await bench(r)
+        await bench(Run(ctx, block))
 
     simulate(block, testbench)
 
 
-def test_the_first_split_has_the_engine_at_once_and_a_scatter_delays_it():
+def test_a_split_is_there_when_its_rows_and_keys_are():
     async def bench(r):
-        r.set(scatters=1)
-        assert await r.issue(5) == 0 and r.get("waits") and r.get("hold")
-        r.set(scatters=0)
-        assert await r.wait() == 1 and not r.get("waits") and r.get("total") == 5
+        r.ctx.set(r.block.jobs.payload, {"ask": Ask.SPLIT, "rows": 64, "keys": 128})
+        r.ctx.set(r.block.jobs.valid, 1)
+        job = await take(r.ctx, r.block.gather)
+        assert (job.base, job.lists) == (64, 1)
+        assert await take(r.ctx, r.block.keys) == 128
+        r.ctx.set(r.block.jobs.valid, 0)
+        r.offer(rows=FINE)
+        assert await none_comes(r.ctx, r.block.results), "the keys are not there"
+        assert not (await r.result(FINE, FINE)).valid
 
     run(bench)
 
 
-def test_the_next_split_waits_until_all_keys_of_the_one_before_have_been_taken():
+def test_a_gather_has_no_list_of_its_own():
     async def bench(r):
-        await r.issue(5)
-        await r.commit()
-        assert r.get("own") and r.get("total") == 5
-        assert await r.issue(9) == 0 and r.get("total") == 5, "the count is still that of the one before"
-        r.set(keys_done=1)
-        assert await r.wait() == 1 and r.get("moved_on") and not r.get("own") and r.get("total") == 9
-        assert not r.get("done"), "rows of the one before still come"
-        r.set(earlier_idle=1)
-        await r.wait()
-        assert r.get("done")
+        r.ctx.set(r.block.gather.ready, 1)
+        await r.ask(Ask.GATHER, rows=64)
+        result = await r.result(rows=failed(Status.READ_ERROR, 5))
+        assert (result.valid, result.status, result.address) == (1, Status.READ_ERROR, 5)
 
     run(bench)
 
 
-def test_rows_that_a_passing_scatter_has_too_are_fetched_again_after_it():
+def test_rows_that_a_passing_scatter_has_too_are_fetched_again_when_the_first_are_there():
     async def bench(r):
-        await r.issue(5)
-        await r.commit(names=1)
-        for _ in range(3):
-            await r.pulse("found")
-        r.set(keys_done=1)
-        await r.wait()
-        assert not r.get("done") and not r.get("refetches") and r.get("total") == 5, "the SCATTER has not passed"
-        assert await r.issue(2) == 0, "nor may the next one begin"
-        r.set(scattered=1)
-        await r.wait()
-        assert not r.get("refetches"), "the first rows are still on their way"
-        r.set(idle=1)
-        await r.wait(3)
-        assert r.get("refetches") and not r.get("done")
-        r.set(keys_done=0, idle=0)  # as the engine does when more keys are counted
-        await r.wait()
-        assert r.get("total") == 8 and not r.get("done")
-        r.set(keys_done=1, idle=1)
-        assert await r.wait() == 1 and r.get("moved_on"), "now the next one begins"
-        r.set(earlier_idle=1)
-        await r.wait()
-        assert r.get("done")
+        await r.split(64, 128, more=1)
+        again = {"ask": Ask.AGAIN}
+        assert await is_not_taken(r.ctx, r.block.jobs, again), "the first rows are not there"
+        r.ctx.set(r.block.gather.ready, 1)
+        await r.both()
+        await put(r.ctx, r.block.jobs, again, within=20)
+        assert await none_comes(r.ctx, r.block.results)
+        assert not (await r.result(rows=FINE)).valid
 
     run(bench)
 
 
-def test_a_split_whose_scatter_will_not_come_is_done_without_it():
+def test_the_second_set_goes_where_the_first_went_and_into_no_list():
     async def bench(r):
-        await r.issue(5)
-        await r.commit(names=1)
-        r.set(keys_done=1, idle=1)
-        await r.wait()
-        assert not r.get("done")
-        r.set(missed=1)
-        await r.wait()
-        assert r.get("done") and not r.get("refetches")
+        await r.split(64, 128, more=1)
+        await r.both()
+        r.ctx.set(r.block.jobs.payload, {"ask": Ask.AGAIN, "rows": 999})
+        r.ctx.set(r.block.jobs.valid, 1)
+        job = await take(r.ctx, r.block.gather, within=20)
+        assert (job.base, job.lists) == (64, 0)
 
     run(bench)
 
 
-def test_a_gather_has_the_engine_for_its_list():
+def test_a_split_whose_scatter_does_not_come_is_done_without_it():
     async def bench(r):
-        r.set(gathers_list=1, list_count=77)
-        await r.pulse("gather_begins")
-        assert (
-            await r.wait() >= 0 and r.starts == 1 and r.get("total") == 77 and r.get("active") and r.get("complete")
-        )
+        await r.split(64, 128, more=1)
+        await r.ask(Ask.NO_MORE)
+        await r.both()
+        assert not (await r.result()).valid
+
+    run(bench)
+
+
+def test_what_went_wrong_first_counts_of_keys_before_rows():
+    async def bench(r):
+        await r.split(0, 0)
+        result = await r.result(rows=failed(Status.READ_ERROR), keys=failed(Status.WRITE_ERROR))
+        assert (result.valid, result.status) == (1, Status.WRITE_ERROR)
+        await r.split(0, 0, more=1)
+        await r.both(rows=failed(Status.READ_ERROR, 7))
+        await r.ask(Ask.NO_MORE)
+        result = await r.result()
+        assert (result.valid, result.status, result.address) == (1, Status.READ_ERROR, 7)
+        await r.split(0, 0)
+        assert not (await r.result(FINE, FINE)).valid, "a fault is forgotten with its SPLIT"
+
+    run(bench)
+
+
+def test_the_next_split_is_asked_for_while_the_one_before_is_under_way():
+    async def bench(r):
+        await r.split(64, 128)
+        await r.split(256, 512)
+        for _ in range(2):
+            assert not (await r.result(FINE, FINE)).valid
 
     run(bench)

@@ -2,55 +2,107 @@
 
 import pytest
 
+from hotline_rtl.config import preset
 from hotline_rtl.control.record_scheduler import RecordScheduler
 
-from ..simulated import cycles, simulate
+from ..simulated import cycles, is_not_taken, none_comes, put, simulate, take
 
-#: Decoding begins within so many cycles of what it waited for.
-SOON = 5
-
-
-async def begins(ctx, block, within: int = SOON) -> bool:
-    for _ in range(within):
-        await cycles(ctx)
-        if ctx.get(block.begin):
-            return True
-    return False
+CONFIG = preset("tiny")
 
 
-def test_records_are_decoded_at_once_when_no_command_is_there():
-    block = RecordScheduler()
+class Run:
+    def __init__(self, ctx, block):
+        self.ctx, self.block = ctx, block
 
-    async def bench(ctx):
-        assert not await begins(ctx, block)
-        ctx.set(block.asked, 1)
-        assert await begins(ctx, block)
-        await cycles(ctx)
-        assert ctx.get(block.ahead) and not await begins(ctx, block), "once"
-        ctx.set(block.batch_begins, 1)
-        await cycles(ctx)
-        assert not ctx.get(block.ahead) and not ctx.get(block.hold)
+    async def fetch(self, splits: int, samples: int = 7) -> None:
+        """The next mini-batch is known, and its records are asked for."""
+        await put(
+            self.ctx,
+            self.block.fetches,
+            {"records": {"address": 0x1000 + samples, "samples": samples}, "splits": splits},
+        )
+        records = await take(self.ctx, self.block.reads)
+        assert (records.address, records.samples) == (0x1000 + samples, samples)
 
-    simulate(block, bench)
+    async def arrive(self) -> int:
+        """Its beats come next: whether they wait in front of the lanes."""
+        return await take(self.ctx, self.block.arrivals)
+
+    async def decode(self, samples: int = 7) -> None:
+        assert await take(self.ctx, self.block.decodes) == samples
+        await take(self.ctx, self.block.begins)
+
+    async def job(self) -> None:
+        await put(self.ctx, self.block.jobs, 0)
+        assert not self.ctx.get(self.block.ahead)
 
 
-@pytest.mark.parametrize("split, next_split", [(1, 1), (1, 0), (0, 1), (0, 0)])
-def test_behind_a_command_they_wait_for_its_own_and_for_the_lanes_unless_both_are_splits(split, next_split):
-    block = RecordScheduler()
+def run(bench) -> None:
+    block = RecordScheduler(CONFIG)
 
-    async def bench(ctx):
-        for name, value in {"active": 1, "asked": 1, "coming": 1, "split": split, "next_split": next_split}.items():
-            ctx.set(getattr(block, name), value)
-        assert not await begins(ctx, block), "its records are still being decoded"
-        ctx.set(block.decoded, 1)
-        assert not await begins(ctx, block), "and read"
-        ctx.set(block.read_over, 1)
-        both = split and next_split
-        assert await begins(ctx, block) == both, "accesses are still on their way to the lanes"
-        ctx.set(block.coming, 0)
-        if not both:
-            assert await begins(ctx, block)
-        await cycles(ctx)
-        assert ctx.get(block.ahead) and ctx.get(block.hold) == (not both)
+    async def testbench(ctx):
+        await bench(Run(ctx, block))
 
-    simulate(block, bench)
+    simulate(block, testbench)
+
+
+def test_records_are_decoded_at_once_when_there_is_no_mini_batch_before():
+    async def bench(r):
+        await r.fetch(1)
+        assert await r.arrive() == 1
+        await r.decode()
+        await cycles(r.ctx)
+        assert r.ctx.get(r.block.ahead)
+        await r.job()
+
+    run(bench)
+
+
+def test_a_job_waits_until_its_records_are_being_decoded():
+    async def bench(r):
+        assert await is_not_taken(r.ctx, r.block.jobs, 0)
+        await r.fetch(0)
+        await r.arrive()
+        assert await is_not_taken(r.ctx, r.block.jobs, 0)
+        await r.decode()
+        await r.job()
+
+    run(bench)
+
+
+@pytest.mark.parametrize("splits, next_splits", [(1, 1), (1, 0), (0, 1), (0, 0)])
+def test_the_next_one_is_decoded_behind_the_current_one_and_enters_the_lanes_if_both_are_splits(splits, next_splits):
+    async def bench(r):
+        await r.fetch(splits)
+        await r.arrive()
+        await r.decode()
+        await r.job()
+        await r.fetch(next_splits, samples=9)
+        assert await none_comes(r.ctx, r.block.arrivals), "the current one's records are still being decoded"
+        r.ctx.set(r.block.decoded, 1)
+        assert await r.arrive() == (not (splits and next_splits))
+        await r.decode(9)
+        assert await is_not_taken(r.ctx, r.block.jobs, 0), "the current one is not over"
+        r.ctx.set(r.block.decoded, 0)
+        r.ctx.set(r.block.over, 1)
+        await cycles(r.ctx)
+        r.ctx.set(r.block.over, 0)
+        await r.job()
+
+    run(bench)
+
+
+def test_behind_a_bad_mini_batch_records_are_decoded_when_that_is_over():
+    async def bench(r):
+        await r.fetch(1)
+        await r.arrive()
+        await r.decode()
+        await r.job()
+        await r.fetch(1)
+        assert await none_comes(r.ctx, r.block.arrivals)
+        r.ctx.set(r.block.over, 1)
+        await cycles(r.ctx)
+        r.ctx.set(r.block.over, 0)
+        assert await r.arrive() == 1
+
+    run(bench)

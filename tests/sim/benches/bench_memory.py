@@ -18,10 +18,14 @@ from bench_common import (
 from blocks import READ_TAG_BITS
 from cocotb.triggers import RisingEdge
 
-from hotline_rtl.interfaces.keys import listed_key_layout
-from hotline_rtl.interfaces.layouts import words_layout
+from hotline_rtl.interfaces.control import fault_layout
+from hotline_rtl.interfaces.jobs import gather_job_layout
+from hotline_rtl.interfaces.keys import listed_key_layout, routed_key_layout
+from hotline_rtl.interfaces.layouts import Status, words_layout
 from hotline_rtl.interfaces.memory import transfer_layout
-from hotline_rtl.lib.word_queue import group_layout
+from hotline_rtl.lib.word_queue import ended_layout
+from hotline_rtl.transfer.frontend.key_list import key_list_job_layout, key_list_result_layout
+from hotline_rtl.transfer.frontend.scatter import scatter_job_layout
 from hotline_rtl.transfer.midend.row_mover import move_layout
 from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, background, pulse, start, until, wavering
 from hotline_sim.engine.memory_model import HELD, Fault
@@ -80,53 +84,67 @@ async def reader_delivers_the_buffer(dut):
         memory.check()
 
 
+def ended(groups: list[dict], alone: bool) -> list[dict]:
+    """The groups of a buffer as ended_layout payloads; ``alone``: the end comes behind the last one."""
+    payloads = [{"group": group, "end": 0} for group in groups]
+    if alone or not payloads:
+        return [*payloads, {"end": 1}]
+    payloads[-1]["end"] = 1
+    return payloads
+
+
 @cocotb.test()
-async def writer_fills_the_buffer_and_nothing_else(dut):
+async def writer_fills_the_buffers_and_nothing_else(dut):
     for n, timing in enumerate(TIMINGS):
-        memory = Memory(dut, "bus", {"before": 4096 - 64 * 3, "buffer": 8192, "after": 64}, timing)
-        source = StreamSource(dut, "i", LAYOUT, STALLS[n % len(STALLS)][0], n)
-        dut.start.value = dut.flush.value = dut.swap.value = 0
+        sizes = [1, 0, WORDS, WORDS + 1, 345, 2000, 150, 150, 150, 2]
+        buffers = {f"buffer {k}": max(64, 4 * size) for k, size in enumerate(sizes)}
+        memory = Memory(dut, "bus", {"before": 4096 - 64 * 3, **buffers, "after": 64}, timing)
+        memory.model.allow(set(buffers))
+        source = StreamSource(dut, "i", ended_layout(WORDS), STALLS[n % len(STALLS)][0], n)
+        jobs = StreamSource(dut, "jobs", CONFIG.address_bits, "half", n)
+        results = StreamSink(dut, "results", fault_layout(), STALLS[n % len(STALLS)][1], n)
         await start(dut)
-        for words in (1, WORDS, WORDS + 1, 345, 2000):
-            memory.model.allow({"buffer"})
-            before = memory.image.data.copy()
-            dut.address.value = memory.address("buffer")
-            await pulse(dut, start=1)
-            r = rng(n)
-            values = [r.getrandbits(32) for _ in range(words)]
-            beats = beats_of(values, r)
-            for beat in beats:  # micro-batch records start at word 0 of a beat
-                beat["data"] >>= 32 * beat["offset"]
-                beat["offset"] = 0
-            source.put(beats)
-            await until(dut, lambda s=source: s.empty, "source")
-            dut.flush.value = 1
-            await RisingEdge(dut.clk)
-            await until(dut, lambda: int(dut.idle.value) == 1, "writer")
-            dut.flush.value = 0
-            expected = before.view(np.uint32)
-            at = (memory.address("buffer") - memory.image.base) // 4
-            expected[at : at + words] = values
-            assert np.array_equal(memory.image.data.view(np.uint32), expected)
-            memory.check()
-        # One buffer after another, while answers to the one before may still be missing.
-        values = [rng(n + k).getrandbits(32) for k in range(150)]
-        for k in range(6):
-            dut.address.value = memory.address("buffer") + 1024 * k
-            await pulse(dut, start=1)
-            source.put(beats_of([v ^ k for v in values]))
-            await until(dut, lambda s=source: s.empty, "source")
-            dut.flush.value = 1
-            await RisingEdge(dut.clk)
-            await until(dut, lambda: int(dut.flushed.value) == 1 and int(dut.previous_drained.value) == 1, "flush")
-            dut.flush.value = 0
-            await pulse(dut, swap=1)
-        await until(dut, lambda: int(dut.previous_drained.value) == 1, "the last answers")
-        assert int(dut.idle.value) == 1 and int(dut.previous_error.value) == 0
-        for k in range(6):
-            got = memory.image.words(memory.address("buffer") + 1024 * k, 150)
-            assert got.tolist() == [v ^ k for v in values]
+        r = rng(n)
+        expected = memory.image.data.copy().view(np.uint32)
+        for k, size in enumerate(sizes):
+            values = [r.getrandbits(32) for _ in range(size)]
+            groups = beats_of(values, r)
+            for group in groups:  # micro-batch records start at word 0 of a group
+                group["data"] >>= 32 * group["offset"]
+                group["offset"] = 0
+            address = memory.address(f"buffer {k}")
+            at = (address - memory.image.base) // 4
+            expected[at : at + size] = values
+            jobs.put([address])
+            source.put(ended(groups, alone=k % 2 == 0))
+        for k in range(len(sizes)):
+            await until(dut, lambda k=k, r=results: len(r.got) > k, f"buffer {k}")
+        assert not any(result.valid for result in results.got)
+        assert np.array_equal(memory.image.data.view(np.uint32), expected)
         memory.check()
+
+
+@cocotb.test()
+async def a_buffer_that_cannot_be_written_says_where(dut):
+    """Of several buffers one behind the other, of which some fail."""
+    for n, timing in enumerate(TIMINGS):
+        memory = Memory(dut, "bus", {f"buffer {k}": 2048 for k in range(6)}, timing)
+        memory.model.allow({f"buffer {k}" for k in range(6)})
+        source = StreamSource(dut, "i", ended_layout(WORDS), "always", n)
+        jobs = StreamSource(dut, "jobs", CONFIG.address_bits, "always", n)
+        results = StreamSink(dut, "results", fault_layout(), STALLS[n % len(STALLS)][1], n)
+        bad = {k: memory.address(f"buffer {k}") + 1024 for k in (1, 2, 5)}
+        memory.model.inject([Fault(address, 4, response=2) for address in bad.values()])
+        await start(dut)
+        for k in range(6):
+            jobs.put([memory.address(f"buffer {k}")])
+            source.put(ended(beats_of([k] * 512), alone=False))
+        await until(dut, lambda r=results: len(r.got) == 6, "results")
+        for k, result in enumerate(results.got):
+            assert result.valid == (k in bad), k
+            if k in bad:
+                assert result.status == Status.WRITE_ERROR
+                assert result.address <= bad[k] < result.address + CONFIG.burst_limit * CONFIG.bus_bytes
 
 
 @cocotb.test()
@@ -134,40 +152,75 @@ async def each_row_lands_in_its_place(dut):
     for n, timing in enumerate(TIMINGS):
         for row_bytes in (16, 64, 100, CONFIG.max_row_bytes):
             host = Memory(dut, "host", {f"table {t}": 1200 * row_bytes for t in range(2)}, timing)
-            device = Memory(dut, "device", {"rows": 70 * row_bytes}, timing.with_seed(9))
+            device = Memory(dut, "device", {f"rows {k}": 70 * row_bytes for k in range(4)}, timing.with_seed(9))
             model = small_model(host.image.base + 4, row_bytes)
-            device.model.allow({"rows"})
+            device.model.allow({f"rows {k}" for k in range(4)})
             source = StreamSource(dut, "keys", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
-            words = StreamSink(dut, "key_words", group_layout(2), "half", n)
-            dut.start.value = dut.count.value = 0
-            dut.hold.value = 0
+            jobs = StreamSource(dut, "jobs", gather_job_layout(CONFIG), STALLS[n % len(STALLS)][1], n)
+            results = StreamSink(dut, "results", fault_layout(), STALLS[n % len(STALLS)][1], n)
+            words = StreamSink(dut, "key_words", ended_layout(2), "half", n)
             wavering(dut, STALLS[n % len(STALLS)][1], n, "pause", "hold_writes")
-            dut.listing.value, dut.active.value, dut.complete.value = 1, 1, 1
             await start(dut)
             await drive_model(dut, model)
-            for _ in range(CONFIG.reorder_entries + 4):
-                await RisingEdge(dut.clk)
-            for count in (1, 60):
-                words.got.clear()
-                r = rng(n)
+            r = rng(n)
+            sets = []
+            for count in (1, 60, 0, 33):
                 keys = [(t, r.randrange(model.tables[t].rows)) for t in r.choices([1, 2, 4], k=count)]
-                dut.base.value = device.address("rows")
-                await pulse(dut, start=1)
+                sets.append(keys)
+                jobs.put([{"base": device.address(f"rows {len(sets) - 1}"), "lists": int(len(sets) != 2)}])
                 source.put({"key": {"table": t, "row": row}, "number": k} for k, (t, row) in enumerate(keys))
-                dut.count.value = count
-                await RisingEdge(dut.clk)
-                await RisingEdge(dut.clk)
-                await until(dut, lambda: int(dut.idle.value) == 1 and int(dut.keys_done.value) == 1, "gather")
+                source.put([{"end": 1}])
+            for s, keys in enumerate(sets):
+                await until(dut, lambda s=s, r=results: len(r.got) > s, f"set {s}")
+                assert not results.got[s].valid
                 for k, (t, row) in enumerate(keys):
                     expected = host.image.words(model.row_address(t, row), row_bytes // 4)
-                    got = device.image.words(device.address("rows") + k * row_bytes, row_bytes // 4)
-                    assert np.array_equal(got, expected), f"row {k} of {count}, {row_bytes} bytes"
-                assert int(dut.error.value) & 3 == 0
-                await until(dut, lambda c=count, w=words: len(w.got) >= c, "keys")
-                assert [tuple(words_of(g)) for g in words.got] == keys
-                dut.count.value = 0
+                    got = device.image.words(device.address(f"rows {s}") + k * row_bytes, row_bytes // 4)
+                    assert np.array_equal(got, expected), f"row {k} of set {s}, {row_bytes} bytes"
+            await until(dut, lambda w=words: sum(g.end for g in w.got) == 3, "lists of keys")
+            listed = [None if g.end else tuple(words_of(g.group)) for g in words.got]
+            assert listed == [key for s, keys in enumerate(sets) if s != 1 for key in [*keys, None]]
             host.check()
             device.check()
+
+
+@cocotb.test()
+async def a_list_ends_at_a_key_that_names_no_row(dut):
+    for n, timing in enumerate(TIMINGS):
+        host = Memory(dut, "host", {f"table {t}": 1200 * 64 for t in range(2)}, timing)
+        device = Memory(dut, "device", {"rows": 70 * 64}, timing.with_seed(9))
+        model = small_model(host.image.base + 4, 64)
+        device.model.allow({"rows"})
+        source = StreamSource(dut, "keys", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
+        jobs = StreamSource(dut, "jobs", gather_job_layout(CONFIG), "half", n)
+        results = StreamSink(dut, "results", fault_layout(), "half", n)
+        StreamSink(dut, "key_words", ended_layout(2), "half", n)
+        dut.pause.value = dut.hold_writes.value = 0
+        await start(dut)
+        await drive_model(dut, model)
+        before = device.image.data.copy()
+        for bad, key in ((None, None), (30, {"key": {"table": 1, "row": 500}}), (0, {"outside": 1}), (None, None)):
+            results.got.clear()
+            keys: list[dict] = [{"key": {"table": 2, "row": 3 * k}, "number": k} for k in range(60)]
+            if bad is not None:
+                keys[bad] = {"number": bad} | key
+            device.image.data[:] = before
+            jobs.put([{"base": device.address("rows"), "lists": 0}])
+            source.put([*keys, {"end": 1}])
+            await until(dut, lambda r=results: r.got, "gather")
+            fault = results.got[0]
+            assert fault.valid == (bad is not None)
+            if bad is not None:
+                assert (fault.status, fault.index) == (Status.ROW_OUTSIDE_TABLE, bad)
+            for k in range(60):
+                row = device.image.words(device.address("rows") + k * 64, 16)
+                written = bad is None or k < bad
+                expected = (
+                    host.image.words(model.row_address(2, 3 * k), 16)
+                    if written
+                    else before.view(np.uint32)[k * 16 :][:16]
+                )
+                assert np.array_equal(row, expected), k
 
 
 @cocotb.test()
@@ -175,33 +228,35 @@ async def each_row_goes_back_to_its_table(dut):
     for n, timing in enumerate(TIMINGS):
         for row_bytes in (16, 100, CONFIG.max_row_bytes):
             host = Memory(dut, "host", {"tables": 1200 * row_bytes}, timing)
-            device = Memory(dut, "device", {"keys": 512, "rows": 64 * row_bytes}, timing.with_seed(4))
+            device = Memory(dut, "device", {"rows": 64 * row_bytes}, timing.with_seed(4))
             model = small_model(host.image.base + 4, row_bytes)
             host.model.allow({"tables"})
-            dut.start.value = 0
+            source = StreamSource(dut, "keys", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][0], n)
+            jobs = StreamSource(dut, "jobs", scatter_job_layout(CONFIG), STALLS[n % len(STALLS)][1], n)
+            results = StreamSink(dut, "results", fault_layout(), STALLS[n % len(STALLS)][1], n)
             await start(dut)
             await drive_model(dut, model)
             r = rng(n)
             every = [(t, row) for t in (1, 2, 4) for row in range(model.tables[t].rows)]
-            for count, bad in ((1, None), (50, None), (40, 17)):
+            for count, bad in ((1, None), (50, None), (40, 17), (3, None)):
+                results.got.clear()
                 keys = r.sample(every, count)
                 if bad is not None:
-                    keys[bad] = (2, 1 << 30)
-                device.words("keys", 2 * count)[:] = np.array(keys, np.uint32).reshape(-1)
+                    keys[bad] = (2, 5000)
                 expected = host.image.data.copy()
                 for k, (t, row) in enumerate(keys[:bad]):
                     at = model.row_address(t, row) - host.image.base
-                    source = device.image.words(device.address("rows") + k * row_bytes, row_bytes // 4)
-                    expected[at : at + row_bytes] = source.view(np.uint8)
-                dut.count.value = count
-                dut.keys_base.value, dut.rows_base.value = device.address("keys"), device.address("rows")
-                await pulse(dut, start=1)
-                await RisingEdge(dut.clk)
-                await until(dut, lambda: int(dut.idle.value) == 1, "scatter")
+                    words = device.image.words(device.address("rows") + k * row_bytes, row_bytes // 4)
+                    expected[at : at + row_bytes] = words.view(np.uint8)
+                jobs.put([{"count": count, "base": device.address("rows")}])
+                source.put({"key": {"table": t, "row": row}, "number": k} for k, (t, row) in enumerate(keys))
+                source.put([{"end": 1}])
+                await until(dut, lambda r=results: r.got, "scatter")
                 assert np.array_equal(host.image.data, expected), f"{count} rows of {row_bytes} bytes"
-                assert int(dut.bad_key.value) == (bad is not None)
+                fault = results.got[0]
+                assert fault.valid == (bad is not None)
                 if bad is not None:
-                    assert int(dut.bad_index.value) == bad
+                    assert (fault.status, fault.index) == (Status.ROW_OUTSIDE_TABLE, bad)
             host.check()
             device.check()
 
@@ -467,22 +522,27 @@ async def rows_are_moved_to_where_they_belong(dut):
 async def keys_come_with_their_numbers(dut):
     for n, timing in enumerate(TIMINGS):
         memory = Memory(dut, "bus", {"keys": 8 * 300}, timing)
-        sink = StreamSink(dut, "o", listed_key_layout(CONFIG), STALLS[n % len(STALLS)][1], n)
-        dut.start.value = dut.abort.value = 0
+        sink = StreamSink(dut, "o", routed_key_layout(CONFIG), STALLS[n % len(STALLS)][1], n)
+        jobs = StreamSource(dut, "jobs", key_list_job_layout(CONFIG), "half", n)
+        results = StreamSink(dut, "results", key_list_result_layout(CONFIG), "half", n)
         await start(dut)
         for count in (1, 2, 123):
             sink.got.clear()
+            results.got.clear()
             r = rng(count)
             keys = [(r.randrange(1 << CONFIG.table_bits), r.randrange(1 << CONFIG.row_bits)) for _ in range(count)]
             if count > 2:
                 keys[40], keys[50] = (1 << CONFIG.table_bits, 5), (3, 1 << CONFIG.row_bits)
             memory.words("keys", 2 * count)[:] = np.array(keys, np.uint32).reshape(-1)
-            dut.base.value, dut.count.value = memory.address("keys"), count
-            await pulse(dut, start=1)
-            await until(dut, lambda c=count, s=sink: len(s.got) >= c, "keys")
-            assert [g.number for g in sink.got] == list(range(count))
-            for g, (table, row) in zip(sink.got, keys, strict=True):
+            scatters = count % 2
+            jobs.put([{"base": memory.address("keys"), "count": count, "scatters": scatters, "looks_up": 1}])
+            await until(dut, lambda r=results: r.got, "the end of the list")
+            assert not results.got[0].fault.valid and results.got[0].scatters == scatters
+            assert all((g.scatters, g.looks_up) == (scatters, 1) for g in sink.got)
+            *listed, end = [g.listed for g in sink.got]
+            assert end.end and not any(g.end for g in listed)
+            assert [g.number for g in listed] == list(range(count))
+            for g, (table, row) in zip(listed, keys, strict=True):
                 inside = table < 1 << CONFIG.table_bits and row < 1 << CONFIG.row_bits
                 assert g.outside != inside and (not inside or (g.key.table, g.key.row) == (table, row))
-            await until(dut, lambda: int(dut.busy.value) == 0, "end")
         memory.check()

@@ -4,6 +4,7 @@ import os
 
 import cocotb
 import numpy as np
+from amaranth.lib.data import StructLayout
 from bench_common import (
     BEAT_WORDS,
     CONFIG,
@@ -23,14 +24,18 @@ from hotline_golden.model import Model, Table
 from hotline_golden.split import learn, split
 from hotline_golden.tracker.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
+from hotline_rtl.classify.access_decoder import decoded_layout
 from hotline_rtl.classify.crossbar import results_layout
+from hotline_rtl.classify.fragmenter import fragmented_layout
 from hotline_rtl.classify.packer import row_layout
 from hotline_rtl.classify.record_reader import record_beat_layout
 from hotline_rtl.classify.sample_splitter import piece_layout
-from hotline_rtl.interfaces.keys import numbered_key_layout
-from hotline_rtl.interfaces.layouts import beat_layout, words_layout
-from hotline_rtl.lib.word_queue import group_layout
-from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, pulse, start, until
+from hotline_rtl.interfaces.jobs import list_job_layout, list_result_layout
+from hotline_rtl.interfaces.keys import looked_up_key_layout, numbered_key_layout
+from hotline_rtl.interfaces.layouts import COUNT_BITS, WORDS_BITS, Opcode, Status, beat_layout, words_layout
+from hotline_rtl.lib.word_queue import ended_layout
+from hotline_rtl.working_set.working_set import counted_layout, working_set_job_layout
+from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, background, start, until
 from hotline_sim.run.job import golden_tracker
 
 BEAT = beat_layout(CONFIG)
@@ -81,15 +86,13 @@ async def records_are_aligned(dut):
             longest,
         }:
             source = StreamSource(dut, "i", words_layout(CONFIG), a, n)
+            jobs = StreamSource(dut, "jobs", COUNT_BITS + 1, a, n)
             sink = StreamSink(dut, "o", record_beat_layout(CONFIG), b, n)
-            dut.start.value = 0
-            dut.samples.value, dut.sample_words.value = 9, sample_words
+            dut.sample_words.value = sample_words
             await start(dut)
             r = rng(n)
             samples = [[r.getrandbits(32) for _ in range(sample_words)] for _ in range(9)]
-            for _ in range(3):  # `sample_words` must have been there so long
-                await RisingEdge(dut.clk)
-            await pulse(dut, start=1)
+            jobs.put([9])
             source.put(beats_of([w for s in samples for w in s]))
             total = 9 * -(-(sample_words + 1) // BEAT_WORDS)
             await until(dut, lambda s=sink, t=total: len(s.got) >= t, "records")
@@ -111,7 +114,8 @@ async def every_word_is_recognised(dut):
     for n, (a, b) in enumerate(STALLS):
         source = StreamSource(dut, "i", record_beat_layout(CONFIG), a, n)
         sink = StreamSink(dut, "o", BEAT, b, n)
-        dut.start.value = dut.fail.value = 0
+        results = StreamSink(dut, "results", decoded_layout(CONFIG), b, n + 1)
+        dut.read_fault.value = 0
         await start(dut)
         await drive_model(dut, model)
         for bad in (None, (5, 2), (0, 0), (11, 6)):
@@ -119,18 +123,16 @@ async def every_word_is_recognised(dut):
             if bad is not None:
                 samples[bad[0], model.payload_words + bad[1]] = 5000
             sink.got.clear()
-            await pulse(dut, start=1)
-            await RisingEdge(dut.clk)
+            results.got.clear()
             payloads = record_beats(model, samples, np.zeros((12, model.accesses), bool), tables=False)
             for k, p in enumerate(payloads):
                 for name in ("tables", "mask", "drop"):
                     del p[name]
                 p["beat"], p["sample"] = k % beats_per_record, k // beats_per_record
             source.put(payloads)
-            await until(dut, lambda s=source: s.empty and int(dut.ended.value) == 1, "decoder")
-            await until(dut, lambda: int(dut.giving.value) == 0, "beats")
-            for _ in range(10):
-                await RisingEdge(dut.clk)
+            await until(dut, lambda r=results: r.got, "decoder")
+            await until(dut, lambda s=sink: s.got and s.got[-1].end, "beats")
+            result = results.got[0]
             samples_seen = 12 if bad is None else bad[0]
             beats = iter(sink.got)
             rows = samples[:, model.payload_words :]
@@ -154,13 +156,15 @@ async def every_word_is_recognised(dut):
                 tracked = sum(int(beat.mask).bit_count() for beat in rest)
                 before = [model.table_of[j] for j in range(bad[1]) if rows[bad[0], j] != NO_ACCESS]
                 assert tracked == sum(not model.resident[t] for t in before)
-                assert (int(dut.bad_sample.value), int(dut.bad_access.value)) == bad
+                assert (result.fault.status, result.fault.index, result.fault.access) == (
+                    Status.ROW_OUTSIDE_TABLE,
+                    *bad,
+                )
             else:
                 assert next(beats, None) is None
                 present = rows != NO_ACCESS
-                assert int(dut.accesses.value) == present.sum()
-                assert int(dut.resident.value) == present[:, [0, 5]].sum()
-            assert int(dut.bad_row.value) == (bad is not None)
+                assert (result.accesses, result.resident) == (present.sum(), present[:, [0, 5]].sum())
+            assert result.fault.valid == (bad is not None)
 
 
 @cocotb.test()
@@ -233,9 +237,16 @@ async def results_return_to_their_words(dut):
         masks = StreamSource(dut, "masks", BEAT_WORDS, "always", n + 3)
         results = StreamSource(dut, "results", results_layout(CONFIG), b, n + 5)
         sink = StreamSink(dut, "o", BEAT, b, n)
-        dut.start.value = 0
+        hits: list[int] = []
+
+        async def watch(hits=hits):
+            while True:
+                await RisingEdge(dut.clk)
+                if dut.counted.value == 1:
+                    hits.append(int(dut.hits.value))
+
+        background(watch())
         await start(dut)
-        await pulse(dut, start=1)
         model = small_model()
         samples = random_samples(model, 40, n)
         tracked = np.random.default_rng(n).random((40, model.accesses)) < 0.6
@@ -253,8 +264,7 @@ async def results_return_to_their_words(dut):
             results.put([{"lanes": lanes, "offset": offset, "count": len(part)}])
             at += len(part)
         await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "merger")
-        for _ in range(2):  # hits are counted behind the results
-            await RisingEdge(dut.clk)
+        await until(dut, lambda h=hits: h, "hits")
         answer = iter(answers)
         for got, sent in zip(sink.got, payloads, strict=True):
             for i in range(sent["count"]):
@@ -262,7 +272,7 @@ async def results_return_to_their_words(dut):
                 assert got.words[i] == (slot if hit else sent["words"][i])
                 assert got.mask >> i & 1 == (sent["mask"] >> i & 1 and not hit)
             assert (got.count, got.last, got.end) == (sent["count"], sent["last"], sent["end"])
-        assert int(dut.hits.value) == sum(hit for hit, _ in answers)
+        assert hits == [sum(hit for hit, _ in answers)]
 
 
 @cocotb.test()
@@ -274,38 +284,51 @@ async def tracker_equals_golden(dut):
     for n, (a, b) in enumerate(LONG_STALLS):
         source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", BEAT, b, n)
         list_in = StreamSource(dut, "list_i", words_layout(CONFIG), a, n)
-        list_out = StreamSink(dut, "list_o", group_layout(2), b, n)
-        for name in ("clear", "dump", "load", "start", "learning", "more", "swap", "halve", "limit", "worth"):
-            getattr(dut, name).value = 0
+        list_out = StreamSink(dut, "list_o", ended_layout(2), b, n)
+        list_jobs = StreamSource(dut, "list_jobs", list_job_layout(CONFIG), a, n)
+        list_results = StreamSink(dut, "list_results", list_result_layout(CONFIG), b, n)
+        asked = StreamSink(dut, "lists", StructLayout({"address": CONFIG.address_bits, "words": WORDS_BITS}), b, n)
+        jobs, arrivals = StreamSource(dut, "jobs", 1, a, n), StreamSource(dut, "arrivals", 1, b, n)
+        results = StreamSink(dut, "results", 32, b, n)
+        dut.read_fault.value = 0
         await start(dut)
-        await until(dut, lambda: int(dut.busy.value) == 0, "sweep after reset")
         tracker.clear()
 
-        async def dump(out=list_out):
-            out.got.clear()
-            await pulse(dut, dump=1)
-            expected = 2 * tracker.slots
-            await until(dut, lambda: sum(g.count for g in out.got) >= expected, "dump")
-            await until(dut, lambda: int(dut.busy.value) == 0, "dump")
-            return np.array([w for g in out.got for w in words_of(g)], np.uint32).reshape(-1, 2)
+        async def list_job(opcode, jobs=list_jobs, results=list_results, **fields):
+            results.got.clear()
+            jobs.put([{"opcode": opcode} | fields])
+            await until(dut, lambda: results.got, opcode.name)
+            return results.got[0]
 
-        async def load(hot, words=list_in):
-            await pulse(dut, load=1)
-            while int(dut.busy.value) == 1 or not words.empty:
-                if int(dut.starting.value) == 1:  # the list is read once to check it, and once to take it
-                    words.put(beats_of(hot.reshape(-1).tolist()))
-                await RisingEdge(dut.clk)
-
-        async def swap(limit, worth, halve, out=list_out):
+        async def listed(out=list_out):
+            await until(dut, lambda: out.got and out.got[-1].end, "the end of the list")
+            assert not any(g.end for g in out.got[:-1])
+            words = [w for g in out.got for w in words_of(g.group)]
             out.got.clear()
-            dut.limit.value, dut.worth.value, dut.halve.value = limit, worth, int(halve)
-            await pulse(dut, swap=1)
-            await until(dut, lambda: int(dut.busy.value) == 0, "swap")
+            return words
+
+        async def dump(list_job=list_job, listed=listed):
+            await list_job(Opcode.DUMP)
+            return np.array(await listed(), np.uint32).reshape(-1, 2)
+
+        async def load(hot, words=list_in, asked=asked, list_job=list_job):
+            async def give():
+                while True:  # the list is read once to check it, and once to take it
+                    await RisingEdge(dut.clk)
+                    if asked.got:
+                        asked.got.clear()
+                        words.put(beats_of(hot.reshape(-1).tolist()))
+
+            giving = cocotb.start_soon(give())
+            result = await list_job(Opcode.LOAD)
+            giving.cancel()
+            return result.fault
+
+        async def swap(limit, worth, halve, list_job=list_job, listed=listed):
+            result = await list_job(Opcode.SWAP, limit=limit, worth=worth, halve=int(halve))
             delta, left = tracker.swap(limit, worth, halve)
-            await until(dut, lambda: sum(g.count for g in out.got) >= delta.size, "delta list")
-            got = np.array([w for g in out.got for w in words_of(g)], np.uint32).reshape(-1, 5)
-            assert np.array_equal(got, delta)
-            assert (int(dut.changed.value), int(dut.left.value)) == (len(delta), left)
+            assert np.array_equal(np.array(await listed(), np.uint32).reshape(-1, 5), delta)
+            assert (result.changed, result.left) == (len(delta), left)
             return len(delta), left
 
         assert (await dump() == EMPTY_SLOT).all()
@@ -316,21 +339,18 @@ async def tracker_equals_golden(dut):
             tables = np.array(model.table_of)
             tracked = (rows != NO_ACCESS) & ~model.resident[tables]
             learning = round_ < 2
-            dut.learning.value = int(learning)
             sink.got.clear()
-            await pulse(dut, start=1)
+            results.got.clear()
+            jobs.put([int(learning)])
+            arrivals.put([1])
             payloads = record_beats(model, samples, tracked)
-            dut.more.value = 1
             source.put(payloads)
-            await until(dut, lambda s=source: s.empty, "records")
-            dut.more.value = 0
-            await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "classifier")
-            await until(dut, lambda: int(dut.learns.value) == 0, "learning")
-            for _ in range(2):  # hits are counted behind the results
-                await RisingEdge(dut.clk)
+            await until(dut, lambda r=results: r.got, "classifier")
+            await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "beats")
+            hits = results.got[0]
             if learning:
                 accesses, hot = learn(model, tracker, rows)
-                assert int(dut.hits.value) == hot - (accesses - tracked.sum())
+                assert hits == hot - (accesses - tracked.sum())
                 assert np.array_equal(await dump(), tracker.dump())
                 for limit, worth, halve in ((5, 0, False), (30, 6, True), (1000, 0, False)) if CONFIG.shadow else ():
                     changes.append(await swap(limit, worth, halve))
@@ -347,7 +367,7 @@ async def tracker_equals_golden(dut):
                     assert beat.mask >> i & 1 == cold
                     if j >= 0 and tracked[number, j] and not cold:
                         assert beat.words[i] == slots[number, j]
-            assert int(dut.hits.value) == (slots >= 0).sum()
+            assert hits == (slots >= 0).sum()
             assert np.array_equal(await dump(), tracker.dump()), "a lookup must change nothing"
 
         if count > 40 and CONFIG.scores_samples:
@@ -359,12 +379,12 @@ async def tracker_equals_golden(dut):
         good = tracker.place(KEYS.pack(2, np.arange(100)))
         contents = tracker.dump()
         for name, hot, slot in _bad_lists(good, tracker) if n == 0 else []:
-            await load(hot)
-            assert int(dut.bad_list.value) == 1 and int(dut.bad_slot.value) == slot, name
+            fault = await load(hot)
+            assert fault.valid and (fault.status, fault.index) == (Status.BAD_HOT_LIST, slot), name
             assert np.array_equal(await dump(), contents), name
-        await load(good)
+        fault = await load(good)
         tracker.load(good)
-        assert int(dut.bad_list.value) == 0
+        assert not fault.valid
         assert np.array_equal(await dump(), good)
 
 
@@ -388,29 +408,66 @@ async def samples_go_to_the_right_micro_batch(dut):
     model = small_model()
     for n, (a, b) in enumerate(STALLS):
         source = StreamSource(dut, "i", BEAT, a, n)
-        popular = StreamSink(dut, "popular", group_layout(BEAT_WORDS), b, n)
+        jobs = StreamSource(dut, "jobs", 1, b, n)
+        results = StreamSink(dut, "results", fragmented_layout(), a, n)
+        popular = StreamSink(dut, "popular", ended_layout(BEAT_WORDS), b, n)
         non_popular = StreamSink(dut, "non_popular", BEAT, b, n + 1)
-        dut.start.value = dut.discard.value = 0
         await start(dut)
-        for share, discard in ((0.0, 0), (0.1, 0), (1.0, 0), (0.1, 1)):
-            popular.got.clear()
-            non_popular.got.clear()
-            dut.discard.value = discard
-            await pulse(dut, start=1)
+        expected, counts = {"popular": [], "non_popular": []}, []
+        g = np.random.default_rng(n)
+        for share, discard in ((0.0, 0), (0.1, 0), (1.0, 0), (0.1, 1), (0.1, 0)):
             samples = random_samples(model, 30, n)
-            masks = np.random.default_rng(n).random((30, model.accesses)) < share
-            source.put(record_beats(model, samples, masks))
-            await until(dut, lambda: int(dut.classified.value) == 1, "fragmenter")
-            for _ in range(3):
-                await RisingEdge(dut.clk)
+            masks = g.random((30, model.accesses)) < share
             is_popular = ~masks.any(axis=1)
             records = np.concatenate([np.arange(30, dtype=np.uint32)[:, None], samples], axis=1)
-            got = [w for g in popular.got for w in words_of(g)]
-            assert got == ([] if discard else records[is_popular].reshape(-1).tolist())
-            got = [g.words[i] for g in non_popular.got for i in range(g.count)]
-            assert got == ([] if discard else records[~is_popular].reshape(-1).tolist())
-            counts = (int(dut.popular_count.value), int(dut.non_popular_count.value))
-            assert counts == ((0, 0) if discard else (is_popular.sum(), (~is_popular).sum()))
+            if not discard:
+                expected["popular"].append(records[is_popular].reshape(-1).tolist())
+                expected["non_popular"].append(records[~is_popular].reshape(-1).tolist())
+            counts.append((0, 0) if discard else (is_popular.sum(), (~is_popular).sum()))
+            source.put(record_beats(model, samples, masks))
+            jobs.put([discard])
+        await until(dut, lambda r=results, c=counts: len(r.got) == len(c), "fragmenter")
+        ends = len(expected["popular"])
+        await until(dut, lambda p=popular, e=ends: sum(g.end for g in p.got) == e, "popular samples")
+        await until(dut, lambda p=non_popular, e=ends: sum(g.end for g in p.got) == e, "other samples")
+        got = {
+            "popular": [(words_of(g.group), g.end) for g in popular.got],
+            "non_popular": [([g.words[i] for i in range(g.count)], g.end) for g in non_popular.got],
+        }
+        for name, parts in got.items():
+            batches: list[list[int]] = [[]]
+            for words, end in parts:
+                batches[-1] += words
+                if end:
+                    batches.append([])
+            assert batches == [*expected[name], []], name
+        assert [(r.popular, r.non_popular) for r in results.got] == counts
+
+
+class ColdPathBench:
+    """Mini-batches through cold resolver and working set."""
+
+    def __init__(self, dut, stalls: dict[str, str], seed: int):
+        self.dut = dut
+        self.source = StreamSource(dut, "i", BEAT, stalls["i"], seed)
+        self.jobs = StreamSource(dut, "jobs", working_set_job_layout(CONFIG), stalls["i"], seed)
+        self.records = StreamSink(dut, "o", ended_layout(BEAT_WORDS), stalls["o"], seed)
+        self.keys = StreamSink(dut, "keys", numbered_key_layout(CONFIG), stalls["keys"], seed + 1)
+        self.results = StreamSink(dut, "results", counted_layout(CONFIG), stalls["o"], seed)
+
+    async def run(self, model: Model, samples: np.ndarray, cold: np.ndarray, limit: int = CONFIG.working_rows):
+        """Returns the words of the records, the keys with their numbers, and the result."""
+        for sink in (self.records, self.keys, self.results):
+            sink.got.clear()
+        beats = record_beats(model, samples, cold)
+        self.source.put(beats)
+        self.jobs.put([{"limit": limit}])
+        await until(self.dut, lambda: self.results.got, "working set")
+        await until(self.dut, lambda: self.records.got and self.records.got[-1].end, "records")
+        await until(self.dut, lambda: self.keys.got and self.keys.got[-1].end, "keys")
+        assert len(self.records.got) == len(beats)
+        words = np.array([w for g in self.records.got for w in words_of(g.group)], np.uint32)
+        return words.reshape(-1, model.record_words), self.keys.got[:-1], self.results.got[0]
 
 
 @cocotb.test()
@@ -420,52 +477,61 @@ async def working_rows_are_numbered_in_first_use_order(dut):
     tracker = golden_tracker(CONFIG)
     tables = np.array(model.table_of)
     for n, (a, b) in enumerate(STALLS):
-        source, sink = StreamSource(dut, "i", BEAT, a, n), StreamSink(dut, "o", group_layout(BEAT_WORDS), b, n)
-        keys = StreamSink(dut, "keys", numbered_key_layout(CONFIG), b, n + 1)
-        dut.clear.value = 0
-        dut.limit.value = CONFIG.working_rows
+        bench = ColdPathBench(dut, {"i": a, "o": b, "keys": b}, n)
         await start(dut)
         rounds = 260 if n == 0 else 3
         for round_ in range(rounds):
-            await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-            sink.got.clear()
-            keys.got.clear()
-            await pulse(dut, clear=1)
-            await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
             samples = random_samples(model, 2 if rounds == 260 else 40, 100 * n + round_, skew=1.0)
             rows = samples[:, model.payload_words :]
             # An empty tracker: every tracked access is cold.
             cold = (rows != NO_ACCESS) & ~model.resident[tables]
-            payloads = record_beats(model, samples, cold)
-            source.put(payloads)
-            await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "working set")
+            got, keys, result = await bench.run(model, samples, cold)
             expected = split(model, tracker, samples)
             all_keys = KEYS.pack(np.broadcast_to(tables, rows.shape), np.where(cold, rows, 0))[cold]
             numbers, distinct = number_in_first_use_order(all_keys)
-            assert len(distinct) == len(expected.working_keys) == int(dut.count.value)
-            got = np.array([w for g in sink.got for w in words_of(g)], np.uint32).reshape(-1, model.record_words)
+            assert len(distinct) == len(expected.working_keys) == result.count
             refs = got[:, 1 + model.payload_words :]
             assert np.array_equal(refs[cold], numbers.astype(np.uint32) | np.uint32(WORKING_ROW))
             assert np.array_equal(refs[~cold], rows[~cold]), "other words stay as they are"
-            await until(dut, lambda k=keys, d=distinct: len(k.got) >= len(d), "keys")
-            assert [(k.key.table, k.key.row) for k in keys.got] == [tuple(x) for x in expected.working_keys.tolist()]
-            assert [k.number for k in keys.got] == list(range(len(distinct)))
-            assert int(dut.overflow.value) == 0
-        dut.limit.value = 10
-        await RisingEdge(dut.clk)
-        await pulse(dut, clear=1)
-        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-        sink.got.clear()
-        keys.got.clear()
+            assert [(k.key.table, k.key.row) for k in keys] == [tuple(x) for x in expected.working_keys.tolist()]
+            assert [k.number for k in keys] == list(range(len(distinct)))
+            assert not result.overflow
         samples = random_samples(model, 20, n, skew=1.0, padding=0.0)
         rows = samples[:, model.payload_words :]
         cold = np.broadcast_to(~model.resident[tables], rows.shape)
-        source.put(record_beats(model, samples, cold))
-        await until(dut, lambda s=source: s.empty and int(dut.busy.value) == 0, "overflow")
+        _, keys, result = await bench.run(model, samples, cold, limit=10)
         refs = split(model, tracker, samples).non_popular[:, 1 + model.payload_words :]
         first = int((refs == (WORKING_ROW | 10)).any(axis=1).argmax())
-        assert int(dut.overflow.value) == 1 and int(dut.overflow_sample.value) == first
-        assert int(dut.count.value) == 10 and len(keys.got) == 10
+        assert result.overflow and result.overflow_sample == first
+        assert result.count == 10 and len(keys) == 10
+
+
+@cocotb.test()
+async def keys_of_the_set_are_found(dut):
+    """Some keys of the set and some others are looked up, and after them the next set begins as usual."""
+    model = small_model()
+    tables = np.array(model.table_of)
+    for n, (a, b) in enumerate(STALLS):
+        bench = ColdPathBench(dut, {"i": a, "o": b, "keys": b}, n)
+        lookups = StreamSource(dut, "lookups", looked_up_key_layout(CONFIG), a, n + 3)
+        await start(dut)
+        r = rng(n)
+        for round_ in range(4):
+            samples = random_samples(model, 30, 100 * n + round_, skew=1.0)
+            cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[tables]
+            _, keys, _ = await bench.run(model, samples, cold)
+            numbers = {(k.key.table, k.key.row): k.number for k in keys}
+            asked = [r.choice(list(numbers)) if r.random() < 0.5 else (2, r.randrange(1000)) for _ in range(60)]
+            bench.keys.got.clear()
+            bench.results.got.clear()
+            bench.jobs.put([{"looks_up": 1}])
+            lookups.put({"key": {"table": table, "row": row}} for table, row in asked)
+            lookups.put([{"end": 1}])
+            await until(dut, lambda b=bench: b.results.got, "look-ups")
+            await until(dut, lambda b=bench: b.keys.got and b.keys.got[-1].end, "keys")
+            assert bench.results.got[0].looked_up
+            found = [((k.key.table, k.key.row), k.number) for k in bench.keys.got[:-1]]
+            assert found == [(key, numbers[key]) for key in asked if key in numbers]
 
 
 def _distinct_keys(samples: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
@@ -482,53 +548,13 @@ def _distinct_keys(samples: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
 async def a_working_set_takes_as_many_keys_as_its_limit_and_no_more(dut):
     """Distinct keys, one in each cycle, so that the last two that find room come one after the other."""
     model = small_model()
-    source = StreamSource(dut, "i", BEAT, "always", 0)
-    sink = StreamSink(dut, "o", group_layout(BEAT_WORDS), "always", 0)
-    keys = StreamSink(dut, "keys", numbered_key_layout(CONFIG), "always", 1)
-    dut.clear.value = 0
+    bench = ColdPathBench(dut, {"i": "always", "o": "always", "keys": "always"}, 0)
     await start(dut)
     for limit in range(1, 60):
         samples, cold = _distinct_keys(25, model)
-        keys.got.clear()
-        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-        dut.limit.value = limit
-        await RisingEdge(dut.clk)
-        await RisingEdge(dut.clk)
-        await pulse(dut, clear=1)
-        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-        source.put(record_beats(model, samples, cold))
-        await until(dut, lambda: source.empty and int(dut.busy.value) == 0, "probes")
-        await until(dut, lambda want=limit: len(keys.got) >= want, "keys")
-        assert int(dut.count.value) == limit and [k.number for k in keys.got] == list(range(limit))
-        assert int(dut.overflow.value) == 1 and int(dut.overflow_sample.value) == limit // 3, limit
-    assert sink.got
-
-
-@cocotb.test()
-async def busy_lasts_until_the_last_record_has_left(dut):
-    """Whatever stands still: records that are not taken, so that numbers wait; and working keys that are not."""
-    model = small_model()
-    for stop in ("o", "keys"):
-        source = StreamSource(dut, "i", BEAT, "always", 0)
-        patterns = {name: "seldom" if name == stop else "always" for name in ("o", "keys")}
-        records = StreamSink(dut, "o", group_layout(BEAT_WORDS), patterns["o"], 5)
-        StreamSink(dut, "keys", numbered_key_layout(CONFIG), patterns["keys"], 6)
-        dut.clear.value, dut.limit.value = 0, CONFIG.working_rows
-        await start(dut)
-        await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-        for round_ in range(6):
-            before = len(records.got)
-            await pulse(dut, clear=1)
-            await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-            samples = random_samples(model, 30 + round_, round_, skew=1.0)
-            cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[np.array(model.table_of)]
-            beats = record_beats(model, samples, cold)
-            source.put(beats)
-            await until(dut, lambda s=source: s.empty, "records")
-            while len(records.got) - before < len(beats):
-                assert int(dut.busy.value) == 1, "a record is still inside, or waits to be taken"
-                await RisingEdge(dut.clk)
-            await until(dut, lambda: int(dut.busy.value) == 0, "the end", cycles=20)
+        _, keys, result = await bench.run(model, samples, cold, limit)
+        assert result.count == limit and [k.number for k in keys] == list(range(limit))
+        assert result.overflow and result.overflow_sample == limit // 3, limit
 
 
 @cocotb.test()
@@ -536,21 +562,12 @@ async def numbers_wait_for_their_records(dut):
     """Nearly every word of every beat is cold, and records are seldom taken: more numbers are found than can wait."""
     tables = tuple(Table(0x10000, 1000, 64) for _ in range(3))
     model = Model(tables, tuple(n % 3 for n in range(12)), 0, 64)
-    source = StreamSource(dut, "i", BEAT, "always", 0)
-    sink = StreamSink(dut, "o", group_layout(BEAT_WORDS), "seldom", 7)
-    StreamSink(dut, "keys", numbered_key_layout(CONFIG), "always", 1)
-    dut.clear.value, dut.limit.value = 0, CONFIG.working_rows
+    bench = ColdPathBench(dut, {"i": "always", "o": "seldom", "keys": "always"}, 7)
     await start(dut)
-    await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
-    await pulse(dut, clear=1)
-    await until(dut, lambda: int(dut.ready.value) == 1, "sweep")
     rows = np.array([[rng(n).randrange(9 + 3 * k) for k in range(12)] for n in range(60)], np.uint32)
     cold = np.ones(rows.shape, bool)
-    beats = record_beats(model, rows, cold)
-    source.put(beats)
-    await until(dut, lambda: len(sink.got) >= len(beats), "records")
+    got, _, _ = await bench.run(model, rows, cold)
     numbers, _ = number_in_first_use_order(
         KEYS.pack(np.broadcast_to(np.array(model.table_of), rows.shape), rows)[cold]
     )
-    got = np.array([w for g in sink.got for w in words_of(g)], np.uint32).reshape(-1, model.record_words)
     assert np.array_equal(got[:, 1:].reshape(-1), numbers.astype(np.uint32) | np.uint32(WORKING_ROW))

@@ -12,15 +12,13 @@ from hotline_rtl.classify.packer import Packer
 from hotline_rtl.classify.record_reader import RecordReader
 from hotline_rtl.classify.sample_splitter import SampleSplitter
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.control.command_check import CommandCheck
+from hotline_rtl.control.commands.command_check import CommandCheck
+from hotline_rtl.control.commands.scoreboard import Scoreboard
 from hotline_rtl.control.model_store import ModelStore
 from hotline_rtl.control.performance_counters import PerformanceCounters
 from hotline_rtl.control.registers.register_block import RegisterBlock
 from hotline_rtl.control.rings import CommandRing, CompletionRing
-from hotline_rtl.control.scoreboard import Scoreboard
 from hotline_rtl.interfaces.axi import Axi4ReadSignature, Axi4Signature, Axi4WriteSignature
-from hotline_rtl.interfaces.keys import numbered_key_layout
-from hotline_rtl.interfaces.layouts import beat_layout, words_layout
 from hotline_rtl.interfaces.tracker import connect_lanes
 from hotline_rtl.lib.credit_fifo import CreditFifo
 from hotline_rtl.lib.delay_line import DelayLine
@@ -28,7 +26,7 @@ from hotline_rtl.lib.fifo import StreamFifo
 from hotline_rtl.lib.keys import Permutation
 from hotline_rtl.lib.logic import delayed
 from hotline_rtl.lib.register_slice import RegisterSlice
-from hotline_rtl.lib.word_queue import WordQueue, group_layout
+from hotline_rtl.lib.word_queue import WordQueue
 from hotline_rtl.tracker.hot_list import HotList
 from hotline_rtl.tracker.tracker import Tracker
 from hotline_rtl.transfer.backend.burst_splitter import BurstSplitter
@@ -135,65 +133,27 @@ class WithMasters(wiring.Component):
         return m
 
 
-class ListedScatter(wiring.Component):
-    """Scatter and its key list, as they work together."""
-
-    def __init__(self, config: AcceleratorConfig):
-        self.config = config
-        self.key_list, self.scatter = KeyList(config), Scatter(config)
-        names = ("start", "count", "model", "idle", "bad_key", "bad_index", "write")
-        super().__init__({
-            **{name: self.scatter.signature.members[name] for name in names},
-            "keys_base": In(config.address_bits), "rows_base": In(config.address_bits),
-            "read_keys": self.key_list.signature.members["read"], "read_rows": self.scatter.signature.members["read"],
-        })  # fmt: skip
-
-    def elaborate(self, platform):
-        m = Module()
-        m.submodules.key_list, m.submodules.scatter = key_list, scatter = self.key_list, self.scatter
-        wiring.connect(m, key_list.o, scatter.keys)
-        wiring.connect(m, wiring.flipped(self.model), scatter.model)
-        for inner, outer in (
-            (key_list.read, self.read_keys),
-            (scatter.read, self.read_rows),
-            (scatter.write, self.write),
-        ):
-            wiring.connect(m, inner, wiring.flipped(outer))
-        m.d.comb += [
-            key_list.start.eq(self.start), key_list.base.eq(self.keys_base), key_list.count.eq(self.count),
-            key_list.abort.eq(scatter.stop), scatter.keys_busy.eq(key_list.busy), scatter.keys_error.eq(key_list.error),
-            scatter.start.eq(self.start), scatter.base.eq(self.rows_base), scatter.count.eq(self.count),
-            self.idle.eq(scatter.idle), self.bad_key.eq(scatter.bad_key), self.bad_index.eq(scatter.bad_index),
-        ]  # fmt: skip
-        return m
-
-
 class ColdPath(wiring.Component):
     """Cold resolver and working set, as they work together."""
 
     def __init__(self, config: AcceleratorConfig):
-        self.config = config
+        self.cold, self.working_set = ColdResolver(config), WorkingSet(config)
         super().__init__({
-            "clear": In(1), "limit": In(range(config.working_rows + 1)), "ready": Out(1), "busy": Out(1),
-            "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(group_layout(config.beat_words))),
-            "keys": Out(stream.Signature(numbered_key_layout(config))),
-            "count": Out(range(config.working_rows + 1)), "overflow": Out(1), "overflow_sample": Out(20),
+            **{name: self.cold.signature.members[name] for name in ("i", "o")},
+            **{name: self.working_set.signature.members[name] for name in ("jobs", "lookups", "keys", "results")},
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.cold = cold = ColdResolver(self.config)
-        m.submodules.working_set = working_set = WorkingSet(self.config)
+        m.submodules.cold, m.submodules.working_set = cold, working_set = self.cold, self.working_set
         wiring.connect(m, wiring.flipped(self.i), cold.i)
         wiring.connect(m, cold.probes, working_set.probes)
         wiring.connect(m, working_set.numbers, cold.numbers)
         wiring.connect(m, cold.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.jobs), working_set.jobs)
+        wiring.connect(m, wiring.flipped(self.lookups), working_set.lookups)
         wiring.connect(m, working_set.keys, wiring.flipped(self.keys))
-        for name in ("clear", "limit"):
-            m.d.comb += getattr(working_set, name).eq(getattr(self, name))
-        for name in ("ready", "count", "overflow", "overflow_sample"):
-            m.d.comb += getattr(self, name).eq(getattr(working_set, name))
-        m.d.comb += self.busy.eq(cold.busy | working_set.busy)
+        wiring.connect(m, working_set.results, wiring.flipped(self.results))
         return m
 
 
@@ -202,45 +162,27 @@ class LanesAndTracker(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
+        self.classifier, self.hot_list = Classifier(config), HotList(config)
+        lanes, hot_list = self.classifier.signature.members, self.hot_list.signature.members
         super().__init__({
-            "clear": In(1), "dump": In(1), "load": In(1), "address": In(config.address_bits), "busy": Out(1),
-            "bad_list": Out(1), "bad_slot": Out(config.slot_bits),
-            "start": In(1), "learning": In(1), "hits": Out(32), "more": In(1), "learns": Out(1),
-            "i": In(stream.Signature(beat_layout(config))), "o": Out(stream.Signature(beat_layout(config))),
-            "starting": Out(1), "list_i": In(stream.Signature(words_layout(config))),
-            "list_o": Out(stream.Signature(group_layout(2))),
-            "swap": In(1), "halve": In(1), "limit": In(32), "worth": In(16),
-            "changed": Out(config.slot_bits + 1), "left": Out(config.slot_bits + 1),
+            **{name: lanes[name] for name in ("arrivals", "jobs", "results", "i", "o")},
+            **{f"list_{name}": hot_list[name] for name in ("jobs", "results", "i", "o")},
+            "lists": hot_list["lists"], "read_fault": hot_list["read_fault"],
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.classifier = classifier = Classifier(self.config)
-        m.submodules.hot_list = hot_list = HotList(self.config)
-        wiring.connect(m, wiring.flipped(self.i), classifier.i)
-        wiring.connect(m, classifier.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.list_i), hot_list.i)
-        wiring.connect(m, hot_list.o, wiring.flipped(self.list_o))
+        m.submodules.classifier, m.submodules.hot_list = classifier, hot_list = self.classifier, self.hot_list
         m.submodules.tracker = tracker = Tracker(self.config)
         wiring.connect(m, hot_list.port, tracker.port)
         connect_lanes(m, classifier, tracker)
-        if self.config.shadow:
-            for name in ("swap", "halve", "limit", "worth"):
-                m.d.comb += getattr(hot_list, name).eq(getattr(self, name))
-            m.d.comb += [self.changed.eq(hot_list.changed), self.left.eq(hot_list.left)]
-        m.d.comb += [
-            hot_list.reader_start.ready.eq(1),
-            self.starting.eq(hot_list.reader_start.valid),
-            classifier.start.eq(self.start),
-            classifier.learning.eq(self.learning),
-            self.hits.eq(classifier.hits),
-            classifier.more.eq(self.more),
-            self.learns.eq(classifier.busy),
-        ]
-        for name in ("clear", "dump", "load", "address"):
-            m.d.comb += getattr(hot_list, name).eq(getattr(self, name))
-        for name in ("busy", "bad_list", "bad_slot"):
-            m.d.comb += getattr(self, name).eq(getattr(hot_list, name))
+        for block, prefix, names in [
+            (classifier, "", ("arrivals", "jobs", "results", "i", "o")), (hot_list, "list_", ("jobs", "results", "i", "o")),
+            (hot_list, "", ("lists",)),
+        ]:  # fmt: skip
+            for name in names:
+                wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, prefix + name)))
+        m.d.comb += hot_list.read_fault.eq(self.read_fault)
         return m
 
 
@@ -291,7 +233,7 @@ BLOCKS = {
     ),
     "stream_writer": (
         lambda c: WithMasters(c, StreamWriter(c, c.bus_words), {}, {"client": "bus"}),
-        "bench_memory", "writer_fills_the_buffer_and_nothing_else",
+        "bench_memory", "writer_fills_the_buffers_and_nothing_else,a_buffer_that_cannot_be_written_says_where",
     ),
     "read_master": (
         lambda c: ReadMaster(c, 1, READ_TAG_BITS), "bench_memory", "every_transfer_comes_whole_under_its_tag",
@@ -311,10 +253,10 @@ BLOCKS = {
     ),
     "gather": (
         lambda c: WithMasters(c, Gather(c), {"read": "host"}, {"write": "device"}, "read"),
-        "bench_memory", "each_row_lands_in_its_place",
+        "bench_memory", "each_row_lands_in_its_place,a_list_ends_at_a_key_that_names_no_row",
     ),
     "scatter": (
-        lambda c: WithMasters(c, ListedScatter(c), {"read_keys": "device", "read_rows": "device"}, {"write": "host"}),
+        lambda c: WithMasters(c, Scatter(c), {"read": "device"}, {"write": "host"}),
         "bench_memory", "each_row_goes_back_to_its_table",
     ),
     "record_reader": (RecordReader, "bench_records", "records_are_aligned"),
@@ -326,5 +268,5 @@ BLOCKS = {
     "fragmenter": (Fragmenter, "bench_records", "samples_go_to_the_right_micro_batch"),
     "working_set": (ColdPath, "bench_records",
         "working_rows_are_numbered_in_first_use_order,a_working_set_takes_as_many_keys_as_its_limit_and_no_more,"
-        "busy_lasts_until_the_last_record_has_left,numbers_wait_for_their_records"),
+        "keys_of_the_set_are_found,numbers_wait_for_their_records"),
 }  # fmt: skip

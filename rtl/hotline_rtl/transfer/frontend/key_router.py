@@ -12,38 +12,29 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...config import AcceleratorConfig
-from ...interfaces.keys import listed_key_layout, numbered_key_layout
-from ...interfaces.layouts import key_layout
-from ...lib.fork import fork
+from ...interfaces.keys import listed_key_layout, looked_up_key_layout, numbered_key_layout, routed_key_layout
 from ...lib.register_slice import RegisterSlice
+from ...lib.streams import fork
 
 
 class KeyRouter(wiring.Component):
     """Members
     -------
-    scatters, gathers_list : In(1)
-        Listed keys are a SCATTER's; a GATHER's. Not both. They change only while no listed key is inside.
-    passes : In(1)
-        The SCATTER passes a SPLIT.
-    drop : In(1)
-        Forgets the listed key that waits, if any.
-    listed : In(stream of listed_key_layout)
+    listed : In(stream of routed_key_layout)
         Keys that the key list has read.
     numbered : In(stream of numbered_key_layout)
-        Keys of the working set.
+        Keys of the working set. Not while a list goes to the gather engine: a GATHER runs alone.
     scatter, gather : Out(stream of listed_key_layout)
-    lookups : Out(stream of key_layout)
-    listed_waits, gather_waits, lookup_waits : Out(1)
-        A key is inside, on its way from the list, to the gather engine, to the look-up.
+    lookups : Out(stream of looked_up_key_layout)
     """
 
     def __init__(self, config: AcceleratorConfig):
         listed = stream.Signature(listed_key_layout(config))
         super().__init__({
-            "scatters": In(1), "gathers_list": In(1), "passes": In(1), "drop": In(1),
-            "listed": In(listed), "numbered": In(stream.Signature(numbered_key_layout(config))),
-            "scatter": Out(listed), "gather": Out(listed), "lookups": Out(stream.Signature(key_layout(config))),
-            "listed_waits": Out(1), "gather_waits": Out(1), "lookup_waits": Out(1),
+            "listed": In(stream.Signature(routed_key_layout(config))),
+            "numbered": In(stream.Signature(numbered_key_layout(config))),
+            "scatter": Out(listed), "gather": Out(listed),
+            "lookups": Out(stream.Signature(looked_up_key_layout(config))),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -55,27 +46,23 @@ class KeyRouter(wiring.Component):
         wiring.connect(m, to_gather.o, wiring.flipped(self.gather))
         wiring.connect(m, to_lookup.o, wiring.flipped(self.lookups))
 
-        scattered, looked_up = stream.Signature(0).create(), stream.Signature(0).create()
-        fork(m, scattered, [self.scatter, looked_up])
+        key, scatters, looks_up = listed.o.p.listed, listed.o.p.scatters, listed.o.p.looks_up
+        scattered = stream.Signature(0).create()
+        fork(m, scattered, [self.scatter, to_lookup.i], [1, looks_up])
+        gathers = listed.o.valid & ~scatters
         m.d.comb += [
-            listed.drop.eq(self.drop),
-            scattered.valid.eq(listed.o.valid & self.scatters),
-            self.scatter.p.eq(listed.o.p),
-            looked_up.ready.eq(to_lookup.i.ready | ~self.passes),
-            to_lookup.i.valid.eq(looked_up.valid & self.passes),
-            to_lookup.i.p.eq(listed.o.p.key),
-            to_gather.i.valid.eq(Mux(self.gathers_list, listed.o.valid, self.numbered.valid)),
-            to_gather.i.p.eq(listed.o.p),
-            listed.o.ready.eq(Mux(self.scatters, scattered.ready, to_gather.i.ready & self.gathers_list)),
-            self.numbered.ready.eq(to_gather.i.ready & ~self.gathers_list),
-            self.listed_waits.eq(listed.o.valid),
-            self.gather_waits.eq(to_gather.o.valid),
-            self.lookup_waits.eq(to_lookup.o.valid),
+            scattered.valid.eq(listed.o.valid & scatters),
+            self.scatter.p.eq(key),
+            to_lookup.i.p.key.eq(key.key),
+            to_lookup.i.p.end.eq(key.end),
+            to_gather.i.valid.eq(gathers | self.numbered.valid),
+            listed.o.ready.eq(Mux(scatters, scattered.ready, to_gather.i.ready)),
+            self.numbered.ready.eq(to_gather.i.ready & ~gathers),
         ]
-        with m.If(~self.gathers_list):
+        with m.If(gathers):
+            m.d.comb += to_gather.i.p.eq(key)
+        with m.Else():
             m.d.comb += [
-                to_gather.i.p.key.eq(self.numbered.p.key),
-                to_gather.i.p.number.eq(self.numbered.p.number),
-                to_gather.i.p.outside.eq(0),
+                getattr(to_gather.i.p, name).eq(getattr(self.numbered.p, name)) for name, _ in self.numbered.p.shape()
             ]
         return m

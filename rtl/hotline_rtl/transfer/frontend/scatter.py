@@ -3,51 +3,48 @@
 One beat per cycle. A key that names no row ends the command; the rows before it have been written.
 """
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...config import AcceleratorConfig
+from ...interfaces.control import fault_layout, read_failed, write_failed
 from ...interfaces.keys import listed_key_layout
-from ...interfaces.layouts import COUNT_BITS
+from ...interfaces.layouts import COUNT_BITS, Status
 from ...interfaces.memory import ReadClientSignature, WriteClientSignature
 from ...interfaces.model import ModelSignature
-from ...lib.logic import delayed, product, without_reset
+from ...lib.logic import PRODUCT_CYCLES, product
 from ...lib.register_slice import RegisterSlice
 from ..midend.row_writer import RowWriter
 from .row_address import RowAddress
 from .stream_reader import StreamReader
 
 
+def scatter_job_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """``count`` (at least 1) rows, from ``base`` on in device memory."""
+    return data.StructLayout({"base": config.address_bits, "count": COUNT_BITS + 1})
+
+
 class Scatter(wiring.Component):
     """Members
     -------
-    start : In(1), count, base : In
-        Begins to scatter ``count`` (at least 1) rows from ``base`` on; only when ``idle``.
     model : In(ModelSignature)
-    keys : In(stream of listed_key_layout), keys_busy, keys_error : In(1)
-        Where each row belongs; from a key list that is started together with this.
-    stop : Out(1)
-        No more keys are wanted.
-    all_given : Out(1)
-        All keys have been taken.
-    idle : Out(1)
-        Every row is in host memory, or the command has failed and nothing is on its way.
-    bad_key, bad_index : Out
-        A working key named no row, and its position.
-    read_error, write_error, timeout, error_address : Out
-        A row could not be read or written; whether no answer came. Errors of the key list are not among them.
+    jobs : In(stream of scatter_job_layout)
+    keys : In(stream of listed_key_layout)
+        Where each row belongs, and behind the last an ``end``.
+    results : Out(stream of fault_layout)
+        Every row is in host memory, or the command has failed and nothing is on its way. The next job waits until this has been
+        taken.
     read : Out(ReadClientSignature), write : Out(WriteClientSignature)
     """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "start": In(1), "count": In(COUNT_BITS + 1), "base": In(config.address_bits),
             "model": In(ModelSignature(config)),
-            "keys": In(stream.Signature(listed_key_layout(config))), "keys_busy": In(1), "keys_error": In(1),
-            "stop": Out(1), "all_given": Out(1), "idle": Out(1), "bad_key": Out(1), "bad_index": Out(COUNT_BITS),
-            "read_error": Out(1), "write_error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
+            "jobs": In(stream.Signature(scatter_job_layout(config))),
+            "keys": In(stream.Signature(listed_key_layout(config))),
+            "results": Out(stream.Signature(fault_layout())),
             "read": Out(ReadClientSignature(config)), "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
 
@@ -55,7 +52,7 @@ class Scatter(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.rows = rows = StreamReader(config)
-        m.submodules.address = address = RowAddress(config, COUNT_BITS)
+        m.submodules.address = address = RowAddress(config, COUNT_BITS + 1)
         m.submodules.writer = writer = RowWriter(config)
         m.submodules.addresses = addresses = RegisterSlice(address.o.p.shape())
         m.submodules.slice = to_writer = RegisterSlice(config.address_bits)
@@ -68,62 +65,69 @@ class Scatter(wiring.Component):
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         wiring.connect(m, wiring.flipped(self.model), address.model)
 
+        # A job: the rows are asked for when their bytes are known.
+        job = Signal(scatter_job_layout(config), reset_less=True)
+        begins, sized, asked = Signal(), Signal(PRODUCT_CYCLES + 1), Signal()
+        m.d.sync += sized.eq(Cat(begins, sized))
+        with m.If(begins):
+            m.d.sync += job.eq(self.jobs.p)
+        with m.If(sized[-1]):
+            m.d.sync += rows.start.valid.eq(1)
+        with m.If(rows.start.valid & rows.start.ready):
+            m.d.sync += [rows.start.valid.eq(0), asked.eq(1)]
         m.d.comb += [
             rows.go.eq(1),
-            rows.start.valid.eq(delayed(m, delayed(m, delayed(m, self.start)))),
-            rows.start.p.address.eq(self.base),
-            rows.start.p.words.eq(product(m, delayed(m, self.count), delayed(m, self.model.row_bytes[2:]))),
-            writer.clear.eq(self.start),
+            rows.start.p.address.eq(job.base),
+            rows.start.p.words.eq(product(m, job.count, self.model.row_bytes[2:])),
+            writer.clear.eq(begins),
             writer.row_bytes.eq(self.model.row_bytes),
             address.i.valid.eq(self.keys.valid),
             self.keys.ready.eq(address.i.ready),
             address.i.p.key.eq(self.keys.p.key),
             address.i.p.outside.eq(self.keys.p.outside),
-            address.i.p.extra.eq(self.keys.p.number),
+            address.i.p.extra.eq(Cat(self.keys.p.number, self.keys.p.end)),
         ]
 
-        # Rows go out until a bad key; then what follows is thrown away.
-        bad_index = without_reset(m, self.bad_index)
-        failed = Signal()
-        given = Signal(COUNT_BITS + 1)
-        all_given = delayed(m, given == self.count)
-        stop = self.bad_key | failed
+        # Rows go out until a bad key; then what follows is thrown away. Those that the writer has still need their words.
+        number, is_end = addresses.o.p.extra[:COUNT_BITS], addresses.o.p.extra[COUNT_BITS]
+        bad_key, bad_index = Signal(), Signal(COUNT_BITS, reset_less=True)
+        failed, ended = Signal(), Signal()  # a row could not be read; no more keys come
+        stop = bad_key | failed
         written = writer.idle & ~to_writer.o.valid
         m.d.comb += [
-            to_writer.i.valid.eq(addresses.o.valid & ~addresses.o.p.bad & ~stop),
+            to_writer.i.valid.eq(addresses.o.valid & ~is_end & ~addresses.o.p.bad & ~stop),
             to_writer.i.p.eq(addresses.o.p.address),
             addresses.o.ready.eq(to_writer.i.ready),  # after a bad key, too: what is in the slice leaves it
-        ]
-        with m.If(delayed(m, to_writer.i.valid & to_writer.i.ready)):
-            m.d.sync += given.eq(given + 1)
-        with m.If(addresses.o.valid & addresses.o.p.bad & ~stop):
-            m.d.sync += [self.bad_key.eq(1), bad_index.eq(addresses.o.p.extra)]
-        m.d.comb += [
-            read.drop.eq(self.start),
-            # The rows already given to the writer still need their words.
-            self.stop.eq(stop),
-            self.all_given.eq(all_given),
+            read.drop.eq(begins),
             rows.abort.eq(stop & written),
         ]
-
-        # Errors are those of an earlier command until the reading of rows has begun, and with it, before it, that of keys.
-        active, begun = Signal(), Signal()
-        finished = written & begun & ~self.keys_busy & ~address.busy & ~addresses.o.valid & ~rows.busy
-        m.d.comb += [
-            self.idle.eq(~active),
-            self.read_error.eq(rows.error),
-            self.write_error.eq(writer.error),
-            self.timeout.eq(rows.error & rows.timeout | ~rows.error & writer.timeout),
-            self.error_address.eq(writer.error_address),
-        ]
-        with m.If(rows.error):
-            m.d.comb += self.error_address.eq(rows.error_address)
-        with m.If(rows.busy):
-            m.d.sync += begun.eq(1)
-        with m.If(begun & (self.keys_error | rows.error)):
+        with m.If(addresses.o.valid & ~is_end & addresses.o.p.bad & ~stop):
+            m.d.sync += [bad_key.eq(1), bad_index.eq(number)]
+        with m.If(asked & ~rows.waiting & rows.error):
             m.d.sync += failed.eq(1)
-        with m.If(active & finished & (all_given | stop)):
-            m.d.sync += active.eq(0)
-        with m.If(self.start):
-            m.d.sync += [active.eq(1), begun.eq(0), given.eq(0), failed.eq(0), self.bad_key.eq(0)]
+        with m.If(addresses.o.valid & addresses.o.ready & is_end):
+            m.d.sync += ended.eq(1)
+
+        fault = self.results.p
+        with m.If(rows.error):
+            m.d.comb += [fault.status.eq(read_failed(rows.timeout)), fault.address.eq(rows.error_address)]
+        with m.Elif(bad_key):
+            m.d.comb += [fault.status.eq(Status.ROW_OUTSIDE_TABLE), fault.index.eq(bad_index)]
+        with m.Else():
+            m.d.comb += [fault.status.eq(write_failed(writer.timeout)), fault.address.eq(writer.error_address)]
+        m.d.comb += fault.valid.eq(rows.error | bad_key | writer.error)
+
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.jobs.ready.eq(1), begins.eq(self.jobs.valid)]
+                m.d.sync += [asked.eq(0), failed.eq(0), ended.eq(0), bad_key.eq(0)]
+                with m.If(self.jobs.valid):
+                    m.next = "ROWS"
+            with m.State("ROWS"):
+                with m.If(asked & ended & written & ~rows.busy & ~rows.waiting):
+                    m.next = "RESULT"
+            with m.State("RESULT"):
+                m.d.comb += self.results.valid.eq(1)
+                with m.If(self.results.ready):
+                    m.next = "IDLE"
         return m

@@ -4,15 +4,15 @@ A LOAD runs alone, so the two never read at the same time. Records of the next m
 current one are still being delivered. One beat per cycle; latency 1 cycle behind the stream reader.
 """
 
-from amaranth.hdl import Module, Mux
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...config import AcceleratorConfig
-from ...interfaces.control import fetch_layout
+from ...interfaces.control import fault_layout, fetch_layout, read_failed
 from ...interfaces.layouts import WORDS_BITS, words_layout
 from ...interfaces.memory import ReadClientSignature
-from ...lib.logic import delayed, product
+from ...lib.logic import PRODUCT_CYCLES, product
 from ...lib.register_slice import RegisterSlice
 from .stream_reader import StreamReader
 
@@ -20,23 +20,18 @@ from .stream_reader import StreamReader
 class SharedReader(wiring.Component):
     """Members
     -------
-    loads : In(1)
-        A LOAD is under way. Changes only while nothing is being read.
-    fetch : In(stream of fetch_layout), sample_words : In
-        Asks for records of so many words each. The payload has been stable for five cycles when it becomes valid.
-    begin : In(1)
-        The records that were asked for may be delivered.
-    end : In(1)
-        The rest of the records that are being delivered is thrown away.
-    list_start : In(stream)
-        Asks for ``words`` of the hot list from ``address`` on.
+    fetches : In(stream of fetch_layout), sample_words : In
+        Asks for records of so many words each.
+    begins : In(stream)
+        The records that were asked for may be delivered, when those before have been.
+    lists : In(stream of {address, words})
+        Asks for ``words`` of the hot list from ``address`` on. Only while no records have been asked for.
     records, hot_list : Out(stream of words_layout)
     low_watermark : Out(1)
         As of the stream reader.
-    over : Out(1)
-        A cycle ago, all words had been delivered and taken.
-    error, timeout, error_address : Out
-        As of the stream reader.
+    fault : Out(fault_layout)
+        A word of what is, or was last, delivered came with an error response, or not at all. Says so before the word is
+        delivered, and until what comes next begins.
     client : Out(ReadClientSignature)
     """
 
@@ -44,13 +39,10 @@ class SharedReader(wiring.Component):
         self.config = config
         words = stream.Signature(words_layout(config))
         super().__init__({
-            "loads": In(1), "fetch": In(stream.Signature(fetch_layout(config))),
-            "sample_words": In(range(config.max_record_words + 1)), "begin": In(1), "end": In(1),
-            "list_start": In(stream.Signature(data.StructLayout({
-                "address": config.address_bits, "words": WORDS_BITS,
-            }))),
-            "records": Out(words), "hot_list": Out(words), "low_watermark": Out(1), "over": Out(1),
-            "error": Out(1), "timeout": Out(1), "error_address": Out(config.address_bits),
+            "fetches": In(stream.Signature(fetch_layout(config))), "begins": In(stream.Signature(0)),
+            "sample_words": In(range(config.max_record_words + 1)),
+            "lists": In(stream.Signature(data.StructLayout({"address": config.address_bits, "words": WORDS_BITS}))),
+            "records": Out(words), "hot_list": Out(words), "low_watermark": Out(1), "fault": Out(fault_layout()),
             "client": Out(ReadClientSignature(config)),
         })  # fmt: skip
 
@@ -60,24 +52,34 @@ class SharedReader(wiring.Component):
         m.submodules.read = read = RegisterSlice(reader.o.p.shape())
         wiring.connect(m, reader.o, read.i)
         wiring.connect(m, reader.client, wiring.flipped(self.client))
-        words = product(m, delayed(m, self.fetch.p.samples), delayed(m, self.sample_words))
+
+        # A fetch is on its way to the reader when its words have been counted.
+        fetch, counting = Signal(fetch_layout(self.config), reset_less=True), Signal(PRODUCT_CYCLES + 1)
+        waits, for_list = Signal(), Signal()  # what is read is the hot list
+        words = product(m, fetch.samples, self.sample_words)
+        m.d.comb += self.fetches.ready.eq(~counting.any() & ~waits)
+        m.d.sync += counting.eq(Cat(self.fetches.valid & self.fetches.ready, counting))
+        with m.If(self.fetches.ready):
+            m.d.sync += fetch.eq(self.fetches.p)
+        with m.If(counting[-1]):
+            m.d.sync += waits.eq(1)
+        with m.If(reader.start.valid & reader.start.ready):
+            m.d.sync += [waits.eq(0), for_list.eq(~waits)]
         m.d.comb += [
-            reader.start.valid.eq(Mux(self.loads, self.list_start.valid, self.fetch.valid)),
-            reader.start.p.address.eq(Mux(self.loads, self.list_start.p.address, self.fetch.p.address)),
-            reader.start.p.words.eq(Mux(self.loads, self.list_start.p.words, words)),
-            self.list_start.ready.eq(self.loads & reader.start.ready),
-            self.fetch.ready.eq(~self.loads & reader.start.ready),
-            reader.go.eq(self.loads | self.begin),
-            reader.abort.eq(self.end & ~self.loads),
+            reader.start.valid.eq(waits | self.lists.valid),
+            self.lists.ready.eq(reader.start.ready & ~waits),
+            reader.start.p.address.eq(Mux(waits, fetch.address, self.lists.p.address)),
+            reader.start.p.words.eq(Mux(waits, words, self.lists.p.words)),
+            self.begins.ready.eq(reader.waiting & ~reader.busy & ~for_list),
+            reader.go.eq(for_list | self.begins.valid),
             self.records.p.eq(read.o.p),
             self.hot_list.p.eq(read.o.p),
-            self.records.valid.eq(read.o.valid & ~self.loads),
-            self.hot_list.valid.eq(read.o.valid & self.loads),
-            read.o.ready.eq(Mux(self.loads, self.hot_list.ready, self.records.ready)),
+            self.records.valid.eq(read.o.valid & ~for_list),
+            self.hot_list.valid.eq(read.o.valid & for_list),
+            read.o.ready.eq(Mux(for_list, self.hot_list.ready, self.records.ready)),
             self.low_watermark.eq(reader.low_watermark),
-            self.error.eq(reader.error),
-            self.timeout.eq(reader.timeout),
-            self.error_address.eq(reader.error_address),
-            self.over.eq(delayed(m, ~reader.busy & ~read.o.valid)),
+            self.fault.valid.eq(reader.error),
+            self.fault.status.eq(read_failed(reader.timeout)),
+            self.fault.address.eq(reader.error_address),
         ]
         return m

@@ -7,8 +7,8 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..interfaces.layouts import COUNT_BITS
-from ..lib.logic import equal, first_set
+from ...interfaces.layouts import COUNT_BITS
+from ...lib.logic import equal, first_set
 
 #: SPLITs that a SCATTER may name. A SPLIT may name one fewer: it takes an entry itself while it waits.
 OPEN_SPLITS = 4

@@ -12,9 +12,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import BUFFER_ALIGNMENT, AcceleratorConfig
-from ..interfaces.layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
-from ..lib.logic import delayed, exceeds, is_one_of, pick, product, without_reset
+from ...config import BUFFER_ALIGNMENT, AcceleratorConfig
+from ...interfaces.layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
+from ...lib.logic import delayed, exceeds, is_one_of, pick, product, without_reset
 
 #: Which commands use each buffer, in the order of the command's words.
 USED_BY = {
