@@ -22,20 +22,14 @@ from amaranth.utils import ceil_log2
 
 from ..config import AcceleratorConfig
 from ..interfaces.layouts import SHIFT_BITS
-from ..interfaces.tracker import BankOp, bank_request_layout, hot_line_layout, line_layout, weight_fields
+from ..interfaces.tracker import BankOp, bank_request_layout, hot_line_layout, line_layout
 from ..lib.delay_line import DelayLine
 from ..lib.fifo import StreamFifo
 from ..lib.logic import delayed, is_one_of, least_of, without_reset
 from ..lib.ram import Ram
-from ..lib.register_slice import RegisterSlice
-from .placement import cell_place, index_hash
+from .bank_requests import FIRST_STAGE, HIT_STAGE, LAST_STAGE, MISS_STAGE, BankRequests, placed_request_layout
 from .policies import POLICIES
 from .sketch import Sketch
-
-#: Stages that a request passes, from the one in which it is read.
-FIRST_STAGE, LAST_STAGE = 4, 12
-#: Stages in which the next line of a hit, and of a miss, is known.
-HIT_STAGE, MISS_STAGE = 7, 11
 
 
 def match_entries(entries, tag: Value) -> Value:
@@ -82,55 +76,12 @@ class TrackerBank(wiring.Component):
         lines_layout = data.ArrayLayout(layout, arrays)
         if config.has_sketch:
             m.submodules.sketch = sketch = Sketch(config, policy)
-            word_bits = sketch.word_bits
-        else:
-            word_bits = 0
-        #: Of a request: where it looks.
-        places = data.StructLayout({
-            "sets": data.ArrayLayout(address_bits, arrays),
-            **({"words": data.ArrayLayout(word_bits, config.cell_arrays)} if config.has_sketch else {}),
-        })  # fmt: skip
-        about = data.StructLayout({
-            "op": BankOp, "tag": config.tag_bits, **weight_fields(config), "lane": range(max(2, config.lanes)),
-            "by_key": 1, "learns": 1, "looks": 1, "changes": 1,
-            "named": range(max(2, arrays)), "line_swept": 1, "places": places,
-            **({"word_swept": 1, "cells": sketch.cells.shape()} if config.has_sketch else {}),
-        })  # fmt: skip
-
-        # Stage 1: hashing. A key goes to a set of each array, any other request to the set that it names. The stage is a register
-        # slice: the crossbar may lie far away, and its `ready` must not depend on stage 3 in the same cycle.
-        go = Signal()  # stages 1 to 3 move
-        m.submodules.requests = requests = RegisterSlice(bank_request_layout(config), keeps_gaps=True)
-        wiring.connect(m, wiring.flipped(self.i), requests.i)
-        m.d.comb += requests.o.ready.eq(go)
-        s1 = requests.o.p
-        s2_valid, s2 = Signal(), Signal(about, reset_less=True)
-        s3_valid, s3 = Signal(), Signal(about, reset_less=True)
+        about = placed_request_layout(config)
         names = ("r_lane", "r_hit", "r_set", "r_way", "r_line")
         r_lane, r_hit, r_set, r_way, r_line = (without_reset(m, getattr(self, name)) for name in names)
-        by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.SCORE, BankOp.FIND)
-        sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
-        index = s1.set[:address_bits]
-        named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
-        with m.If(go):
-            m.d.sync += [
-                s2_valid.eq(requests.o.valid), s3_valid.eq(s2_valid), s3.eq(s2),
-                s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
-                s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
-                s2.looks.eq(by_key | (s1.op == BankOp.READ)),
-                s2.changes.eq(is_one_of(s1.op, BankOp.LEARN, BankOp.WRITE, BankOp.CLEAR, BankOp.HALVE)),
-                s2.named.eq(named), s2.line_swept.eq((named == 0) | ~sweeps),
-            ]  # fmt: skip
-            if config.scores_samples:
-                m.d.sync += s2.shift.eq(s1.shift)
-            for a in range(arrays):
-                own = index_hash(config, a, s1.tag)[config.bank_bits :]
-                m.d.sync += s2.places.sets[a].eq(index ^ Mux(by_key, own, 0))
-            if config.has_sketch:
-                m.d.sync += s2.word_swept.eq((s1.set >> word_bits) == 0)
-                for a in range(config.cell_arrays):
-                    word, cell = cell_place(config, a, index, s1.tag)
-                    m.d.sync += [s2.places.words[a].eq(Mux(sweeps, s1.set[:word_bits], word)), s2.cells[a].eq(cell)]
+        m.submodules.requests = requests = BankRequests(config)
+        wiring.connect(m, wiring.flipped(self.i), requests.i)
+        looks_up = requests.looks_up  # of stage 3
 
         def shift_of(request):
             return request.shift if config.scores_samples else Const(0, SHIFT_BITS)
@@ -140,42 +91,17 @@ class TrackerBank(wiring.Component):
         at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in (6, 7)}
         hit = {k: Signal(name=f"s{k}_hit", reset_less=True) for k in range(HIT_STAGE, LAST_STAGE + 1)}
-        m.d.sync += [valid[4].eq(s3_valid & go), at[4].eq(s3), lines[7].eq(lines[6])]
+        m.d.sync += [valid[4].eq(requests.o_valid), at[4].eq(requests.o), lines[7].eq(lines[6])]
         for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
             m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
             if k in hit and k > HIT_STAGE:
                 m.d.sync += hit[k].eq(hit[k - 1])
 
+        m.d.comb += [requests.hit[k].eq(hit[k]) for k in hit]
         m.submodules.old_lines = old_lines = DelayLine(lines_layout, MISS_STAGE - 7)
         m.d.comb += old_lines.i.eq(lines[7])
         lines[MISS_STAGE] = old_lines.o
         given = self._given_lines(m, valid, at)
-
-        # Stages 2 and 3: which request in a later stage changes the same line or word? Those stages move while 1 to 3 stand.
-        def meets(a, b):
-            ours, theirs = ([x for name, _ in places for x in getattr(of, name)] for of in (a, b))
-            return Cat(x == y for x, y in zip(ours, theirs, strict=True)).any()
-
-        # meet[k]: the request in stage 3 looks at what the one in stage k changes. Not after HIT_STAGE for a hit, whose next
-        # line is known by then.
-        meet = {k: Signal(name=f"meets_s{k}") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
-        for k in meet:
-            before_valid, before = (s3_valid & go, s3) if k == FIRST_STAGE else (valid[k - 1], at[k - 1])
-            seen = s2_valid & s2.looks & before_valid & before.changes & meets(s2.places, before.places)
-            met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
-            m.d.sync += meet[k].eq(met & ~hit[k - 1] if k > HIT_STAGE + 1 else met)
-        waits = Signal()
-        # A miss in HIT_STAGE writes its line in MISS_STAGE - HIT_STAGE cycles, and a hit in stage 3 would write one in as many.
-        # Both cannot be written at once, so the LEARN in stage 3 waits. Only `hit` of one stage is late: `go` takes two LUTs.
-        assert MISS_STAGE - HIT_STAGE == HIT_STAGE - 3
-        clashes = delayed(m, valid[HIT_STAGE - 1] & at[HIT_STAGE - 1].changes) & s3.learns
-        m.d.comb += [
-            waits.eq(
-                Cat(meet[k] for k in meet if k not in (HIT_STAGE, MISS_STAGE)).any()
-                | (~hit[HIT_STAGE] & (meet[HIT_STAGE] | clashes))
-            ),
-            go.eq(~(s3_valid & waits)),
-        ]
 
         # Stage 4: lines arrive from the RAMs. Stage 5: they are in registers. A line that was being written while it was read
         # comes from the register that it was written from.
@@ -185,14 +111,14 @@ class TrackerBank(wiring.Component):
         for a in range(arrays):
             m.submodules[f"ram_{a}"] = ram = Ram(layout.size, 1 << address_bits)
             m.d.comb += [
-                ram.r_en.eq(1), ram.r_addr.eq(s3.places.sets[a]),
+                ram.r_en.eq(1), ram.r_addr.eq(looks_up.sets[a]),
                 ram.w_en.eq(next_write[a]), ram.w_addr.eq(next_places[a]), ram.w_data.eq(next_lines[a]),
             ]  # fmt: skip
             same = delayed(m, next_write[a] & (next_places[a] == at[4].places.sets[a]))
             arrived = delayed(m, ram.r_data, reset_less=True)
             written = delayed(m, next_lines[a].as_value(), reset_less=True)
             m.d.sync += lines[6][a].as_value().eq(Mux(same, written, arrived))
-        looked_at = self._hot_lines(m, lines[6], s3.places.sets, valid, at, given)
+        looked_at = self._hot_lines(m, lines[6], looks_up.sets, valid, at, given)
 
         # Stage 6: does an entry hold the key? Which entry is the coldest?
         match = Signal(entries, reset_less=True)  # of stage 7
@@ -206,7 +132,7 @@ class TrackerBank(wiring.Component):
         estimate: Value = Const(0)
         if config.has_sketch:
             m.d.comb += [
-                sketch.words.eq(s3.places.words), sketch.cells.eq(at[6].cells),
+                sketch.words.eq(looks_up.words), sketch.cells.eq(at[6].cells),
                 sketch.shift.eq(shift_of(at[7])),
             ]  # fmt: skip
             m.d.sync += [
@@ -251,21 +177,9 @@ class TrackerBank(wiring.Component):
         ]
         least, coldest, estimate = (delayed(m, value) for value in (least, coldest, estimate))
         last = at[MISS_STAGE]
-        for a in range(arrays):
-            for w in range(ways):
-                now, then = lines[MISS_STAGE][a][w], after_miss[a][w]
-                is_victim = takes & (coldest == a * ways + w)
-                with m.Switch(last.op):
-                    with m.Case(BankOp.WRITE):
-                        m.d.comb += then.eq(given[MISS_STAGE][w])
-                    with m.Case(BankOp.CLEAR):
-                        m.d.comb += then.eq(0)
-                    with m.Case(BankOp.HALVE):
-                        m.d.comb += then.state.eq(now.state >> 1)
-                    with m.Default():
-                        m.d.comb += then.state.eq(policy.after_miss(now.state, is_victim, least, estimate))
-                        with m.If(is_victim):
-                            m.d.comb += [then.valid.eq(1), then.tag.eq(last.tag)]
+        self._change_after_miss(
+            m, after_miss, lines[MISS_STAGE], last, given[MISS_STAGE], takes, coldest, least, estimate
+        )
         m.d.sync += [
             next_lines.eq(Mux(learns_7, after_hit.as_value(), after_miss.as_value())),
             next_places.eq(Mux(learns_7, at[7].places.sets.as_value(), last.places.sets.as_value())),
@@ -276,6 +190,30 @@ class TrackerBank(wiring.Component):
             writes = miss_learns | sweeps_line | ((last.op == BankOp.WRITE) & (last.named == a))
             m.d.sync += next_write[a].eq(hit_learns | (valid[MISS_STAGE] & writes))
         return m
+
+    def _change_after_miss(self, m: Module, after, before, request, given, takes, coldest, least, estimate) -> None:
+        """Drives the next lines ``after`` of a miss, and of whatever else changes a line, in stage MISS_STAGE.
+
+        ``takes``: the key is taken in, in place of entry ``coldest``, whose worth is ``least``; ``estimate``: the key's own.
+        """
+        config = self.config
+        ways, arrays = config.tracker_ways, config.tracker_arrays
+        policy = POLICIES[config.policy](config.state_bits, arrays * ways)
+        for a in range(arrays):
+            for w in range(ways):
+                now, then = before[a][w], after[a][w]
+                is_victim = takes & (coldest == a * ways + w)
+                with m.Switch(request.op):
+                    with m.Case(BankOp.WRITE):
+                        m.d.comb += then.eq(given[w])
+                    with m.Case(BankOp.CLEAR):
+                        m.d.comb += then.eq(0)
+                    with m.Case(BankOp.HALVE):
+                        m.d.comb += then.state.eq(now.state >> 1)
+                    with m.Default():
+                        m.d.comb += then.state.eq(policy.after_miss(now.state, is_victim, least, estimate))
+                        with m.If(is_victim):
+                            m.d.comb += [then.valid.eq(1), then.tag.eq(request.tag)]
 
     def _given_lines(self, m: Module, valid: dict, at: dict) -> dict:
         """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""

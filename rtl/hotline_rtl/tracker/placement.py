@@ -6,7 +6,7 @@ a hash bit is the parity of about half its input bits.
 
 from functools import cache
 
-from amaranth.hdl import Cat, Const, Value
+from amaranth.hdl import Array, Cat, Const, Value
 
 from ..config import AcceleratorConfig
 from ..lib.keys import splitmix64
@@ -44,3 +44,10 @@ def cell_place(config: AcceleratorConfig, array: int, index: Value, tag: Value) 
     out_bits = sub_bits + config.sketch_word_bits - config.partition_bits
     h = linear_hash(CELL_HASH + array, Cat(index[keep:], tag), out_bits)
     return Cat(index[:keep], h[sub_bits:]), h[:sub_bits]
+
+
+def set_in_array_0(config: AcceleratorConfig, number: Value, tag: Value) -> Value:
+    """The set, in array 0, of the key that has ``tag`` in set ``number`` of the whole tracker."""
+    index, array = number[: config.index_bits], number[config.index_bits :]
+    hashes = [index_hash(config, a, tag) for a in range(config.tracker_arrays)]
+    return index ^ (Array(hashes)[array] if len(hashes) > 1 else hashes[0])

@@ -16,6 +16,16 @@ from ..lib.logic import delayed, extreme, pick, without_reset
 from ..lib.ram import Ram
 
 
+def sketch_address_bits(config: AcceleratorConfig) -> int:
+    """Bits of the address of a word of the sketch in its bank."""
+    return config.sketch_word_bits - config.bank_bits
+
+
+def cells_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """A key's cell in its word of each array of the sketch."""
+    return data.ArrayLayout(ceil_log2(config.word_cells), config.cell_arrays)
+
+
 class Sketch(wiring.Component):
     """Members
     -------
@@ -33,10 +43,9 @@ class Sketch(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig, policy):
         self.config, self.policy = config, policy
-        self.word_bits = config.sketch_word_bits - config.bank_bits
-        cells = data.ArrayLayout(ceil_log2(config.word_cells), config.cell_arrays)
+        self.word_bits = sketch_address_bits(config)
         super().__init__({
-            "words": In(data.ArrayLayout(self.word_bits, config.cell_arrays)), "cells": In(cells),
+            "words": In(data.ArrayLayout(self.word_bits, config.cell_arrays)), "cells": In(cells_layout(config)),
             "shift": In(SHIFT_BITS), "estimate": Out(config.sketch_bits),
             "update": In(1), "clear": In(1), "halve": In(1),
         })  # fmt: skip

@@ -12,10 +12,10 @@ from amaranth.hdl import Cat, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..classify.access_decoder import AccessDecoder
 from ..classify.classifier import Classifier
 from ..classify.fragmenter import Fragmenter
-from ..classify.record_reader import RecordReader
+from ..classify.records.access_decoder import AccessDecoder
+from ..classify.records.record_reader import RecordReader
 from ..config import AcceleratorConfig
 from ..control.record_scheduler import RecordScheduler
 from ..interfaces.control import fault_layout, fetch_layout

@@ -6,7 +6,7 @@ from amaranth.utils import ceil_log2
 from rich.table import Table
 
 from hotline_rtl.config import PRESETS, AcceleratorConfig
-from hotline_rtl.transfer.backend.outstanding_table import LATE_BITS
+from hotline_rtl.transfer.backend.lost_bursts import LATE_BITS
 from hotline_rtl.transfer.backend.read_master import id_lists
 from hotline_rtl.transfer.midend.row_mover import move_layout
 

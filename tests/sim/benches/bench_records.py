@@ -24,11 +24,11 @@ from hotline_golden.model import Model, Table
 from hotline_golden.split import learn, split
 from hotline_golden.tracker.tracker import Tracker
 from hotline_golden.working_set import number_in_first_use_order
-from hotline_rtl.classify.access_decoder import decoded_layout
 from hotline_rtl.classify.crossbar import results_layout
 from hotline_rtl.classify.fragmenter import fragmented_layout
 from hotline_rtl.classify.packer import row_layout
-from hotline_rtl.classify.record_reader import record_beat_layout
+from hotline_rtl.classify.records.access_count import decoded_layout
+from hotline_rtl.classify.records.record_reader import record_beat_layout
 from hotline_rtl.classify.sample_splitter import piece_layout
 from hotline_rtl.interfaces.jobs import list_job_layout, list_result_layout
 from hotline_rtl.interfaces.keys import looked_up_key_layout, numbered_key_layout
@@ -114,7 +114,7 @@ async def every_word_is_recognised(dut):
     for n, (a, b) in enumerate(STALLS):
         source = StreamSource(dut, "i", record_beat_layout(CONFIG), a, n)
         sink = StreamSink(dut, "o", BEAT, b, n)
-        results = StreamSink(dut, "results", decoded_layout(CONFIG), b, n + 1)
+        results = StreamSink(dut, "results", decoded_layout(), b, n + 1)
         dut.read_fault.value = 0
         await start(dut)
         await drive_model(dut, model)

@@ -4,12 +4,12 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hotline_rtl.classify.access_decoder import AccessDecoder
 from hotline_rtl.classify.classifier import Classifier
 from hotline_rtl.classify.fragmenter import Fragmenter
 from hotline_rtl.classify.merger import Merger
 from hotline_rtl.classify.packer import Packer
-from hotline_rtl.classify.record_reader import RecordReader
+from hotline_rtl.classify.records.access_decoder import AccessDecoder
+from hotline_rtl.classify.records.record_reader import RecordReader
 from hotline_rtl.classify.sample_splitter import SampleSplitter
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.control.commands.command_check import CommandCheck

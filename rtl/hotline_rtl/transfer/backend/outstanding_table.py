@@ -10,8 +10,8 @@ Latency: 7 cycles from a transfer to its burst; 5 from an answer to its owner. T
 cycle; two bursts of one ID are three cycles apart.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -19,18 +19,11 @@ from ...config import AcceleratorConfig
 from ...interfaces.memory import OfferSignature, transfer_layout
 from ...lib.logic import delayed
 from ...lib.ram import Ram
-from ...lib.register_slice import RegisterSlice
-from ...lib.watchdog import Watchdog
-from .burst_splitter import BurstSplitter
+from .burst_lists import BurstLists, address_layout, listed_burst_layout
+from .lost_bursts import LostBursts, id_state_layout
 
 #: Cycles from an answer (in a register) to its owner.
 LOOKUP_CYCLES = 5
-LATE_BITS = 16
-
-
-def address_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A burst for the AR channel."""
-    return data.StructLayout({"address": config.address_bits, "length": 8, "id": config.id_bits})
 
 
 class OutstandingTable(wiring.Component):
@@ -46,10 +39,11 @@ class OutstandingTable(wiring.Component):
     drop : In(1)
         Bursts that have not been sent are forgotten, and so are those that come.
     r_valid, r_id, r_last, r_error : In
-        An answer, from a register. ``hold`` keeps further ones away.
+        An answer, from a register.
     beat_valid, beat_owner, beat_last, beat_error, beat_timeout : Out
         The answer of LOOKUP_CYCLES before: whose it is; the last of its transfer; an error, given here or by memory.
-    hold : Out(1)
+    hold : Out(1), held : In(1)
+        No further answers must be taken; none are.
     outstanding : Out
         Bursts on the lists.
     """
@@ -63,112 +57,26 @@ class OutstandingTable(wiring.Component):
             "timeout": In(32), "drop": In(1),
             "r_valid": In(1), "r_id": In(config.id_bits), "r_last": In(1), "r_error": In(1),
             "beat_valid": Out(1), "beat_owner": Out(owner_bits), "beat_last": Out(1), "beat_error": Out(1),
-            "beat_timeout": Out(1), "hold": Out(1), "outstanding": Out(range(ids * bursts + 1)),
+            "beat_timeout": Out(1), "hold": Out(1), "held": In(1), "outstanding": Out(range(ids * bursts + 1)),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
-        config, ids, bursts = self.config, self.ids, self.bursts
+        ids, bursts = self.ids, self.bursts
         id_bits = max(1, ceil_log2(ids))
         place_bits = ceil_log2(bursts)
-        pointer_bits = place_bits + 1  # one more tells full from empty
-        state_layout = data.StructLayout({"head": pointer_bits, "beats": 8, "late": LATE_BITS, "any_late": 1})
-        entry_layout = data.StructLayout({"owner": self.owner_bits, "length": 8, "last": 1})
-        m.submodules.splitter = splitter = BurstSplitter(config, self.owner_bits)
-        m.submodules.tails = tails = Ram(pointer_bits, max(2, ids))
+        state_layout, entry_layout = id_state_layout(bursts), listed_burst_layout(self.owner_bits)
+        m.submodules.lists = lists = BurstLists(self.config, self.base, ids, self.owner_bits, bursts)
+        m.submodules.lost = lost = LostBursts(ids, bursts)
         m.submodules.states = states = Ram(state_layout.size, max(2, ids))
-        # The states' heads, for the sending side: one looks for the ID whose turn it is, the other for that of stage 3.
-        m.submodules.heads = heads = Ram(pointer_bits, max(2, ids))
-        m.submodules.heads_3 = heads_3 = Ram(pointer_bits, max(2, ids))
         m.submodules.order = order = Ram(entry_layout.size, bursts << id_bits)
-        m.submodules.slice = out = RegisterSlice(address_layout(config))
-        wiring.connect(m, wiring.flipped(self.i), splitter.i)
-        m.submodules.bursts = bursts_in = RegisterSlice(splitter.o.p.shape())
-        wiring.connect(m, splitter.o, bursts_in.i)
-        wiring.connect(m, out.o, wiring.flipped(self.o))
+        wiring.connect(m, wiring.flipped(self.i), lists.i)
+        wiring.connect(m, lists.o, wiring.flipped(self.o))
 
-        giving_up = Signal()  # nothing is sent or taken
-        synthesising = Signal()  # answers come from here
         sweeping = Signal(init=1)  # the lists are emptied after reset
         sweep = Signal(id_bits)
         with m.If(sweeping):
             m.d.sync += [sweep.eq(sweep + 1), sweeping.eq(sweep != ids - 1)]
-
-        # Sending, stage 1: a burst gets its transfer's ID, whose list is looked up; not while one of that ID is in the stages
-        # behind. Stage 2: is there room? Stage 3: it goes on the list and out, or waits and looks again.
-        turn = Signal(id_bits)
-        few_ids, stays = Const(ids < 4, 1), Signal()  # the ID of the burst before is this one's, too
-        stopped = Signal()
-        s2_valid = Signal()
-        s2_id = Signal(id_bits, reset_less=True)
-        s2_burst = Signal(splitter.o.p.shape(), reset_less=True)
-        s3_valid = Signal()
-        s3_id = Signal(id_bits, reset_less=True)
-        s3_burst = Signal(splitter.o.p.shape(), reset_less=True)
-        s2_tail = Signal(pointer_bits, reset_less=True)
-        s3_tail = Signal(pointer_bits, reset_less=True)
-        s3_full = Signal(reset_less=True)
-        enter, go_on, send = Signal(), Signal(), Signal()
-        # What has been looked up is of the burst in stage 2; its head is of the one in stage 3.
-        found_2, found_3 = Signal(), Signal()
-        tail, head = Signal(pointer_bits), Signal(pointer_bits)
-        head_written, head_3_written, written_head = Signal(), Signal(), Signal(pointer_bits, reset_less=True)
-        lost = Signal(id_bits)
-        new_entry = Signal(entry_layout)
-        m.d.comb += [
-            splitter.drop.eq(self.drop),
-            bursts_in.drop.eq(self.drop),
-            go_on.eq(~s3_valid | send),
-            bursts_in.o.ready.eq((~s2_valid | go_on) & ~((few_ids | stays) & (s2_valid | s3_valid)) & ~stopped),
-            enter.eq(bursts_in.o.valid & bursts_in.o.ready),
-            heads.r_en.eq(1),
-            heads.r_addr.eq(turn),
-            heads_3.r_en.eq(1),
-            heads_3.r_addr.eq(s3_id),
-            head.eq(
-                Mux(
-                    Mux(found_2, head_written, head_3_written),
-                    written_head,
-                    Mux(found_2, heads.r_data, heads_3.r_data),
-                )
-            ),
-            tails.r_en.eq(1),
-            tails.r_addr.eq(Mux(synthesising, lost, turn)),
-            tail.eq(Mux(found_2, tails.r_data, s2_tail)),
-            send.eq(s3_valid & ~s3_full & out.i.ready & ~stopped),
-            out.i.valid.eq(send),
-            out.i.p.address.eq(s3_burst.address),
-            out.i.p.length.eq(s3_burst.length),
-            out.i.p.id.eq(s3_id + self.base),
-            tails.w_en.eq(send | sweeping),
-            tails.w_addr.eq(Mux(sweeping, sweep, s3_id)),
-            tails.w_data.eq(Mux(sweeping, 0, s3_tail + 1)),
-            new_entry.owner.eq(s3_burst.tag),
-            new_entry.length.eq(s3_burst.length),
-            new_entry.last.eq(s3_burst.last),
-            order.w_en.eq(send),
-            order.w_addr.eq(Cat(s3_tail[:place_bits], s3_id)),
-            order.w_data.eq(new_entry),
-        ]
-        m.d.sync += [
-            found_2.eq(enter), found_3.eq(~enter & ~go_on), s2_tail.eq(tail), stopped.eq(sweeping | giving_up | self.drop),
-        ]  # fmt: skip
-        with m.If(enter):
-            m.d.sync += [s2_burst.eq(bursts_in.o.p), s2_id.eq(turn), stays.eq(~bursts_in.o.p.last)]
-            with m.If(bursts_in.o.p.last):
-                m.d.sync += turn.eq(Mux(turn == ids - 1, 0, turn + 1))
-        with m.If(enter | go_on):
-            m.d.sync += s2_valid.eq(enter)
-        with m.If(go_on):
-            # A list whose head is not known counts as full, until it has been looked up.
-            m.d.sync += [
-                s3_valid.eq(s2_valid), s3_id.eq(s2_id), s3_burst.eq(s2_burst), s3_tail.eq(tail),
-                s3_full.eq(~found_2 | ((tail - head)[:pointer_bits] == bursts)),
-            ]  # fmt: skip
-        with m.Elif(found_3):
-            m.d.sync += s3_full.eq((s3_tail - head)[:pointer_bits] == bursts)
-        with m.If(self.drop):
-            m.d.sync += [s2_valid.eq(0), s3_valid.eq(0)]
 
         # Answers, stage 1: the state of the ID is read. Stage 2: it arrives. Stage 3: it changes. Stage 4: it is written, and
         # the burst looked up. Stage 5: the burst arrives. The states of the three answers before are not in memory yet in
@@ -225,85 +133,51 @@ class OutstandingTable(wiring.Component):
             entry.eq(order.r_data),
         ]  # fmt: skip
 
-        # Giving up: ID after ID, burst after burst, an error for each beat that has not come.
-        settle = Signal(range(LOOKUP_CYCLES + 6))
-        lost_state, lost_tail = Signal(state_layout, reset_less=True), Signal(pointer_bits, reset_less=True)
-        synthesise, give_back = Signal(), Signal()
-        # Known two cycles after what they compare has changed.
-        synthesised_last = delayed(m, lost_state.beats == entry.length)
-        list_ends = delayed(m, lost_state.head == lost_tail)
-        burst_ends = Mux(synthesising, synthesise & synthesised_last, a6_valid & a6_last)
-        m.d.sync += self.outstanding.eq(self.outstanding + send - delayed(m, burst_ends))
-        m.submodules.watchdog = watchdog = Watchdog()
+        # What is outstanding, and whose answers are given here.
+        synthesising = lost.synthesising
+        burst_ends = Mux(synthesising, lost.beat & lost.last, a6_valid & a6_last)
+        m.d.sync += self.outstanding.eq(self.outstanding + lists.sent - delayed(m, burst_ends))
+        stopped = delayed(m, sweeping | lost.giving_up | self.drop)
+        on_the_way = Cat(self.r_valid, a2_valid, a3_valid, a4_valid, a5_valid, a6_valid).any()
         m.d.comb += [
-            watchdog.timeout.eq(self.timeout), watchdog.progress.eq(self.r_valid | (self.outstanding == 0) | giving_up),
-        ]  # fmt: skip
-        state_id, state_write, new_state = Signal(id_bits), Signal(), Signal(state_layout)
-        m.d.comb += [
-            self.hold.eq(giving_up),
-            self.beat_valid.eq(Mux(synthesising, synthesise, a6_valid)),
+            lists.stopped.eq(stopped),
+            lists.drop.eq(self.drop),
+            lists.tail_id.eq(lost.id),
+            lists.sweeping.eq(sweeping),
+            lists.sweep.eq(sweep),
+            lost.timeout.eq(self.timeout),
+            lost.progress.eq(self.r_valid | (self.outstanding == 0)),
+            lost.empty.eq(stopped & self.held & ~on_the_way),
+            lost.read_state.eq(states.r_data),
+            lost.tail.eq(lists.tail),
+            lost.burst_length.eq(entry.length),
+            self.hold.eq(lost.giving_up),
+            self.beat_valid.eq(Mux(synthesising, lost.beat, a6_valid)),
             self.beat_owner.eq(entry.owner),
-            self.beat_last.eq(entry.last & Mux(synthesising, synthesised_last, a6_last)),
+            self.beat_last.eq(entry.last & Mux(synthesising, lost.last, a6_last)),
             self.beat_error.eq(synthesising | a6_error),
             self.beat_timeout.eq(synthesising),
+        ]
+
+        # The memories.
+        new_state = Signal(state_layout)
+        m.d.comb += [
             states.r_en.eq(1),
-            states.r_addr.eq(Mux(synthesising, lost, s1_id)),
-            state_write.eq(Mux(synthesising, give_back, a4_valid) | sweeping),
-            state_id.eq(Mux(sweeping, sweep, Mux(synthesising, lost, a4_id))),
-            new_state.eq(Mux(sweeping, 0, Mux(synthesising, lost_state, a4_state))),
-            states.w_en.eq(state_write), states.w_addr.eq(state_id), states.w_data.eq(new_state),
-            heads.w_en.eq(state_write), heads.w_addr.eq(state_id), heads.w_data.eq(new_state.head),
-            heads_3.w_en.eq(state_write), heads_3.w_addr.eq(state_id), heads_3.w_data.eq(new_state.head),
+            states.r_addr.eq(Mux(synthesising, lost.id, s1_id)),
+            states.w_en.eq(Mux(synthesising, lost.give_back, a4_valid) | sweeping),
+            states.w_addr.eq(Mux(sweeping, sweep, Mux(synthesising, lost.id, a4_id))),
+            new_state.eq(Mux(sweeping, 0, Mux(synthesising, lost.state, a4_state))),
+            states.w_data.eq(new_state),
+            lists.head_written.eq(states.w_en),
+            lists.head_id.eq(states.w_addr),
+            lists.head.eq(new_state.head),
+            order.w_en.eq(lists.sent),
+            order.w_addr.eq(lists.entry_place),
+            order.w_data.eq(lists.entry),
             order.r_en.eq(1),
             order.r_addr.eq(place),
-        ]  # fmt: skip
-        m.d.sync += [
-            place.eq(Mux(synthesising, Cat(lost_state.head[:place_bits], lost), Cat(state.head[:place_bits], a3_id))),
-            head_written.eq(state_write & (state_id == turn)),
-            head_3_written.eq(state_write & (state_id == s3_id)),
-            written_head.eq(new_state.head),
         ]
-        with m.FSM():
-            with m.State("RUN"):
-                with m.If(watchdog.expired):
-                    m.d.sync += [giving_up.eq(1), settle.eq(0), lost.eq(0)]
-                    m.next = "SETTLE"
-            with m.State("SETTLE"):  # what is on its way through the stages arrives
-                m.d.sync += settle.eq(settle + 1)
-                with m.If(settle == LOOKUP_CYCLES + 5):
-                    m.d.sync += synthesising.eq(1)
-                    m.next = "LOOK"
-            with m.State("LOOK"):
-                m.next = "LOOKED"
-            with m.State("LOOKED"):
-                m.d.sync += [lost_state.eq(states.r_data), lost_tail.eq(tails.r_data)]
-                m.next = "COMPARE"
-            with m.State("COMPARE"):
-                m.next = "LIST"
-            with m.State("LIST"):
-                m.next = "READ"
-                with m.If(list_ends):
-                    m.d.comb += give_back.eq(1)
-                    m.d.sync += lost.eq(lost + 1)
-                    m.next = "LOOK"
-                    with m.If(lost == ids - 1):
-                        m.d.sync += [giving_up.eq(0), synthesising.eq(0)]
-                        m.next = "RUN"
-            with m.State("READ"):
-                m.next = "ARRIVE"
-            with m.State("ARRIVE"):
-                m.next = "BEAT"
-            with m.State("BEAT"):
-                m.next = "BURST"
-            with m.State("BURST"):
-                m.d.comb += synthesise.eq(1)
-                m.d.sync += [
-                    lost_state.beats.eq(lost_state.beats + 1),
-                    lost_state.late.eq(lost_state.late + 1),
-                    lost_state.any_late.eq(1),
-                ]
-                m.next = "BEAT"
-                with m.If(synthesised_last):
-                    m.d.sync += [lost_state.beats.eq(0), lost_state.head.eq(lost_state.head + 1)]
-                    m.next = "COMPARE"
+        m.d.sync += place.eq(
+            Mux(synthesising, Cat(lost.state.head[:place_bits], lost.id), Cat(state.head[:place_bits], a3_id))
+        )
         return m

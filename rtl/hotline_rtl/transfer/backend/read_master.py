@@ -20,7 +20,8 @@ from ...interfaces.memory import ReadClientSignature
 from ...lib.logic import delayed, without_reset
 from ...lib.register_slice import RegisterSlice
 from .arbiter import first_of
-from .outstanding_table import LOOKUP_CYCLES, OutstandingTable, address_layout
+from .burst_lists import address_layout
+from .outstanding_table import LOOKUP_CYCLES, OutstandingTable
 
 
 def id_lists(config: AcceleratorConfig, streams: int, tagged: bool) -> tuple[int, int, int, int]:
@@ -168,6 +169,7 @@ class ReadMaster(wiring.Component):
         for group in groups:
             mine = (r_id < group.base + group.ids) & (r_id >= group.base if group.base else 1)
             m.d.comb += [
+                group.held.eq(hold),
                 group.r_valid.eq(r_valid & mine),
                 group.r_id.eq(r_id),
                 group.r_last.eq(r_last),

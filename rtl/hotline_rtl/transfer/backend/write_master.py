@@ -2,8 +2,7 @@
 
 A client offers a transfer when its data is at hand and does not depend on any other client, then
 the data beats of that transfer. Client ``c`` uses AXI ID ``c``; with fewer IDs than clients, some share one.
-When nothing is answered for ``timeout`` cycles although all data has been sent, every unanswered burst is given up
-and counts as answered with an error; what memory still answers later is counted off and dropped.
+What is not answered is given up after ``timeout`` cycles (``write_responses``).
 Latency: 2 cycles from a transfer to ``awvalid``, 2 from a beat to ``wvalid``. One beat per cycle across bursts and transfers.
 """
 
@@ -13,15 +12,14 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...config import AcceleratorConfig
-from ...interfaces.axi import BURST_INCR, RESP_OKAY, Axi4WriteSignature
+from ...interfaces.axi import BURST_INCR, Axi4WriteSignature
 from ...interfaces.memory import WriteClientSignature
 from ...lib.fifo import StreamFifo
-from ...lib.logic import delayed, one_hot_mux, without_reset
+from ...lib.logic import delayed, one_hot_mux
 from ...lib.register_slice import RegisterSlice
-from ...lib.watchdog import Watchdog
 from .arbiter import first_of
 from .burst_splitter import BurstSplitter
-from .outstanding_table import LATE_BITS
+from .write_responses import WriteResponses
 
 
 class WriteMaster(wiring.Component):
@@ -68,25 +66,17 @@ class WriteMaster(wiring.Component):
         first_of(m, {c: sliced(f"request_{c}", client.request) for c, client in enumerate(clients)}, splitter.i)
 
         # A burst is issued when its address channel, the queue that orders the data, and the lists of unanswered bursts all
-        # have room: that of another ID, too, so that whose burst it is decides nothing.
+        # have room.
         ordered = data.StructLayout({"client": self.count, "length": 8})  # one bit is set
         m.submodules.order = order = StreamFifo(ordered, 8)
         m.submodules.current = current = RegisterSlice(ordered)
         wiring.connect(m, order.o, current.i)
-        unanswered = []
-        for n in range(ids):
-            layout = data.StructLayout({"address": config.address_bits, "last": 1, "client": client_bits})
-            m.submodules[f"unanswered_{n}"] = fifo = StreamFifo(layout, config.outstanding_writes, reserved=True)
-            unanswered.append(fifo)
-        giving_up = Signal()
-        m.submodules.watchdog = watchdog = Watchdog()
+        m.submodules.responses = responses = WriteResponses(config, ids, self.count)
         owner = bursts.o.p.tag
         owners = [Signal(name=f"owned_{c}") for c in range(self.count)]  # one bit is set
         m.d.comb += [own.eq(owner == c) for c, own in enumerate(owners)]
-        # What is issued is on its list a cycle later, and counts in `list_room` after three: so there must be room for four.
-        list_room = delayed(m, Cat(delayed(m, fifo.level <= fifo.depth - 3) for fifo in unanswered).all())
         m.submodules.aw = aw = RegisterSlice(bursts.o.p.shape())
-        may_issue = order.i.ready & list_room & aw.i.ready & ~giving_up & ~watchdog.expired
+        may_issue = order.i.ready & responses.room & aw.i.ready
         issue = Signal()
         m.d.comb += [
             splitter.drop.eq(self.drain),
@@ -139,79 +129,36 @@ class WriteMaster(wiring.Component):
         with m.If(move):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
 
-        # Responses, stage 1: one arrives. A burst is on its ID's list before its last beat leaves. Stage 2: one that is
-        # late is dropped, any other ends a burst. While all is given up and nothing arrives, the next burst of each ID ends.
-        b_valid, b_error = Signal(), Signal(reset_less=True)
-        b_ids = Signal(ids)  # whose it is
-        synthesised, ends_error = Signal(reset_less=True), Signal(reset_less=True)
-        synthesises = Signal()
-        m.d.comb += [bus.bready.eq(~giving_up), synthesises.eq(giving_up & ~b_valid)]
-        m.d.sync += [
-            b_valid.eq(bus.bvalid & bus.bready),
-            *(b_ids[n].eq(bus.bvalid & bus.bready & (bus.bid == n)) for n in range(ids)),
-            b_error.eq(bus.bresp != RESP_OKAY),
-            synthesised.eq(synthesises), ends_error.eq(b_error | synthesises),
-        ]  # fmt: skip
-        issued = Signal()
-        issued_by = Signal(self.count, reset_less=True)
-        issued_burst = Signal(bursts.o.p.shape(), reset_less=True)
-        m.d.sync += [issued.eq(issue), issued_by.eq(Cat(owners)), issued_burst.eq(bursts.o.p)]
-        ends = []
-        for n, fifo in enumerate(unanswered):
-            # how many; whether any
-            late = Signal(LATE_BITS, name=f"late_{n}")
-            any_late = Signal(name=f"any_late_{n}")
-            ending, end = Signal(name=f"ending_{n}"), Signal(name=f"end_{n}")
-            m.d.sync += ending.eq(synthesises | (b_ids[n] & ~any_late))
-            m.d.comb += [
-                end.eq(fifo.o.valid & ending),
-                fifo.i.valid.eq(issued & Cat(issued_by[c] for c in range(n, self.count, ids)).any()),
-                fifo.i.p.address.eq(issued_burst.address),
-                fifo.i.p.last.eq(issued_burst.last),
-                fifo.i.p.client.eq(issued_burst.tag),
-                fifo.o.ready.eq(ending),
-            ]
-            # No response arrives while responses are synthesised.
-            with m.If(end & synthesised):
-                m.d.sync += [late.eq(late + 1), any_late.eq(1)]
-            with m.Elif(b_ids[n] & any_late):
-                m.d.sync += [late.eq(late - 1), any_late.eq(late != 1)]
-            ends.append(end)
+        # Responses, and what clients are told.
+        issued, issued_burst = delayed(m, issue), delayed(m, bursts.o.p, reset_less=True)
+        m.d.comb += [
+            responses.issue.eq(issue),
+            responses.burst.address.eq(bursts.o.p.address),
+            responses.burst.owners.eq(Cat(owners)),
+            responses.burst.last.eq(bursts.o.p.last),
+            responses.b_valid.eq(bus.bvalid),
+            responses.b_id.eq(bus.bid),
+            responses.b_resp.eq(bus.bresp),
+            responses.timeout.eq(self.timeout),
+            bus.bready.eq(responses.b_ready),
+            responses.sent.eq(
+                (order.level == 0) & ~current.o.valid & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
+            ),
+        ]
+        m.d.sync += self.drained.eq(responses.empty)
         for c, client in enumerate(clients):
-            fifo, end = unanswered[c % ids], ends[c % ids]
-            own = end & (fifo.o.p.client == c)
-            pending = Signal(range(config.outstanding_writes + 4), name=f"pending_{c}")
             # Transfers that have been taken, and whose last burst has not been issued.
             taken = Signal(range(8), name=f"taken_{c}")
             takes = client.request.valid & client.request.ready
-            m.d.sync += [
-                pending.eq(pending + (issued & issued_by[c]) - own),
-                taken.eq(taken + takes - (issued & issued_by[c] & issued_burst.last)),
-            ]
+            m.d.sync += taken.eq(taken + takes - (issued & (issued_burst.tag == c) & issued_burst.last))
             with m.If(self.drain):
                 m.d.sync += taken.eq(0)
+            answer = responses.answers[c]
             m.d.comb += [
-                client.idle.eq((pending == 0) & (taken == 0)),
+                client.idle.eq(~responses.unanswered[c] & (taken == 0)),
+                client.answered.eq(answer.answered),
+                client.error.eq(answer.error),
+                client.timeout.eq(answer.timeout),
+                client.error_address.eq(answer.address),
             ]
-            m.d.sync += [
-                client.error.eq(own & ends_error),
-                without_reset(m, client.timeout).eq(synthesised),
-                without_reset(m, client.error_address).eq(fifo.o.p.address),
-                client.answered.eq(own & fifo.o.p.last),
-            ]
-
-        # Giving up: only when no address or data is on its way, so that none can follow its burst's answer.
-        empty = Cat(fifo.level == 0 for fifo in unanswered).all()
-        moved = (order.level == 0) & ~current.o.valid
-        sent = ~issued & moved & ~aw.o.valid & aw.i.ready & ~w.o.valid & w.i.ready
-        was_empty, was_sent = delayed(m, empty), delayed(m, sent)
-        m.d.sync += self.drained.eq(was_empty & was_sent & ~b_valid)
-        m.d.comb += [
-            watchdog.timeout.eq(self.timeout), watchdog.progress.eq(b_valid | was_empty | ~was_sent | giving_up),
-        ]  # fmt: skip
-        had_expired = delayed(m, watchdog.expired)
-        with m.If(giving_up):
-            m.d.sync += giving_up.eq(~empty)
-        with m.Elif(watchdog.expired & had_expired & was_sent):  # nothing has been issued in the cycle before, nor is
-            m.d.sync += giving_up.eq(1)
         return m

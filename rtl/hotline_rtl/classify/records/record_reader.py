@@ -9,11 +9,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import AcceleratorConfig
-from ..interfaces.layouts import COUNT_BITS, words_layout
-from ..lib.countdown import Countdown
-from ..lib.logic import delayed
-from ..lib.word_queue import WordQueue
+from ...config import AcceleratorConfig
+from ...interfaces.layouts import COUNT_BITS, words_layout
+from ...lib.countdown import Countdown
+from ...lib.logic import delayed
+from ...lib.word_queue import WordQueue
 
 
 def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:

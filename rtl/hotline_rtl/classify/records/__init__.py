@@ -1,0 +1,1 @@
+"""From sample records to beats of words whose accesses are known."""
