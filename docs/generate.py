@@ -65,11 +65,17 @@ def access_table() -> str:
         ("write of 1 to a bit of `irq_status` in the cycle in which hardware sets it", "the bit stays set"),
         ("access wider than 32 bits", "no bursts in AXI4-Lite: an interconnect makes several accesses of it"),
         ("AW before W, W before AW, both at once", "the write is taken when both are there"),
-        ("back to back", "one write and one read at a time, independent of each other. A write is answered 2 cycles after its "
-         "address and data, a read 7 cycles after its address; the next of its kind is taken with that answer"),
-        ("read while a write is under way", "either the old or the new value: a host that needs an order waits for the answer"),
+        (
+            "back to back",
+            "one write and one read at a time, independent of each other. A write is answered 2 cycles after its "
+            "address and data, a read 7 cycles after its address; the next of its kind is taken with that answer",
+        ),
+        (
+            "read while a write is under way",
+            "either the old or the new value: a host that needs an order waits for the answer",
+        ),
         ("soft reset under way", "registers answer as ever"),
-    ]  # fmt: skip
+    ]
     table = "\n".join(f"| {access} | {answer} |" for access, answer in rows)
     return f"## Accesses\n\n| access | answer |\n|---|---|\n{table}\n"
 

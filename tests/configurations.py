@@ -9,9 +9,15 @@ from hotline_rtl.config import AcceleratorConfig, preset
 MAIN = ["working_rows=2048"]
 #: One lane, 128 bits, hundreds of reads and writes outstanding, long bursts.
 MANY = [
-    *MAIN, "lanes=1", "bus_bits=128", "id_bits=6", "outstanding_rows=256", "outstanding_writes=256", "read_ahead_beats=256",
+    *MAIN,
+    "lanes=1",
+    "bus_bits=128",
+    "id_bits=6",
+    "outstanding_rows=256",
+    "outstanding_writes=256",
+    "read_ahead_beats=256",
     "burst_beats=64",
-]  # fmt: skip
+]
 #: Four lanes, 512 bits: a record is shorter than a beat.
 WIDE = [*MAIN, "lanes=4", "bus_bits=512"]
 #: With a shadow, for following.
@@ -20,15 +26,37 @@ FOLLOWING = [*MAIN, "shadow=1"]
 SLICED = [*FOLLOWING, "link_slices=1"]
 #: The least value of every size, and of every depth.
 LEAST = [
-    "lanes=1", "banks_per_lane=1", "tracker_sets=4", "tracker_ways=2", "sketch_cells=4", "table_bits=2", "row_bits=8",
-    "id_bits=1", "burst_beats=8", "read_ahead_beats=16", "outstanding_writes=4", "outstanding_rows=1",
-    "max_row_bytes=64", "max_record_words=16", "working_rows=16", "lane_rows=4",
-]  # fmt: skip
+    "lanes=1",
+    "banks_per_lane=1",
+    "tracker_sets=4",
+    "tracker_ways=2",
+    "sketch_cells=4",
+    "table_bits=2",
+    "row_bits=8",
+    "id_bits=1",
+    "burst_beats=8",
+    "read_ahead_beats=16",
+    "outstanding_writes=4",
+    "outstanding_rows=1",
+    "max_row_bytes=64",
+    "max_record_words=16",
+    "working_rows=16",
+    "lane_rows=4",
+]
 #: One above a power of two, where a size need not be one; one AXI ID for each kind of read; a tracker of few entries.
 ODD = [
-    "lanes=1", "banks_per_lane=1", "tracker_sets=8", "tracker_ways=2", "row_bits=27", "id_bits=1", "burst_beats=8",
-    "outstanding_rows=33", "max_row_bytes=68", "working_rows=64", "lane_rows=4",
-]  # fmt: skip
+    "lanes=1",
+    "banks_per_lane=1",
+    "tracker_sets=8",
+    "tracker_ways=2",
+    "row_bits=27",
+    "id_bits=1",
+    "burst_beats=8",
+    "outstanding_rows=33",
+    "max_row_bytes=68",
+    "working_rows=64",
+    "lane_rows=4",
+]
 
 
 def tiny(settings: list[str]) -> AcceleratorConfig:

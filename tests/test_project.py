@@ -23,8 +23,12 @@ def test_layering():
 
 
 def test_a_room_has_at_most_twelve_files():
-    rooms = Counter(file.parent for source in ("rtl", "golden", "sim", "fpga") for file in (ROOT / source).rglob("*.py")
-                    if file.name != "__init__.py")  # fmt: skip
+    rooms = Counter(
+        file.parent
+        for source in ("rtl", "golden", "sim", "fpga")
+        for file in (ROOT / source).rglob("*.py")
+        if file.name != "__init__.py"
+    )
     assert len(rooms) > 30 and {str(room): count for room, count in rooms.items() if count > 12} == {}
 
 

@@ -36,9 +36,13 @@ PINS = Path(__file__).with_name("board")
 #: Words of a memory that Yosys does not put into LUTs, however wide it is.
 DEEP = 512
 #: Yosys' name for the memories of fewer words, but more bits than shall lie in LUTs: any that are as deep and as wide as this.
-LARGE = f"r:SIZE<{DEEP} t:$mem_v2 %i r:SIZE>=1 r:WIDTH>{BLOCK_RAM_BITS} %i " + "".join(
-    f"r:SIZE>={depth} r:WIDTH>{BLOCK_RAM_BITS // depth} %i %u " for depth in (2, 4, 8, 16, 32, 64, 128, 256)
-) + "%i"  # fmt: skip
+LARGE = (
+    f"r:SIZE<{DEEP} t:$mem_v2 %i r:SIZE>=1 r:WIDTH>{BLOCK_RAM_BITS} %i "
+    + "".join(
+        f"r:SIZE>={depth} r:WIDTH>{BLOCK_RAM_BITS // depth} %i %u " for depth in (2, 4, 8, 16, 32, 64, 128, 256)
+    )
+    + "%i"
+)
 #: Yosys' name for the memories of a tracker's lines, if they are large enough for UltraRAM: of a bank that is a module by
 #: itself, or of all banks.
 TRACKER_LINES = "*bank*/c:ram_?.*storage c:*bank_?.ram_?.*storage %u r:SIZE>=512 %i"
@@ -134,8 +138,15 @@ def placer(part: Part, folder: Path, refine: bool) -> Placer:
     return partial(place_and_refine, macro_sites(part, folder))
 
 
-def place_and_route(part: Part, speed: int, seeds: int, folder: Path, jobs: int,
-                    progress: Callable[[int, str], None], refine: bool = False) -> list[Timing]:  # fmt: skip
+def place_and_route(
+    part: Part,
+    speed: int,
+    seeds: int,
+    folder: Path,
+    jobs: int,
+    progress: Callable[[int, str], None],
+    refine: bool = False,
+) -> list[Timing]:
     """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
     once = placer(part, folder, refine)
 

@@ -57,11 +57,13 @@ def numbers(
         middle = median(clocks)
         found["tools"]["nextpnr"] = find_tool("nextpnr-ecp5").version
         found |= {
-            "speed": speed, "seeds": len(timings), "refined": refine,
+            "speed": speed,
+            "seeds": len(timings),
+            "refined": refine,
             "fmax_mhz": {"best": max(clocks), "median": middle, "worst": min(clocks), "by_seed": clocks},
             "critical_path": [list(step) for step in min(timings, key=lambda t: abs(t.fmax_mhz - middle)).path],
             "at_most": throughput(config, middle),
-        }  # fmt: skip
+        }
     return found
 
 
@@ -89,7 +91,10 @@ def tables(found: dict) -> list[Table]:
         rates = Table(
             "accesses/s", "samples/s (Criteo's shape)", "GB/s each way and port", title="At the median clock, at most"
         )
-        rates.add_row(f"{most['accesses_per_second'] / 1e6:.0f} M", f"{most['samples_per_second'] / 1e6:.1f} M",
-                      f"{most['bytes_per_second'] / 1e9:.1f}")  # fmt: skip
+        rates.add_row(
+            f"{most['accesses_per_second'] / 1e6:.0f} M",
+            f"{most['samples_per_second'] / 1e6:.1f} M",
+            f"{most['bytes_per_second'] / 1e9:.1f}",
+        )
         shown += [clock, path, rates]
     return shown

@@ -72,9 +72,13 @@ def run(
     """
     with log.open("w", buffering=1) as out:  # line by line, so that it can be watched
         process = subprocess.Popen(
-            [tool.command, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [tool.command, *arguments],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             errors="replace",
-        )  # fmt: skip
+        )
         assert process.stdout
         try:
             for line in process.stdout:

@@ -159,10 +159,21 @@ class Completion:
         """The completion that ``words`` (uint32 [16]) hold."""
         w = [int(x) for x in words]
         return Completion(
-            tag=w[0], status=w[1] & 0xFF, kind=w[1] >> 8 & 0xFF, opcode=w[1] >> 16 & 0xFF,
-            popular=w[2], non_popular=w[3], working_rows=w[4], accesses=w[5], hot_accesses=w[6],
-            cycles=w[7] | w[8] << 32, index=w[9], access=w[10], sequence=w[11], address=w[12] | w[13] << 32,
-        )  # fmt: skip
+            tag=w[0],
+            status=w[1] & 0xFF,
+            kind=w[1] >> 8 & 0xFF,
+            opcode=w[1] >> 16 & 0xFF,
+            popular=w[2],
+            non_popular=w[3],
+            working_rows=w[4],
+            accesses=w[5],
+            hot_accesses=w[6],
+            cycles=w[7] | w[8] << 32,
+            index=w[9],
+            access=w[10],
+            sequence=w[11],
+            address=w[12] | w[13] << 32,
+        )
 
     def untimed(self) -> dict[str, int]:
         """All fields but ``cycles``: what golden and RTL must agree on."""

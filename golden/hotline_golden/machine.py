@@ -68,8 +68,18 @@ class Machine:
     registers of these names.
     """
 
-    def __init__(self, tracker: Tracker, model: Model, host: MemoryImage, device: MemoryImage, *,
-                 working_rows: int, max_record_words: int, max_row_bytes: int, address_bits: int):  # fmt: skip
+    def __init__(
+        self,
+        tracker: Tracker,
+        model: Model,
+        host: MemoryImage,
+        device: MemoryImage,
+        *,
+        working_rows: int,
+        max_record_words: int,
+        max_row_bytes: int,
+        address_bits: int,
+    ):
         self.tracker = tracker
         self.model = model
         self.host = host
@@ -122,15 +132,22 @@ class Machine:
         except Refusal as r:
             for kind in kinds[len(done) :]:
                 done.append(
-                    self._completion(command, kind, status=r.status, index=r.index, access=r.access,
-                                     address=r.address)
-                )  # fmt: skip
+                    self._completion(
+                        command, kind, status=r.status, index=r.index, access=r.access, address=r.address
+                    )
+                )
         return done
 
     def _completion(self, command: Command, kind: Kind, status: int = Status.OK, **counts) -> Completion:
         self.sequence += 1
-        return Completion(tag=command.tag, status=int(status), kind=int(kind), opcode=command.opcode,
-                          sequence=self.sequence, **counts)  # fmt: skip
+        return Completion(
+            tag=command.tag,
+            status=int(status),
+            kind=int(kind),
+            opcode=command.opcode,
+            sequence=self.sequence,
+            **counts,
+        )
 
     def check(self, command: Command) -> None:
         """Raises Refusal for what can be seen to be wrong with a command before it begins.

@@ -72,23 +72,36 @@ class Accelerator(wiring.Component):
         wiring.connect(m, wiring.flipped(self.s_axil), control.axil)
         m.d.comb += self.irq.eq(control.irq)
         for client, port in [
-            (control.read_commands, ports.read_commands), (control.write_completions, ports.write_completions),
-            (reader.client, ports.read_records), (rows.read_rows, ports.read_gathered_rows),
-            (rows.write_scattered_rows, ports.write_scattered_rows), (lists.write, ports.write_hot_list),
-            (rows.read_keys, ports.read_working_keys), (rows.read_working_rows, ports.read_working_rows),
-            (batches.write_popular, ports.write_popular), (batches.write_non_popular, ports.write_non_popular),
-            (rows.write_keys, ports.write_keys), (rows.write_rows, ports.write_rows),
-        ]:  # fmt: skip
+            (control.read_commands, ports.read_commands),
+            (control.write_completions, ports.write_completions),
+            (reader.client, ports.read_records),
+            (rows.read_rows, ports.read_gathered_rows),
+            (rows.write_scattered_rows, ports.write_scattered_rows),
+            (lists.write, ports.write_hot_list),
+            (rows.read_keys, ports.read_working_keys),
+            (rows.read_working_rows, ports.read_working_rows),
+            (batches.write_popular, ports.write_popular),
+            (batches.write_non_popular, ports.write_non_popular),
+            (rows.write_keys, ports.write_keys),
+            (rows.write_rows, ports.write_rows),
+        ]:
             wiring.connect(m, client, port)
 
         # Jobs, and results.
         for source, sink in [
-            (control.fetches, batches.fetches), (control.batches, batches.jobs), (control.lists, lists.jobs),
-            (control.gathers, rows.gathers), (control.scatters, rows.scatters), (batches.results, control.batch_results),
-            (batches.popular_results, control.popular_results), (lists.results, control.list_results),
-            (batches.non_popular_results, control.non_popular_results), (rows.gather_results, control.gather_results),
-            (rows.scatter_results, control.scatter_results), (batches.looked_up, control.looked_up),
-        ]:  # fmt: skip
+            (control.fetches, batches.fetches),
+            (control.batches, batches.jobs),
+            (control.lists, lists.jobs),
+            (control.gathers, rows.gathers),
+            (control.scatters, rows.scatters),
+            (batches.results, control.batch_results),
+            (batches.popular_results, control.popular_results),
+            (lists.results, control.list_results),
+            (batches.non_popular_results, control.non_popular_results),
+            (rows.gather_results, control.gather_results),
+            (rows.scatter_results, control.scatter_results),
+            (batches.looked_up, control.looked_up),
+        ]:
             wiring.connect(m, source, sink)
 
         # Data from unit to unit.

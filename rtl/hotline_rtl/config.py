@@ -129,8 +129,10 @@ class AcceleratorConfig:
         need(self.banks_per_lane in (1, 2, 4), "banks_per_lane", "1, 2 or 4")
         need(self.tracker_arrays in (1, 2, 4), "tracker_arrays", "1, 2 or 4")
         need(
-            self.tracker_ways in (2, 4, 8, 16), "tracker_ways", "2, 4, 8 or 16",
-        )  # fmt: skip
+            self.tracker_ways in (2, 4, 8, 16),
+            "tracker_ways",
+            "2, 4, 8 or 16",
+        )
         need(self.policy in POLICY_NAMES, "policy", f"one of {', '.join(POLICY_NAMES)}")
         need(self.shadow in (0, 1), "shadow", "0 or 1")
         need(0 <= self.policy_bits <= 16, "policy_bits", "1 to 16, or 0 for what the policy likes")
@@ -139,15 +141,17 @@ class AcceleratorConfig:
         least = next(s for s in (self.tracker_arrays << n for n in range(1, 40)) if self._fits_banks(s))
         need(
             _is_power_of_two(self.tracker_sets) and self._fits_banks(self.tracker_sets),
-            "tracker_sets", f"a power of two and at least {least} (for {self.banks} banks, "
+            "tracker_sets",
+            f"a power of two and at least {least} (for {self.banks} banks, "
             f"{self.tracker_arrays} arrays and policy {self.policy})",
-        )  # fmt: skip
+        )
         need(1 <= self.table_bits <= 10, "table_bits", "1 to 10")
         need(4 <= self.row_bits <= 31, "row_bits", "4 to 31")
         need(
-            2 * self.set_bits <= self.key_bits, "tracker_sets",
+            2 * self.set_bits <= self.key_bits,
+            "tracker_sets",
             f"at most the square root of the number of keys, 2**{self.key_bits}",
-        )  # fmt: skip
+        )
         need(0 <= self.permutation_seed < 2**32, "permutation_seed", "0 to 2**32 - 1")
         need(self.bus_bits in (64, 128, 256, 512), "bus_bits", "64, 128, 256 or 512")
         need(32 <= self.address_bits <= 64, "address_bits", "32 to 64")
@@ -163,30 +167,36 @@ class AcceleratorConfig:
             need(0 <= getattr(self, f"{port}_axprot") <= 7, f"{port}_axprot", "0 to 7")
         need(
             _is_power_of_two(self.burst_beats) and 8 <= self.burst_beats <= 256,
-            "burst_beats", "a power of two from 8 to 256",
-        )  # fmt: skip
+            "burst_beats",
+            "a power of two from 8 to 256",
+        )
         need(self.link_slices >= 0, "link_slices", "0 or more")
         need(
             _is_power_of_two(self.read_ahead_beats) and 16 <= self.read_ahead_beats <= 4096,
-            "read_ahead_beats", "a power of two from 16 to 4096",
-        )  # fmt: skip
+            "read_ahead_beats",
+            "a power of two from 16 to 4096",
+        )
         need(
             _is_power_of_two(self.outstanding_writes) and 4 <= self.outstanding_writes <= 1024,
-            "outstanding_writes", "a power of two from 4 to 1024",
-        )  # fmt: skip
+            "outstanding_writes",
+            "a power of two from 4 to 1024",
+        )
         need(1 <= self.outstanding_rows <= 1024, "outstanding_rows", "1 to 1024")
         need(
             16 <= self.max_row_bytes <= 1024 and self.max_row_bytes % 4 == 0,
-            "max_row_bytes", "a multiple of 4 from 16 to 1024",
-        )  # fmt: skip
+            "max_row_bytes",
+            "a multiple of 4 from 16 to 1024",
+        )
         need(
             _is_power_of_two(self.max_record_words) and 4 * self.bus_words <= self.max_record_words <= 1024,
-            "max_record_words", f"a power of two from {4 * self.bus_words} (four bus beats) to 1024",
-        )  # fmt: skip
+            "max_record_words",
+            f"a power of two from {4 * self.bus_words} (four bus beats) to 1024",
+        )
         need(
             _is_power_of_two(self.working_rows) and 16 <= self.working_rows <= 2**20,
-            "working_rows", "a power of two from 16 to 2**20",
-        )  # fmt: skip
+            "working_rows",
+            "a power of two from 16 to 2**20",
+        )
         need(self.lane_rows in (4, 8, 16, 32, 64), "lane_rows", "4, 8, 16, 32 or 64")
         need(self.lane_filter in (0, 8, 16, 32, 64, 128), "lane_filter", "0, 8, 16, 32, 64 or 128")
 

@@ -71,12 +71,21 @@ def run_engines(
     timings = (MemoryTiming((100, 100), (50, 50)), MemoryTiming((40, 40), (20, 20)))
     return [
         run_job(
-            open_trace(f"synthetic:criteo-kaggle,samples={count}"), config, batch_size=batch_size, learn=0.05, resident=-1,
-            dim=16, engine=engine.value, timings=timings, directory=None, waves=False, console=err,
+            open_trace(f"synthetic:criteo-kaggle,samples={count}"),
+            config,
+            batch_size=batch_size,
+            learn=0.05,
+            resident=-1,
+            dim=16,
+            engine=engine.value,
+            timings=timings,
+            directory=None,
+            waves=False,
+            console=err,
         )
         for engine, count in ((Engine.cosim, samples), (Engine.cocotb, cocotb_samples))
         if engine is Engine.cosim or engines is Engines.both
-    ]  # fmt: skip
+    ]
 
 
 @bench_app.command("split")
@@ -87,11 +96,13 @@ def bench_split(
     ] = None,
     only: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--only", metavar="TEXT", help="Only the cases whose name contains TEXT, and no comparison of engines."),
+        typer.Option(
+            "--only", metavar="TEXT", help="Only the cases whose name contains TEXT, and no comparison of engines."
+        ),
     ] = None,
     engines: EnginesOption = Engines.both,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Measure classification and whole SPLITs against their bounds, every byte compared.
 
     Lanes alone (8 and 16, all keys hot), whole SPLITs on the presets with host memory 300 cycles away,
@@ -166,7 +177,9 @@ def bench_gather(
 def bench_tracker(
     traces: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--trace", metavar="SPEC", help="A trace to study (may be repeated); without it, nine generated ones."),
+        typer.Option(
+            "--trace", metavar="SPEC", help="A trace to study (may be repeated); without it, nine generated ones."
+        ),
     ] = None,
     real: Annotated[
         Optional[str],  # noqa: UP045
@@ -178,7 +191,7 @@ def bench_tracker(
     ] = None,
     plot: PlotOption = None,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compare replacement policies: popular samples, by tracker size, ways, and with or without resident tables.
 
     Against the frequency oracle, the best set found offline, a cache that looks ahead, and two published
@@ -199,8 +212,10 @@ def bench_tracker(
     cases = [(spec, resident) for spec in specs for resident in (False, True)]
     with Progress(console=err, transient=True) as bar, ProcessPoolExecutor() as pool:
         task = bar.add_task("studies", total=len(cases))
-        running = {pool.submit(t.study, spec, resident, sizes or t.SIZES, t.WAYS): n
-                   for n, (spec, resident) in enumerate(cases)}  # fmt: skip
+        running = {
+            pool.submit(t.study, spec, resident, sizes or t.SIZES, t.WAYS): n
+            for n, (spec, resident) in enumerate(cases)
+        }
         found: list = [None] * len(cases)
         for future in as_completed(running):
             try:
@@ -234,10 +249,12 @@ def bench_train(
     device: DeviceOption = "cpu",
     cap: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--device-memory-cap", metavar="MB", min=1, help="Device memory that tables may take; without it, all."),
+        typer.Option(
+            "--device-memory-cap", metavar="MB", min=1, help="Device memory that tables may take; without it, all."
+        ),
     ] = None,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Time Hotline beside the hybrid CPU-GPU training, and others, on the same model, data and device.
 
     Each must train what the others train: parameters are compared after 20 steps. `--resident auto` takes half of the device
@@ -267,8 +284,17 @@ def bench_train(
         room = device_memory(device) if device != "cpu" else int(log.table_rows.sum()) * plan.rows.bytes
     config = configuration(preset, settings)
     with err.status("Making the mini-batches...") as status:
-        task = prepared(log, plan, config, batch_size, room, target, default_threads(), learn=learn,
-                        resident=resident_rows(resident))  # fmt: skip
+        task = prepared(
+            log,
+            plan,
+            config,
+            batch_size,
+            room,
+            target,
+            default_threads(),
+            learn=learn,
+            resident=resident_rows(resident),
+        )
         about = report.about(task, model, seconds, repetitions)
         comparison, measured = Comparison(task.in_float64()), []
         for system in SYSTEMS:
@@ -295,7 +321,7 @@ def bench_gpu(
     amp: AmpOption = None,
     tf32: Tf32Option = False,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Time all systems on the shapes RM1 to RM4, at batches of 1024 to 16384, with tables that fit and a tenth that fits.
 
     First the bus, then RM2 and RM3 with a tenth that fits at 4096 in windows of 3 s; then all others in windows of half a
@@ -318,9 +344,12 @@ def bench_gpu(
 
         def found(done: list[suite.Ran]) -> dict:
             runs = [
-                report.about(ran.task, ran.case.model, ran.case.seconds, 3) | report.numbers(ran.measured, name)
-                | {"case": ran.case.name} for ran in done if ran.task
-            ]  # fmt: skip
+                report.about(ran.task, ran.case.model, ran.case.seconds, 3)
+                | report.numbers(ran.measured, name)
+                | {"case": ran.case.name}
+                for ran in done
+                if ran.task
+            ]
             missing = [case.name for case in wanted if case not in [ran.case for ran in done]]
             refused = {ran.case.name: ran.note for ran in done if ran.note}
             return {"device": name, "driver": driver, "bus_bytes_per_second": rates, "runs": runs, "not_reached": missing,
@@ -332,23 +361,32 @@ def bench_gpu(
 
         made = suite.Suite(base, configuration(preset, settings), target, memory, default_threads(), samples, scale)
         done = made.run(wanted, minutes, status.update, after)
-    publish([report.bus_table(rates, name), report.cases_table([(ran.case.name, ran.measured, ran.note) for ran in done])],
-    found(done),
-            json_file)  # fmt: skip
+    publish(
+        [
+            report.bus_table(rates, name),
+            report.cases_table([(ran.case.name, ran.measured, ran.note) for ran in done]),
+        ],
+        found(done),
+        json_file,
+    )
 
 
 @bench_app.command("relearn")
 def bench_relearn(
-    trace: Annotated[str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)] = "synthetic:drift,samples=128000",
+    trace: Annotated[
+        str, typer.Option("--trace", metavar="SPEC", help=TRACE_HELP)
+    ] = "synthetic:drift,samples=128000",
     entries: Annotated[int, typer.Option("--entries", min=256, help="Of the tracker; a power of two.")] = 16384,
     batch_size: BatchSizeOption = 256,
     every: Annotated[int, typer.Option("--every", min=1, help="Learn every Nth mini-batch.")] = 4,
     swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 8,
     swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 4,
-    halve_every: Annotated[int, typer.Option("--halve-every", min=0, help="Swaps between two halvings; 0: none.")] = 8,
+    halve_every: Annotated[
+        int, typer.Option("--halve-every", min=0, help="Swaps between two halvings; 0: none.")
+    ] = 8,
     plot: PlotOption = None,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""
     from rich.progress import Progress
 
@@ -362,8 +400,13 @@ def bench_relearn(
     plan = Relearn(every, swap_every, worth=swap_worth, halve_every=halve_every)
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("intervals", total=None)
-        found = r.study(trace, entries, batch_size, plan,
-                        progress=lambda done, total: bar.update(task, completed=done, total=total))  # fmt: skip
+        found = r.study(
+            trace,
+            entries,
+            batch_size,
+            plan,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     publish([r.table(found)], r.numbers(found), json_file)
     if plot:
         r.draw(found, plot)

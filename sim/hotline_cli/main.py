@@ -57,8 +57,11 @@ app = typer.Typer(
     cls=Group,
     help="Hotline: an accelerator that fragments recommendation-model training into popular and "
     "non-popular micro-batches.",
-    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False,
-)  # fmt: skip
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
 app.add_typer(trace_app, name="trace")
 app.add_typer(bench_app, name="bench")
 
@@ -104,8 +107,12 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option("--out", help="Write everything that came out to this new folder; see docs/outputs.md."),
     ] = None,
-    engine: Annotated[Engine, typer.Option("--engine", help="cosim is fast; cocotb is the reference bench.")] = Engine.cosim,
-    host_latency: Annotated[int, typer.Option("--host-latency", min=0, help="Cycles from a host read to its data.")] = 100,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="cosim is fast; cocotb is the reference bench.")
+    ] = Engine.cosim,
+    host_latency: Annotated[
+        int, typer.Option("--host-latency", min=0, help="Cycles from a host read to its data.")
+    ] = 100,
     device_latency: Annotated[int, typer.Option("--device-latency", min=0, help="The same of device memory.")] = 40,
     jitter: Annotated[
         bool,
@@ -114,8 +121,12 @@ def run(
             help="Hostile memories: latencies up to 3 times as long, reordering, interleaving, stalls.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the memories' random behaviour; never changes results.")] = 1,
-    waves: Annotated[bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the memories' random behaviour; never changes results.")
+    ] = 1,
+    waves: Annotated[
+        bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")
+    ] = False,
     relearn: RelearnOption = None,
     swap_every: SwapEveryOption = 32,
     swap_limit: SwapLimitOption = None,
@@ -123,7 +134,9 @@ def run(
     halve_every: HalveEveryOption = 8,
     prefetch: Annotated[
         bool,
-        typer.Option("--prefetch", help="Submit the next mini-batch's SPLIT before a step's SCATTER; the bytes are the same."),
+        typer.Option(
+            "--prefetch", help="Submit the next mini-batch's SPLIT before a step's SCATTER; the bytes are the same."
+        ),
     ] = False,
     step_cycles: Annotated[
         int, typer.Option("--step-cycles", min=0, help="Cycles that the GPU takes between a SPLIT and its SCATTER.")
@@ -133,7 +146,7 @@ def run(
         typer.Option("--timeline", metavar="FILE", dir_okay=False, help="Draw what overlaps with what into FILE."),
     ] = None,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Run a click log through the emitted Verilog, and compare every byte with the golden model.
 
     Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
@@ -158,14 +171,27 @@ def run(
     def timing(latency: int, offset: int) -> MemoryTiming:
         if not jitter:
             return MemoryTiming((latency, latency), (latency // 2, latency // 2), seed=seed + offset)
-        return MemoryTiming((latency, 3 * latency), (latency // 2, 2 * latency), True, True,
-                            (0.1, 0.1, 0.1, 0.1, 0.1), seed + offset)  # fmt: skip
+        return MemoryTiming(
+            (latency, 3 * latency), (latency // 2, 2 * latency), True, True, (0.1, 0.1, 0.1, 0.1, 0.1), seed + offset
+        )
 
     job, results = run_job(
-        opened(trace, samples, schema), config, batch_size=batch_size, learn=learn, resident=bound, dim=dim, engine=engine.value,
-        timings=(timing(host_latency, 0), timing(device_latency, 1000)), directory=directory, waves=waves,
-        console=err, timeline=timeline, relearn=plan, prefetch=prefetch, step_cycles=step_cycles,
-    )  # fmt: skip
+        opened(trace, samples, schema),
+        config,
+        batch_size=batch_size,
+        learn=learn,
+        resident=bound,
+        dim=dim,
+        engine=engine.value,
+        timings=(timing(host_latency, 0), timing(device_latency, 1000)),
+        directory=directory,
+        waves=waves,
+        console=err,
+        timeline=timeline,
+        relearn=plan,
+        prefetch=prefetch,
+        step_cycles=step_cycles,
+    )
     publish([results_table(job, results)], summary(job, results), json_file)
     if results.difference:
         out.print(f"[bold red]RTL differs from golden[/]: {results.difference}", soft_wrap=True)
@@ -184,7 +210,7 @@ def advise(
     ] = 1024.0,
     dim: Annotated[int, typer.Option("--dim", min=4, max=256, help="Floats of an embedding row.")] = 16,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Is an accelerator worth it for this data? Which tables to make resident, how large a tracker, what to expect.
 
     Of a long log, mini-batches at equal distances are read, so that the answer takes seconds.
@@ -200,14 +226,27 @@ def advise(
     log = opened(trace, samples, schema)
     with err.status("learning"):
         found = ask(log, device_bytes=int(device_memory * 2**20), row_bytes=4 * dim)
-    table = Table("entries", "popular", "hot accesses", "working rows a sample", "bytes a sample", "PCIe: samples/s",
-                  title=f"{found.resident_tables} of {found.tables} tables resident ({found.resident_rows:,} rows)",
-                  caption=f"learnt from {found.batches:,} mini-batches of {found.batch:,} of the first half, judged by as many "
-                          "of the second")  # fmt: skip
+    table = Table(
+        "entries",
+        "popular",
+        "hot accesses",
+        "working rows a sample",
+        "bytes a sample",
+        "PCIe: samples/s",
+        title=f"{found.resident_tables} of {found.tables} tables resident ({found.resident_rows:,} rows)",
+        caption=f"learnt from {found.batches:,} mini-batches of {found.batch:,} of the first half, judged by as many "
+        "of the second",
+    )
     for n, o in enumerate(found.options):
-        table.add_row(f"{o.entries:,}", f"{o.popular_share:.1%}", f"{o.coverage:.1%}", f"{o.working_rows:.2f}",
-                      f"{o.bytes:,.0f}", f"{pcie_gbs * 1e9 / o.bytes:,.0f}",
-                      style="bold" if n == found.chosen else None)  # fmt: skip
+        table.add_row(
+            f"{o.entries:,}",
+            f"{o.popular_share:.1%}",
+            f"{o.coverage:.1%}",
+            f"{o.working_rows:.2f}",
+            f"{o.bytes:,.0f}",
+            f"{pcie_gbs * 1e9 / o.bytes:,.0f}",
+            style="bold" if n == found.chosen else None,
+        )
     out.print(table)
     for name, size in (("every access's row", found.plain_bytes), ("each row once a mini-batch", found.merged_bytes)):
         out.print(
@@ -226,24 +265,30 @@ def advise(
 def synth(
     target: Annotated[
         str,
-        typer.Option("--target", help="ecp5-85k, ecp5-45k or ecp5-25k: placed and routed; xcup or xc7: Yosys' area only."),
+        typer.Option(
+            "--target", help="ecp5-85k, ecp5-45k or ecp5-25k: placed and routed; xcup or xc7: Yosys' area only."
+        ),
     ] = "ecp5-85k",
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     speed: Annotated[int, typer.Option("--speed", min=6, max=8, help="Speed grade of an ECP5.")] = 8,
-    seeds: Annotated[int, typer.Option("--seeds", min=0, help="Places and routes, each with another seed; 0: none.")] = 1,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=0, help="Places and routes, each with another seed; 0: none.")
+    ] = 1,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Seeds at a time; each takes 1 to 2 GB.")] = 1,
     refine: Annotated[
-        bool, typer.Option("--refine", help="Place an ECP5 with our own steps around nextpnr's: faster, and takes longer.")
+        bool,
+        typer.Option("--refine", help="Place an ECP5 with our own steps around nextpnr's: faster, and takes longer."),
     ] = False,
     directory: Annotated[
         Path, typer.Option("--out", help="Folder for netlist, logs and report.json; made if it is not there.")
     ] = Path("build/synth"),
     save: Annotated[Path | None, typer.Option("--save", help="Keep the result in this file, as a baseline.")] = None,
     check: Annotated[
-        Path | None, typer.Option("--check", help="Compare with this baseline: exit code 1 if clock or LUTs are 5 % worse.")
+        Path | None,
+        typer.Option("--check", help="Compare with this baseline: exit code 1 if clock or LUTs are 5 % worse."),
     ] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Synthesise, place, route and time a configuration with Yosys and nextpnr.
 
     Prints what it takes of the part, the clock over the seeds, the critical path, and the area of each block. Ports are
@@ -279,10 +324,19 @@ def synth(
         )
         bar.remove_task(task)
         tasks = {seed: bar.add_task(f"seed {seed}", total=None) for seed in range(1, seeds + 1)}
-        timings = flow.place_and_route(
-            chip, speed, len(tasks), directory, jobs,
-            lambda seed, text: bar.update(tasks[seed], description=f"seed {seed}: {text or 'done'}"), refine,
-        ) if tasks else []  # fmt: skip
+        timings = (
+            flow.place_and_route(
+                chip,
+                speed,
+                len(tasks),
+                directory,
+                jobs,
+                lambda seed, text: bar.update(tasks[seed], description=f"seed {seed}: {text or 'done'}"),
+                refine,
+            )
+            if tasks
+            else []
+        )
     found = numbers(
         config,
         target,
@@ -356,7 +410,9 @@ def train(
     settings: SetOption = None,
     batch_size: BatchSizeOption = 256,
     steps: Annotated[int, typer.Option("--steps", min=0, help="Mini-batches; 0: all, once.")] = 0,
-    held_out: Annotated[float, typer.Option("--held-out", help="Share of the samples that is kept for AUC and log loss.")] = 0.1,
+    held_out: Annotated[
+        float, typer.Option("--held-out", help="Share of the samples that is kept for AUC and log loss.")
+    ] = 0.1,
     optimizer: OptimizerOption = "rowwise-adagrad",
     learning_rate: Annotated[
         Optional[float],  # noqa: UP045
@@ -371,7 +427,8 @@ def train(
     cold_rows: ColdRowsOption = "direct",
     together: TogetherOption = None,
     prefetch: Annotated[
-        bool, typer.Option("--prefetch/--no-prefetch", help="Ask for the next mini-batch before a step's rows are back.")
+        bool,
+        typer.Option("--prefetch/--no-prefetch", help="Ask for the next mini-batch before a step's rows are back."),
     ] = True,
     relearn: RelearnOption = None,
     swap_every: SwapEveryOption = 32,
@@ -379,20 +436,28 @@ def train(
     swap_worth: SwapWorthOption = 4,
     halve_every: HalveEveryOption = 8,
     device: DeviceOption = "cpu",
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits in every run, on a GPU, too.")] = False,
-    check: Annotated[bool, typer.Option("--check/--no-check", help="Train in float64, unsplit as well; compare.")] = False,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits in every run, on a GPU, too.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Train in float64, unsplit as well; compare.")
+    ] = False,
     checkpoint: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--checkpoint", metavar="DIR", help="Folder in which the training is kept, in the end."),
     ] = None,
-    every: Annotated[int, typer.Option("--every", min=0, help="With --checkpoint: also after every so many steps.")] = 0,
+    every: Annotated[
+        int, typer.Option("--every", min=0, help="With --checkpoint: also after every so many steps.")
+    ] = 0,
     resume: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--resume", metavar="must|auto", help="Go on from --checkpoint: it must be there, or if it is there."),
+        typer.Option(
+            "--resume", metavar="must|auto", help="Go on from --checkpoint: it must be there, or if it is there."
+        ),
     ] = None,
     json_file: JsonOption = None,
     plot: PlotOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Train a DLRM in PyTorch on the micro-batches that the hardware produced.
 
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
@@ -427,10 +492,21 @@ def train(
     # In float32 rounding may turn a ReLU on or off, and two right trainings are then percents apart.
     wanted = Settings(shape, optimizer, rate, "float64" if double or check else "float32", seed, autocast(amp), tf32)
     plan = Plan(
-        source, wanted, device, steps, held_out,
-        prefetch, Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
-        check, deterministic, checkpoint, every, resume or "", cold_rows, together,
-    )  # fmt: skip
+        source,
+        wanted,
+        device,
+        steps,
+        held_out,
+        prefetch,
+        Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
+        check,
+        deterministic,
+        checkpoint,
+        every,
+        resume or "",
+        cold_rows,
+        together,
+    )
     if source in SOURCES:
         config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
         log = opened(trace or f"{shape.trace},samples={samples or 20_000},scale={scale}", samples, schema)
@@ -451,7 +527,9 @@ def train(
 def estimate(
     bench: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--bench", metavar="FILE", help="What `hotline bench gpu --json` or `bench train --json` wrote."),
+        typer.Option(
+            "--bench", metavar="FILE", help="What `hotline bench gpu --json` or `bench train --json` wrote."
+        ),
     ] = None,
     case: Annotated[
         Optional[str],  # noqa: UP045
@@ -459,7 +537,9 @@ def estimate(
     ] = None,
     parts: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--parts", metavar="FILE", help="In place of --bench: parts by hand, as JSON; see docs/estimate.md."),
+        typer.Option(
+            "--parts", metavar="FILE", help="In place of --bench: parts by hand, as JSON; see docs/estimate.md."
+        ),
     ] = None,
     run: Annotated[
         Optional[Path],  # noqa: UP045
@@ -468,8 +548,12 @@ def estimate(
     clock: Annotated[float, typer.Option("--clock", metavar="MHZ", min=1, help="Of the accelerator.")] = 250.0,
     engines: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--engines", metavar="FILE", help="What `hotline bench engines --json` wrote: the software engine's split. "
-                     "Without it a split takes no time."),
+        typer.Option(
+            "--engines",
+            metavar="FILE",
+            help="What `hotline bench engines --json` wrote: the software engine's split. "
+            "Without it a split takes no time.",
+        ),
     ] = None,
     bus: Annotated[
         Optional[float],  # noqa: UP045
@@ -481,7 +565,7 @@ def estimate(
     latency: Annotated[float, typer.Option("--network-latency-us", min=0, help="Of a message there.")] = 10.0,
     plot: PlotOption = None,
     json_file: JsonOption = None,
-) -> None:  # fmt: skip
+) -> None:
     """Estimate what training takes with the accelerator, with the software engine and with a hybrid, on one to many GPUs.
 
     Of measured parts only: cycles of the co-simulation at a stated clock, times of a GPU's phases, rates of its bus. It says

@@ -47,10 +47,11 @@ JsonOption = Annotated[
 ResidentOption = Annotated[
     str,
     typer.Option(
-        "--resident", metavar="ROWS|none|auto",
+        "--resident",
+        metavar="ROWS|none|auto",
         help="Tables of up to ROWS rows stay whole on the GPU. `auto`: the largest bound whose rows fit 4 MiB.",
     ),
-]  # fmt: skip
+]
 BatchSizeOption = Annotated[int, typer.Option("--batch-size", min=1, max=MAX_COUNT, help="Samples of a mini-batch.")]
 ModelOption = Annotated[
     str, typer.Option("--model", help="rm1 to rm4 (the paper's), small, or a JSON file; see docs/training.md.")
@@ -74,14 +75,20 @@ AmpOption = Annotated[
 Tf32Option = Annotated[bool, typer.Option("--tf32", help="Matrix products may round their inputs to TF32.")]
 TogetherOption = Annotated[
     Optional[bool],  # noqa: UP045
-    typer.Option("--together/--apart", help="Whether both micro-batches go through the MLPs at once. By default where working "
-                 "rows come a step ahead: from native, with --prefetch."),
-]  # fmt: skip
+    typer.Option(
+        "--together/--apart",
+        help="Whether both micro-batches go through the MLPs at once. By default where working "
+        "rows come a step ahead: from native, with --prefetch.",
+    ),
+]
 ColdRowsOption = Annotated[
     str,
-    typer.Option("--cold-rows", metavar="direct|copied", help="Whether the device reads and writes cold rows in the tables "
-                 "itself, or threads of the host copy them."),
-]  # fmt: skip
+    typer.Option(
+        "--cold-rows",
+        metavar="direct|copied",
+        help="Whether the device reads and writes cold rows in the tables itself, or threads of the host copy them.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
 LearnOption = Annotated[
     float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")

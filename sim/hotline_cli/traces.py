@@ -51,8 +51,13 @@ MUCH = 50_000_000
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, float], None]]:
     """A bar; yields what is called with samples, and the part that is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[now]}"), TimeElapsedColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[now]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(what, total=1.0, now="")
         began = time.perf_counter()
@@ -78,7 +83,7 @@ def opened(spec: str, samples: int | None = None, schema: Path | None = None) ->
             f"{trace.samples:,} samples were read from text or columns; `hotline trace make` converts them once, into a "
             "folder that opens at once",
             highlight=False,
-        )  # fmt: skip
+        )
     return trace
 
 
@@ -88,7 +93,8 @@ def trace_make(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output",
+            "-o",
+            "--output",
             help="FOLDER to make; or a file: NAME.npz, or NAME.tsv or NAME.tsv.gz for text in the Criteo format.",
         ),
     ],
@@ -96,10 +102,14 @@ def trace_make(
     schema: SchemaOption = None,
     shuffle: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--shuffle", metavar="SEED", min=0, help="Another order; without it the log's own, which is that of time."),
+        typer.Option(
+            "--shuffle", metavar="SEED", min=0, help="Another order; without it the log's own, which is that of time."
+        ),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away what an earlier, stopped run has left.")] = False,
-) -> None:  # fmt: skip
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away what an earlier, stopped run has left.")
+    ] = False,
+) -> None:
     """Convert a log, or generate one, into a folder that opens at once, whatever its size.
 
     When it is stopped, by Ctrl-C, a full disk or a crash, the same command goes on where it was. Nobody takes a part for the
@@ -151,7 +161,7 @@ def trace_make(
         + (f", {done.before:,} samples were there already" if done.before else "")
         + (f"; {done.memory / 1e6:,.0f} MB held the values seen" if done.memory else ""),
         highlight=False,
-    )  # fmt: skip
+    )
     out.print(f"use it as folder:{os.fspath(output)}", highlight=False)
 
 

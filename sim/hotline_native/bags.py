@@ -35,8 +35,15 @@ class Grouped:
         return Grouped(rows, np.append(starts, len(order)), order)
 
 
-def pool(table: np.ndarray, keys: np.ndarray, table_of: np.ndarray, out: np.ndarray, threads: int,
-         late: np.ndarray | None = None, which: bool = False) -> None:  # fmt: skip
+def pool(
+    table: np.ndarray,
+    keys: np.ndarray,
+    table_of: np.ndarray,
+    out: np.ndarray,
+    threads: int,
+    late: np.ndarray | None = None,
+    which: bool = False,
+) -> None:
     """``out`` [samples, tables, dim] becomes rows ``keys`` int64 [samples, accesses] of ``table`` [rows, width], summed by
     ``table_of`` int64 [accesses]; -1 for no access. With ``late`` bool [samples, tables] only where it is ``which``."""
     late = np.zeros(out.shape[:2], np.bool_) if late is None else late
@@ -55,14 +62,32 @@ def late_bags(before: np.ndarray, keys: np.ndarray, table_of: np.ndarray, tables
     return late
 
 
-def update(table: np.ndarray, grouped: Grouped, table_of: np.ndarray, gradient: np.ndarray, optimizer: int, rate: float,
-           epsilon: float, threads: int) -> None:  # fmt: skip
+def update(
+    table: np.ndarray,
+    grouped: Grouped,
+    table_of: np.ndarray,
+    gradient: np.ndarray,
+    optimizer: int,
+    rate: float,
+    epsilon: float,
+    threads: int,
+) -> None:
     """One step of the rows of ``table`` [rows, width] that ``grouped`` names, by ``gradient`` [samples, tables, dim] of
     what :func:`pool` gave. SGD, or row-wise Adagrad, whose sum is the value after the ``dim`` ones of a row, or Adagrad,
     with a sum for each of them."""
     with several(threads):
-        _update(table, grouped.rows, grouped.starts, grouped.accesses, table_of, gradient, optimizer, table.dtype.type(rate),
-                table.dtype.type(epsilon), threads * PARTS)  # fmt: skip
+        _update(
+            table,
+            grouped.rows,
+            grouped.starts,
+            grouped.accesses,
+            table_of,
+            gradient,
+            optimizer,
+            table.dtype.type(rate),
+            table.dtype.type(epsilon),
+            threads * PARTS,
+        )
 
 
 @in_parallel

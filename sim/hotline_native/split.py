@@ -99,9 +99,14 @@ class Splitter:
             )
             _write_all(payload, refs, cold, place, popular, other, parts)
         return SplitResult(
-            popular[:popular_count], other[: samples - popular_count], keys[:working].copy(), present, present - total,
-            tracked, total,
-        )  # fmt: skip
+            popular[:popular_count],
+            other[: samples - popular_count],
+            keys[:working].copy(),
+            present,
+            present - total,
+            tracked,
+            total,
+        )
 
     def _refuse(self, rows: np.ndarray) -> None:
         bad = (rows != NO_ACCESS) & (rows >= self.rows)
@@ -144,9 +149,17 @@ def _classify_all(rows, firsts, limits, tracked, slots, refs, cold, counts):
     parts, samples = len(counts), len(rows)
     for part in numba.prange(parts):
         _classify(
-            rows, firsts, limits, tracked, slots, refs, cold, samples * part // parts, samples * (part + 1) // parts,
+            rows,
+            firsts,
+            limits,
+            tracked,
+            slots,
+            refs,
+            cold,
+            samples * part // parts,
+            samples * (part + 1) // parts,
             counts[part],
-        )  # fmt: skip
+        )
 
 
 @compiled
@@ -203,6 +216,4 @@ def _write(payload, refs, cold, place, popular, other, first, last):
 def _write_all(payload, refs, cold, place, popular, other, parts):
     samples = len(refs)
     for part in numba.prange(parts):
-        _write(
-            payload, refs, cold, place, popular, other, samples * part // parts, samples * (part + 1) // parts
-        )  # fmt: skip
+        _write(payload, refs, cold, place, popular, other, samples * part // parts, samples * (part + 1) // parts)

@@ -33,8 +33,19 @@ class NativeTracker:
     ``sketch`` [cells]; with ``shadow``, ``frozen`` is what lookups see until :meth:`swap`. Each is of the smallest integers that
     hold its values: the sketch of a large tracker stays in the caches of a CPU."""
 
-    def __init__(self, keys: KeySpace, sets: int, ways: int, policy: str, state_bits: int = 0, *, arrays: int = 1,
-                 sketch_cells: int = 16, sketch_bits: int = 6, shadow: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        keys: KeySpace,
+        sets: int,
+        ways: int,
+        policy: str,
+        state_bits: int = 0,
+        *,
+        arrays: int = 1,
+        sketch_cells: int = 16,
+        sketch_bits: int = 6,
+        shadow: bool = False,
+    ):
         if policy not in KINDS:
             raise ValueError(f"unknown policy {policy!r}; there are {', '.join(KINDS)}")
         self.policy = POLICIES[policy]
@@ -71,10 +82,22 @@ class NativeTracker:
         [accesses]: their table, and whether it is tracked. Returns how many were hits."""
         return int(
             _learn(
-                rows, tables, tracked, self.shape, self.tables, self.tags, self.state, self.sketch, self.kept, self.kind,
-                self.policy.scores_samples, self.policy.weight, self.state_max, self.cell_max,
+                rows,
+                tables,
+                tracked,
+                self.shape,
+                self.tables,
+                self.tags,
+                self.state,
+                self.sketch,
+                self.kept,
+                self.kind,
+                self.policy.scores_samples,
+                self.policy.weight,
+                self.state_max,
+                self.cell_max,
             )
-        )  # fmt: skip
+        )
 
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, EMPTY_SLOT twice where empty."""

@@ -150,8 +150,9 @@ def read(path: Path) -> tuple[dict, np.ndarray, np.ndarray]:
         sizes = dcp.FileSystemReader(str(path)).read_metadata().state_dict_metadata
         state: dict[str, Tensor] = {
             name: torch.empty(found.size, dtype=found.properties.dtype)
-            for name, found in sizes.items() if isinstance(found, dcp.metadata.TensorStorageMetadata)
-        }  # fmt: skip
+            for name, found in sizes.items()
+            if isinstance(found, dcp.metadata.TensorStorageMetadata)
+        }
         with _one_process():
             dcp.load(state, checkpoint_id=str(path), no_dist=True)
         whole = torch.load(io.BytesIO(state["whole"].numpy().tobytes()), weights_only=True, map_location="cpu")

@@ -112,8 +112,11 @@ class Trained:
     def table(self) -> Table:
         """For people."""
         table = Table(title=f"training from {self.plan.source}", show_header=False)
-        table.add_row("samples", f"{self.samples:,} in {len(self.steps):,} mini-batches"
-                      + (f", from step {self.first:,} on" if self.first else ""))  # fmt: skip
+        table.add_row(
+            "samples",
+            f"{self.samples:,} in {len(self.steps):,} mini-batches"
+            + (f", from step {self.first:,} on" if self.first else ""),
+        )
         table.add_row("speed", f"{self.samples / max(self.seconds, 1e-9):,.0f} samples/s ({self.device_name})")
         table.add_row("popular share", f"{self.popular_share:.1%}")
         if self.steps:
@@ -125,8 +128,11 @@ class Trained:
         if p := self.plain_quality:
             table.add_row("trained whole", f"AUC {p.auc:.4f}, log loss {p.log_loss:.4f}")
         if self.difference is not None:
-            table.add_row("against whole mini-batches", f"{self.difference:.1e} of what training moved (at most "
-                          f"{TOLERANCE[self.plan.settings.dtype]:.0e} is equal, {self.plan.settings.dtype})")  # fmt: skip
+            table.add_row(
+                "against whole mini-batches",
+                f"{self.difference:.1e} of what training moved (at most "
+                f"{TOLERANCE[self.plan.settings.dtype]:.0e} is equal, {self.plan.settings.dtype})",
+            )
         return table
 
 
@@ -144,8 +150,14 @@ def divide(trace: Trace, batch_size: int, held_out: float) -> tuple[Trace, Trace
     return trace.head(count), trace.after(count)
 
 
-def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, batch_size: int, console: Console,
-          **job_options) -> Trained:  # fmt: skip
+def train(
+    plan: Plan,
+    trace: Trace | None,
+    config: AcceleratorConfig | None,
+    batch_size: int,
+    console: Console,
+    **job_options,
+) -> Trained:
     """Carries out ``plan``. ``trace``, ``config``, ``batch_size`` and more of ``prepare``'s options are for SOURCES; a folder has
     its own. Raises what its parts raise, before anything is written."""
     settings = plan.settings
@@ -199,8 +211,16 @@ def train(plan: Plan, trace: Trace | None, config: AcceleratorConfig | None, bat
             source = RecordedSource(run, settings.rows, part)
 
         def make(**more) -> Trainer:
-            return kind(settings, source, target, prefetch=plan.prefetch, relearn=plan.relearn, cold_rows=plan.cold_rows,
-                        together=plan.together, **more)  # fmt: skip
+            return kind(
+                settings,
+                source,
+                target,
+                prefetch=plan.prefetch,
+                relearn=plan.relearn,
+                cold_rows=plan.cold_rows,
+                together=plan.together,
+                **more,
+            )
 
         kept = plan.checkpoint
         resumes = kept is not None and (plan.resume == MUST or (plan.resume == AUTO and checkpoint.exists(kept)))
@@ -287,8 +307,12 @@ def progress(console: Console, total: int, done: int) -> Iterator[Callable[[int,
         yield line
         return
     columns = (
-        TextColumn("mini-batches"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[now]}"),
-    )  # fmt: skip
+        TextColumn("mini-batches"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=total, completed=done, now="")
         yield lambda completed, now: bar.update(task, completed=completed, now=now)

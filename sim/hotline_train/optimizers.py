@@ -26,8 +26,13 @@ class RowOptimizer(ABC):
 
     name = ""
 
-    def __init__(self, learning_rate: float, dtype: torch.dtype = torch.float32,
-                 device: torch.device | None = None, step: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        learning_rate: float,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+        step: int = 0,
+    ):
         self.constants = torch.tensor(self._constants(step), dtype=dtype, device=device)
         self.learning_rate = learning_rate
 
@@ -110,8 +115,13 @@ class Adam(RowOptimizer):
     betas = (0.9, 0.999)
     epsilon = 1e-8
 
-    def __init__(self, learning_rate: float, dtype: torch.dtype = torch.float32,
-                 device: torch.device | None = None, step: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        learning_rate: float,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+        step: int = 0,
+    ):
         super().__init__(learning_rate, dtype, device, step)
         self.powers = torch.tensor([b**step for b in self.betas], dtype=torch.float64, device=device)
         self.decay = torch.tensor(self.betas, dtype=torch.float64, device=device)

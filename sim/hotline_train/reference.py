@@ -55,8 +55,13 @@ class Plain:
         return torch.cat(labels).numpy(), torch.cat(found).numpy()
 
 
-def train_plain(trace: Trace, settings: Settings, batch_size: int, steps: int,
-                order: Callable[[np.ndarray], np.ndarray] = lambda samples: samples) -> Plain:  # fmt: skip
+def train_plain(
+    trace: Trace,
+    settings: Settings,
+    batch_size: int,
+    steps: int,
+    order: Callable[[np.ndarray], np.ndarray] = lambda samples: samples,
+) -> Plain:
     """``steps`` mini-batches in order, again from the first when all are used; ``order`` may permute the samples of each."""
     model = settings.model(len(trace.table_rows), trace.payload_words - 1)
     start = HostTables(trace.table_rows, settings.rows)

@@ -98,10 +98,14 @@ def work(dut, line: Line, wait) -> None:
     link.write(register("command_base_lo"), [ring, 0, 4])
     link.write(register("completion_base_lo"), [completions, 0, 4])
     link.write(register("control"), [3])
-    for n, (command, status) in enumerate([
-        (Command(Opcode.CLEAR, tag=0xABCD), Status.OK), (Command(Opcode.DUMP, tag=3, source=hot_list), Status.OK),
-        (Command(Opcode.DUMP, tag=4, source=HOST + BYTES), Status.WRITE_ERROR), (Command(Opcode.CLEAR, tag=5), Status.OK),
-    ]):  # fmt: skip
+    for n, (command, status) in enumerate(
+        [
+            (Command(Opcode.CLEAR, tag=0xABCD), Status.OK),
+            (Command(Opcode.DUMP, tag=3, source=hot_list), Status.OK),
+            (Command(Opcode.DUMP, tag=4, source=HOST + BYTES), Status.WRITE_ERROR),
+            (Command(Opcode.CLEAR, tag=5), Status.OK),
+        ]
+    ):
         link.write(ring + 64 * n, command.words())
         link.write(register("command_tail"), [n + 1])
         for _ in range(100):

@@ -25,9 +25,12 @@ def test_a_computer_works_with_the_board_over_the_serial_line():
         preset("tiny").with_settings(["tracker_sets=16", "banks_per_lane=1"]), divisor=DIVISOR, memory_bytes=BYTES
     )
     run_cocotb(
-        component_verilog(board, "ulx3s"), "ulx3s", "bench_board", search_path=[Path(__file__).parent],
+        component_verilog(board, "ulx3s"),
+        "ulx3s",
+        "bench_board",
+        search_path=[Path(__file__).parent],
         environment={"BENCH_DIVISOR": str(DIVISOR), "BENCH_BYTES": str(BYTES)},
-    )  # fmt: skip
+    )
 
 
 def test_every_port_of_the_board_has_a_pin():
@@ -76,8 +79,19 @@ def test_a_bitstream_is_built_with_the_boards_pins(monkeypatch, tmp_path):
     bit, timing = flow.bitstream(preset("tiny"), tmp_path, lambda text: None)
     assert bit.stat().st_size > 1000 and timing.fmax_mhz > 25
     ours = configuration_of_pins((tmp_path / "hotline.config").read_text())
-    arguments = ["--85k", "--package", "CABGA381", "--speed", "6", "--lpf", "ulx3s.lpf", "--json", "netlist.json",
-                 "--textcfg", "one.config"]  # fmt: skip
+    arguments = [
+        "--85k",
+        "--package",
+        "CABGA381",
+        "--speed",
+        "6",
+        "--lpf",
+        "ulx3s.lpf",
+        "--json",
+        "netlist.json",
+        "--textcfg",
+        "one.config",
+    ]
     run(find_tool("nextpnr-ecp5"), arguments, tmp_path, tmp_path / "log")
     assert ours == configuration_of_pins((tmp_path / "one.config").read_text())
     assert len(ours) > 8 and ours["sysconfig"]

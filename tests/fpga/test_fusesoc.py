@@ -75,8 +75,11 @@ def test_verilog_is_that_of_the_sources_as_they_are(tmp_path):
     for n in (1, 2):
         cores = changed_cores(tmp_path / f"cores{n}", "preset: alveo", "preset: tiny")
         generator = cores / "fusesoc" / "generator.py"
-        generator.write_text(generator.read_text().replace(
-            "text = accelerator_verilog(config, name)", f"text = '// the RTL of today, {n}\\n'"))  # fmt: skip
+        generator.write_text(
+            generator.read_text().replace(
+                "text = accelerator_verilog(config, name)", f"text = '// the RTL of today, {n}\\n'"
+            )
+        )
         os.utime(generator, (1, 1))
         done = fusesoc(tmp_path, "run", "--setup", "--target", "alveo", "hotline", cores=cores)
         assert done.returncode == 0, done.stderr

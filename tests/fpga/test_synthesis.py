@@ -138,9 +138,13 @@ def test_cells_of_a_module_count_for_each_of_its_instances(tmp_path):
     path.write_text(json.dumps({"modules": modules}))
     netlist = Netlist.read(path, "top", "xcup")
     assert sorted(netlist.cells) == [
-        ("FDRE", "banks.hit"), ("LUT6", "banks.bank_0.meets"), ("LUT6", "banks.bank_1.meets"), ("LUT6", "busy"),
-        ("URAM288", "banks.bank_0.ram.0"), ("URAM288", "banks.bank_1.ram.0"),
-    ]  # fmt: skip
+        ("FDRE", "banks.hit"),
+        ("LUT6", "banks.bank_0.meets"),
+        ("LUT6", "banks.bank_1.meets"),
+        ("LUT6", "busy"),
+        ("URAM288", "banks.bank_0.ram.0"),
+        ("URAM288", "banks.bank_1.ram.0"),
+    ]
     blocks = netlist.by_block("")
     assert set(blocks) == {"banks", "top"} and blocks["top"]["LUTs"] == 1
     assert (blocks["banks"]["LUTs"], blocks["banks"]["UltraRAMs"], blocks["banks"]["flip-flops"]) == (2, 2, 1)
@@ -258,8 +262,9 @@ def test_a_synthesis_is_compared_with_its_baseline(tmp_path):
     assert baseline.worse(found(), before) == []
     assert baseline.worse(found(used={"LUTs": [1050, 10000]}, fmax_mhz=slower | {"median": 95.0}), before) == []
     assert baseline.worse(found(used={"LUTs": [1051, 10000]}, fmax_mhz=slower), before) == [
-        "LUTs: 1,051, 5.1% more than 1,000", "median clock: 94.9 MHz, 5.1% less than 100.0 MHz",
-    ]  # fmt: skip
+        "LUTs: 1,051, 5.1% more than 1,000",
+        "median clock: 94.9 MHz, 5.1% less than 100.0 MHz",
+    ]
     assert baseline.worse(found(seeds=1, fmax_mhz=slower | {"median": 85.5}), before) == []  # of 90 MHz
     assert baseline.worse(found(seeds=2, fmax_mhz=slower | {"median": 94.0}), before) == [
         "median clock: 94.0 MHz, 6.0% less than 100.0 MHz"
@@ -313,8 +318,11 @@ def test_memories_of_more_than_2_kibit_lie_in_block_ram_where_luts_would_do(tmp_
     (tmp_path / "top.v").write_text(memories_verilog(shapes))
     script = f"read_verilog -sv top.v; {yosys_script(PARTS['xcup'], 'top')}"
     run(find_tool("yosys"), ["-p", script], tmp_path, tmp_path / "log")
-    kinds = {name.split(".")[0]: kind for kind, name in Netlist.read(tmp_path / "netlist.json", "top", "xcup").cells
-             if kind.startswith("RAM")}  # fmt: skip
+    kinds = {
+        name.split(".")[0]: kind
+        for kind, name in Netlist.read(tmp_path / "netlist.json", "top", "xcup").cells
+        if kind.startswith("RAM")
+    }
     assert [kinds[f"ram_{n}"].startswith("RAMB") for n in range(4)] == [False, True, False, True]
 
 

@@ -31,15 +31,30 @@ def machine():
     samples = np.stack([g.integers(0, n, SAMPLES) for n in (1 << 30, 50, 200, 200)], axis=1)
     host.words(host.buffers["samples"].address, SAMPLES * 4)[:] = samples.reshape(-1)
     tracker = Tracker(KeySpace(5, 16, 1), 16, 4)
-    return Machine(tracker, model, host, device_plan.image(), working_rows=64, max_record_words=16,
-                   max_row_bytes=64, address_bits=32)  # fmt: skip
+    return Machine(
+        tracker,
+        model,
+        host,
+        device_plan.image(),
+        working_rows=64,
+        max_record_words=16,
+        max_row_bytes=64,
+        address_bits=32,
+    )
 
 
 def split_command(m, **changes):
     d = m.device.buffers
-    fields = dict(opcode=Opcode.SPLIT, samples=SAMPLES, source=m.host.buffers["samples"].address,
-                  popular=d["popular"].address, non_popular=d["non-popular"].address,
-                  working_keys=d["keys"].address, working_rows=d["rows"].address, working_limit=64)  # fmt: skip
+    fields = dict(
+        opcode=Opcode.SPLIT,
+        samples=SAMPLES,
+        source=m.host.buffers["samples"].address,
+        popular=d["popular"].address,
+        non_popular=d["non-popular"].address,
+        working_keys=d["keys"].address,
+        working_rows=d["rows"].address,
+        working_limit=64,
+    )
     return Command(**(fields | changes))
 
 
@@ -56,9 +71,10 @@ def test_what_is_gathered_then_scattered_is_as_it_was(machine):
     assert done.working_rows == len(machine.last_split.working_keys)
     d = machine.device.buffers
     (scattered,) = machine.execute(
-        Command(Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address,
-                working_rows=d["rows"].address)
-    )  # fmt: skip
+        Command(
+            Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address, working_rows=d["rows"].address
+        )
+    )
     assert scattered.status == Status.OK
     assert np.array_equal(machine.host.data, before)
 
@@ -195,8 +211,11 @@ def test_a_key_that_names_no_row_ends_a_scatter(machine):
     _, done = m.execute(split_command(m))
     d = m.device.buffers
     m.device.words(d["keys"].address + 8 * 2, 2)[:] = (1, 200)
-    (c,) = m.execute(Command(Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address,
-                             working_rows=d["rows"].address))  # fmt: skip
+    (c,) = m.execute(
+        Command(
+            Opcode.SCATTER, samples=done.working_rows, working_keys=d["keys"].address, working_rows=d["rows"].address
+        )
+    )
     assert (c.status, c.index) == (Status.ROW_OUTSIDE_TABLE, 2)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hotline_golden.oracles.baselines import hot_sketch, look_ahead
-from hotline_golden.oracles.oracle import (  # fmt: skip
+from hotline_golden.oracles.oracle import (
     best_offline,
     by_count,
     by_samples,

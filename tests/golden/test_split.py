@@ -12,8 +12,10 @@ from hotline_golden.tracker.tracker import Tracker
 KEYS = KeySpace(5, 16, seed=1)
 MODEL = Model(
     (Table(0, 3, 64, True, 64), Table(192, 1000, 64), Table(64192, 5000, 64), Table(384192, 1, 64, True, 67)),
-    (0, 1, 2, 2, 3), payload_words=2, row_bytes=64,
-)  # fmt: skip
+    (0, 1, 2, 2, 3),
+    payload_words=2,
+    row_bytes=64,
+)
 
 
 def random_samples(n, seed, padding=0.1):

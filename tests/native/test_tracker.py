@@ -36,8 +36,17 @@ def test_every_shape_is_learnt_alike(shape, policy):
         assert halved, "this test has seen counters halved"
 
 
-@pytest.mark.parametrize("settings", [["tracker_ways=8"], ["tracker_arrays=1"], ["tracker_sets=1024"], ["sketch_bits=4"],
-                                      ["policy_bits=5"], ["row_bits=31", "table_bits=10"]])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["tracker_ways=8"],
+        ["tracker_arrays=1"],
+        ["tracker_sets=1024"],
+        ["sketch_bits=4"],
+        ["policy_bits=5"],
+        ["row_bits=31", "table_bits=10"],
+    ],
+)
 @pytest.mark.parametrize("size", [1, 7, 400])
 def test_sizes_of_trackers_and_mini_batches_do_not_matter(settings, size):
     job, golden, engine = pair(small(*settings), "synthetic:taobao,samples=400", resident=2000)

@@ -26,9 +26,19 @@ def test_identification_comes_first_and_addresses_do_not_clash():
 def test_registers_of_the_model_are_those_that_describe_it():
     names = {name for name, register in registers().items() if register.model}
     assert names == {
-        "payload_words", "accesses", "row_bytes", "model_reset", "table_base_lo", "table_base_hi", "table_rows",
-        "table_stride", "table_first_slot", "table_flags", "table_commit", "access_commit",
-    }  # fmt: skip
+        "payload_words",
+        "accesses",
+        "row_bytes",
+        "model_reset",
+        "table_base_lo",
+        "table_base_hi",
+        "table_rows",
+        "table_stride",
+        "table_first_slot",
+        "table_flags",
+        "table_commit",
+        "access_commit",
+    }
 
 
 @pytest.mark.parametrize(
@@ -58,8 +68,9 @@ def test_c_header_compiles_and_agrees_with_the_rtl(tmp_path):
     program = tmp_path / "offsets.c"
     program.write_text(
         '#include <stddef.h>\n#include <stdio.h>\n#include "hotline.h"\nint main(void) {\n'
-        + "\n".join(lines) + "\nreturn 0;\n}\n"
-    )  # fmt: skip
+        + "\n".join(lines)
+        + "\nreturn 0;\n}\n"
+    )
     subprocess.run(["gcc", "-o", tmp_path / "offsets", program], check=True)
     printed = subprocess.run([tmp_path / "offsets"], capture_output=True, text=True, check=True).stdout
     for line in printed.splitlines():

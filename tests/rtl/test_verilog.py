@@ -88,14 +88,32 @@ def test_two_configurations_fit_into_one_design(tmp_path):
         (tmp_path / f"{name}.v").write_text(texts[name])
     (tmp_path / "both.v").write_text("module both; acme a (); other b (); endmodule\n")
     verilator = find_verilator()
-    command = [verilator.executable, "--lint-only", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "both",
-               "both.v", "acme.v", "other.v"]  # fmt: skip
+    command = [
+        verilator.executable,
+        "--lint-only",
+        "-Wno-fatal",
+        "-Wno-lint",
+        "-Wno-style",
+        "--top-module",
+        "both",
+        "both.v",
+        "acme.v",
+        "other.v",
+    ]
     done = subprocess.run(command, cwd=tmp_path, env=verilator.env(), capture_output=True, text=True)
     assert done.returncode == 0 and "MODDUP" not in done.stderr, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("name, reason", [("2x", "begin with no digit"), ("a-b", "letters"), ("", "letters"),
-                                          ("module", "a reserved word"), ("wire", "a reserved word")])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("2x", "begin with no digit"),
+        ("a-b", "letters"),
+        ("", "letters"),
+        ("module", "a reserved word"),
+        ("wire", "a reserved word"),
+    ],
+)
 def test_a_name_that_no_module_can_have_is_refused(name, reason):
     with pytest.raises(ValueError, match=reason):
         accelerator_verilog(preset("tiny"), name)

@@ -168,10 +168,18 @@ def test_first_difference_names_buffer_and_values():
 
 @pytest.mark.parametrize(
     "seed, settings",
-    [(1, MAIN), (2, MAIN), (3, MAIN), (1, FOLLOWING), (3, FOLLOWING), (3, SLICED), (4, SLICED),
-     *(pytest.param(n, [*FOLLOWING, f"link_slices={n}"], marks=pytest.mark.slow) for n in range(2, 6))],
+    [
+        (1, MAIN),
+        (2, MAIN),
+        (3, MAIN),
+        (1, FOLLOWING),
+        (3, FOLLOWING),
+        (3, SLICED),
+        (4, SLICED),
+        *(pytest.param(n, [*FOLLOWING, f"link_slices={n}"], marks=pytest.mark.slow) for n in range(2, 6)),
+    ],
     ids=lambda value: value if isinstance(value, int) else "-".join(value[1:]) or "main",
-)  # fmt: skip
+)
 def test_commands_queued_at_random_act_as_one_after_another(seed, settings):
     """LEARN and SPLIT overlap, all others run alone, some are refused; every byte as golden has it. With a shadow,
     SWAPs come between SPLITs in flight: each sees the hot set before or after, in ring order. Registers between blocks change

@@ -30,25 +30,68 @@ SMALL = ["--preset", "tiny", *(word for setting in LEAST for word in ("--set", s
 @pytest.fixture(scope="module")
 def run_directory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "out"
-    hotline("run", *TINY, "--trace", "synthetic:samples=200", "--batch-size", 48, "--out", directory,
-            "--json", directory.parent / "numbers.json")  # fmt: skip
+    hotline(
+        "run",
+        *TINY,
+        "--trace",
+        "synthetic:samples=200",
+        "--batch-size",
+        48,
+        "--out",
+        directory,
+        "--json",
+        directory.parent / "numbers.json",
+    )
     return directory
 
 
 def test_run_prints_the_table_and_agrees():
     done = hotline("run", *TINY, "--trace", "synthetic:samples=100", "--batch-size", 32)
-    for word in ("samples", "mini-batches", "hot coverage", "popular share", "working rows", "cycles / bound",
-                 "RTL == golden"):  # fmt: skip
+    for word in (
+        "samples",
+        "mini-batches",
+        "hot coverage",
+        "popular share",
+        "working rows",
+        "cycles / bound",
+        "RTL == golden",
+    ):
         assert word in done.stdout
     assert "Verilator" in done.stderr
 
 
 def test_a_run_with_prefetch_ends_with_the_same_tables(run_directory, tmp_path):
-    hotline("run", *TINY, "--trace", "synthetic:samples=200", "--batch-size", 48, "--prefetch", "--step-cycles", 2000,
-            "--relearn", 2, "--swap-every", 3, "--timeline", tmp_path / "timeline.png")  # fmt: skip
+    hotline(
+        "run",
+        *TINY,
+        "--trace",
+        "synthetic:samples=200",
+        "--batch-size",
+        48,
+        "--prefetch",
+        "--step-cycles",
+        2000,
+        "--relearn",
+        2,
+        "--swap-every",
+        3,
+        "--timeline",
+        tmp_path / "timeline.png",
+    )
     assert (tmp_path / "timeline.png").read_bytes()[:4] == b"\x89PNG"
-    hotline("run", *TINY, "--trace", "synthetic:samples=200", "--batch-size", 48, "--prefetch", "--out", tmp_path / "out",
-            "--json", tmp_path / "numbers.json")  # fmt: skip
+    hotline(
+        "run",
+        *TINY,
+        "--trace",
+        "synthetic:samples=200",
+        "--batch-size",
+        48,
+        "--prefetch",
+        "--out",
+        tmp_path / "out",
+        "--json",
+        tmp_path / "numbers.json",
+    )
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert numbers["prefetch"] and numbers["golden_match"]
     with (
@@ -72,8 +115,9 @@ def test_pictures_are_refused_before_anything_runs(tmp_path):
 @pytest.mark.parametrize("resident", ["auto", "none"])
 def test_real_clicks(settings, resident):
     options = [x for s in settings for x in ("--set", s)]
-    done = hotline("run", "--trace", f"criteo:{REAL}", "--batch-size", 128, "--preset", "tiny", *options,
-                   "--resident", resident)  # fmt: skip
+    done = hotline(
+        "run", "--trace", f"criteo:{REAL}", "--batch-size", 128, "--preset", "tiny", *options, "--resident", resident
+    )
     assert "RTL == golden" in done.stdout
 
 
@@ -83,8 +127,19 @@ def test_real_clicks(settings, resident):
 @pytest.mark.parametrize("bus", [64, 128, 512])
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_real_clicks_in_every_width(lanes, bus, resident):
-    hotline("run", "--trace", f"criteo:{REAL}", "--batch-size", 128, "--set", f"lanes={lanes}", "--set", f"bus_bits={bus}",
-            "--resident", resident)  # fmt: skip
+    hotline(
+        "run",
+        "--trace",
+        f"criteo:{REAL}",
+        "--batch-size",
+        128,
+        "--set",
+        f"lanes={lanes}",
+        "--set",
+        f"bus_bits={bus}",
+        "--resident",
+        resident,
+    )
 
 
 @pytest.mark.slow
@@ -101,9 +156,14 @@ def test_the_large_preset():
 
 def test_out_holds_what_the_docs_say(run_directory):
     assert sorted(p.name for p in run_directory.iterdir()) == [
-        "hot_list.npy", "hotline.v", "micro_batches", "summary.json", "tables_after.npz", "tables_before.npz",
+        "hot_list.npy",
+        "hotline.v",
+        "micro_batches",
+        "summary.json",
+        "tables_after.npz",
+        "tables_before.npz",
         "trace.npz",
-    ]  # fmt: skip
+    ]
     summary = json.loads((run_directory / "summary.json").read_text())
     assert summary["golden_match"] and summary["samples"] == 200
     assert summary == json.loads((run_directory.parent / "numbers.json").read_text())
@@ -162,8 +222,17 @@ def test_unusable_input_says_why_and_exits_with_2(arguments, message, tmp_path):
 
 
 def test_a_working_set_that_does_not_fit_is_told():
-    done = hotline("run", *TINY, "--trace", "synthetic:all-distinct,samples=300,scale=0.01", "--batch-size", 300,
-                   "--resident", "none", check=2)  # fmt: skip
+    done = hotline(
+        "run",
+        *TINY,
+        "--trace",
+        "synthetic:all-distinct,samples=300,scale=0.01",
+        "--batch-size",
+        300,
+        "--resident",
+        "none",
+        check=2,
+    )
     assert "WORKING_SET_OVERFLOW" in done.stderr and "larger working_rows" in done.stderr
 
 
@@ -184,10 +253,25 @@ def test_broken_rtl_exits_with_1(tmp_path):
     assert good in tracker.read_text()
     tracker.write_text(tracker.read_text().replace(good, "(entry.tag[8:] == tag[8:])"))
     done = subprocess.run(
-        [sys.executable, "-m", "hotline_cli", "run", *SMALL, "--trace", small_trace(tmp_path), "--resident", "none",
-         "--batch-size", "4", "--learn", "0.5"],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "hotline_cli",
+            "run",
+            *SMALL,
+            "--trace",
+            small_trace(tmp_path),
+            "--resident",
+            "none",
+            "--batch-size",
+            "4",
+            "--learn",
+            "0.5",
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "RTL differs from golden" in done.stdout
 
@@ -298,8 +382,20 @@ def test_what_is_missing_is_said_at_once_with_the_extra_that_brings_it(module, e
 
 
 def test_engines_can_be_measured_without_cocotb(tmp_path):
-    done = without("cocotb", "bench", "engines", "--engines", "cosim", *TINY, "--samples", 60, "--batch-size", 30,
-                   "--json", tmp_path / "engines.json")  # fmt: skip
+    done = without(
+        "cocotb",
+        "bench",
+        "engines",
+        "--engines",
+        "cosim",
+        *TINY,
+        "--samples",
+        60,
+        "--batch-size",
+        30,
+        "--json",
+        tmp_path / "engines.json",
+    )
     assert done.returncode == 0 and "RTL == golden in the co-simulation" in done.stdout, done.stderr
     assert list(json.loads((tmp_path / "engines.json").read_text())["samples_per_second"]) == [
         "cosim",
@@ -325,27 +421,48 @@ def test_held_out_samples_of_one_label_have_no_auc(tmp_path):
 
 
 def test_training_that_is_not_finite_fails_with_the_step(tmp_path):
-    done = hotline("train", *TINY, "--samples", 400, "--batch-size", 20, "--lr", "1e300", "--check",
-                   "--checkpoint", tmp_path / "kept", check=2)  # fmt: skip
+    done = hotline(
+        "train",
+        *TINY,
+        "--samples",
+        400,
+        "--batch-size",
+        20,
+        "--lr",
+        "1e300",
+        "--check",
+        "--checkpoint",
+        tmp_path / "kept",
+        check=2,
+    )
     assert "step" in done.stderr and "not finite" in done.stderr or "the loss is" in done.stderr
     assert not (tmp_path / "kept").exists()
 
 
 def test_memory_that_cannot_be_had_is_said(tmp_path):
-    np.savez(tmp_path / "t.npz", rows=np.zeros((40, 32), np.int64), table_of=np.arange(32), table_rows=[2**31 - 5] * 32,
-             payload=np.zeros((40, 1), np.float32))  # fmt: skip
-    done = hotline("run", *TINY, "--set", "row_bits=31", "--set", "address_bits=64", "--trace", f"npz:{tmp_path}/t.npz",
-                   check=2)  # fmt: skip
+    np.savez(
+        tmp_path / "t.npz",
+        rows=np.zeros((40, 32), np.int64),
+        table_of=np.arange(32),
+        table_rows=[2**31 - 5] * 32,
+        payload=np.zeros((40, 1), np.float32),
+    )
+    done = hotline(
+        "run", *TINY, "--set", "row_bits=31", "--set", "address_bits=64", "--trace", f"npz:{tmp_path}/t.npz", check=2
+    )
     assert "there is not enough memory: Unable to allocate" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("error, code, said", [
-    ("RuntimeError('one\\ntwo')", 3, "an unexpected RuntimeError: one. This is a fault of hotline"),
-    ("EOFError('x')", 3, "an unexpected RuntimeError: a file ended too early: x"),
-    ("KeyboardInterrupt()", 130, "hotline: interrupted"),
-    ("MemoryError()", 2, "there is not enough memory"),
-    ("ValueError('no such thing')", 2, "hotline: no such thing"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        ("RuntimeError('one\\ntwo')", 3, "an unexpected RuntimeError: one. This is a fault of hotline"),
+        ("EOFError('x')", 3, "an unexpected RuntimeError: a file ended too early: x"),
+        ("KeyboardInterrupt()", 130, "hotline: interrupted"),
+        ("MemoryError()", 2, "there is not enough memory"),
+        ("ValueError('no such thing')", 2, "hotline: no such thing"),
+    ],
+)
 def test_no_exception_reaches_the_user(error, code, said, tmp_path):
     program = (
         "import sys, hotline_cli.main as m\n"
@@ -364,8 +481,19 @@ def test_no_exception_reaches_the_user(error, code, said, tmp_path):
 
 
 def test_sigterm_cleans_up_as_an_interrupt_does(tmp_path):
-    command = [sys.executable, "-m", "hotline_cli", "run", *TINY, "--trace", "synthetic:samples=20000", "--batch-size", "64",
-               "--out", str(tmp_path / "out")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "hotline_cli",
+        "run",
+        *TINY,
+        "--trace",
+        "synthetic:samples=20000",
+        "--batch-size",
+        "64",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "out.partial" / "micro_batches").exists() or not list(
@@ -439,7 +567,7 @@ def test_training_on_a_damaged_folder_says_what_is_wrong(run_directory, tmp_path
         (["run", "--json", "."], "this is a folder; name a file in it"),
         (["trace", "describe", "synthetic:samples=9", "--json", "."], "this is a folder; name a file in it"),
     ],
-)  # fmt: skip
+)
 def test_numbers_and_files_that_cannot_be_are_refused_at_once(arguments, message, tmp_path):
     done = hotline(*arguments, check=2)
     assert message in " ".join(done.stderr.replace("\u2502", " ").split()) and "Traceback" not in done.stderr

@@ -142,9 +142,11 @@ def test_files_that_are_none_are_refused(tmp_path):
     file.write_text(json.dumps(hand))
     assert step(by_hand(file, FAST, 0.0), "software") == pytest.approx(400e-6, rel=1e-6)
     for change, message in (
-        ({"dense_ms": -1}, "dense_ms must be a number of at least 0, not -1"), ({"x": 1}, "unknown x"),
-        ({"popular": 1.5}, "popular at most 1"), ({"dense_ms": True}, "dense_ms must be a number"),
-    ):  # fmt: skip
+        ({"dense_ms": -1}, "dense_ms must be a number of at least 0, not -1"),
+        ({"x": 1}, "unknown x"),
+        ({"popular": 1.5}, "popular at most 1"),
+        ({"dense_ms": True}, "dense_ms must be a number"),
+    ):
         file.write_text(json.dumps(hand | change))
         with pytest.raises(PartsError, match=message):
             by_hand(file, FAST, 0.0)
@@ -168,8 +170,23 @@ def test_the_command_estimates_from_a_run_and_a_benchmark(tmp_path):
         tmp_path / "r.json",
     )
     file = bench_file(tmp_path / "b.json", bench_run(case="rm2 batch 4096 tables fit"))
-    out = hotline("estimate", "--bench", file, "--run", tmp_path / "r.json", "--clock", 250, "--gpus", "1,2", "--nodes", "1,4",
-                  "--json", tmp_path / "e.json", "--plot", tmp_path / "e.png").stdout  # fmt: skip
+    out = hotline(
+        "estimate",
+        "--bench",
+        file,
+        "--run",
+        tmp_path / "r.json",
+        "--clock",
+        250,
+        "--gpus",
+        "1,2",
+        "--nodes",
+        "1,4",
+        "--json",
+        tmp_path / "e.json",
+        "--plot",
+        tmp_path / "e.png",
+    ).stdout
     assert "calibrated" in out and "estimated, not measured" in out
     found = json.loads((tmp_path / "e.json").read_text())
     assert len(found["estimates"]) == 3 * 4 and found["calibrated"] and "250 MHz" in found["sources"]["accelerator"]

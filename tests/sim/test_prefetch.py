@@ -28,11 +28,14 @@ MORE_SLICED = [[*FOLLOWING, f"link_slices={n}"] for n in range(2, 6)]
 @pytest.mark.parametrize(
     "timing, settings",
     [
-        pytest.param(IDEAL, MAIN, id="ideal"), pytest.param(HOSTILE, MAIN, id="hostile"), pytest.param(SLOW, MAIN, id="slow"),
-        pytest.param(IDEAL, SLICED, id="ideal-sliced"), pytest.param(HOSTILE, SLICED, id="hostile-sliced"),
+        pytest.param(IDEAL, MAIN, id="ideal"),
+        pytest.param(HOSTILE, MAIN, id="hostile"),
+        pytest.param(SLOW, MAIN, id="slow"),
+        pytest.param(IDEAL, SLICED, id="ideal-sliced"),
+        pytest.param(HOSTILE, SLICED, id="hostile-sliced"),
         *(pytest.param(HOSTILE, some, id=some[-1], marks=pytest.mark.slow) for some in MORE_SLICED),
     ],
-)  # fmt: skip
+)
 def test_the_training_loop_gives_the_bytes_of_strict_order(timing, settings):
     """SPLIT(0) SPLIT(1 after 0) SCATTER(0) SPLIT(2 after 1) SCATTER(1) ..., and golden in strict order."""
     job = job_of(settings=settings)
@@ -88,19 +91,30 @@ def scatter_lists(job, run, count: int, rows: int) -> list[Command]:
 @pytest.mark.parametrize(
     "seed, timing, settings",
     [
-        pytest.param(1, IDEAL, MAIN, id="ideal"), pytest.param(2, HOSTILE, MAIN, id="hostile"),
-        pytest.param(3, HOSTILE, MAIN, id="hostile-again"), pytest.param(4, SLOW, MAIN, id="slow"),
-        pytest.param(5, IDEAL, SLICED, id="ideal-sliced"), pytest.param(6, HOSTILE, SLICED, id="hostile-sliced"),
-        *(pytest.param(n, HOSTILE, some, id=some[-1], marks=pytest.mark.slow) for n, some in enumerate(MORE_SLICED, 7)),
+        pytest.param(1, IDEAL, MAIN, id="ideal"),
+        pytest.param(2, HOSTILE, MAIN, id="hostile"),
+        pytest.param(3, HOSTILE, MAIN, id="hostile-again"),
+        pytest.param(4, SLOW, MAIN, id="slow"),
+        pytest.param(5, IDEAL, SLICED, id="ideal-sliced"),
+        pytest.param(6, HOSTILE, SLICED, id="hostile-sliced"),
+        *(
+            pytest.param(n, HOSTILE, some, id=some[-1], marks=pytest.mark.slow)
+            for n, some in enumerate(MORE_SLICED, 7)
+        ),
     ],
-)  # fmt: skip
+)
 def test_long_random_command_sequences_equal_golden(seed, timing, settings):
     """Named, unnamed, wrong and missing SCATTERs among all other commands, as many in the ring as fit."""
     job = job_of(sets=5, settings=settings, batch_size=9, spec="synthetic:samples=100")
     r = random.Random(seed)
     seen: dict[int, int] = {}
-    with CosimTransport(job.config, job.host, job.device, host_timing=timing.with_seed(seed),
-                        device_timing=timing.with_seed(seed + 50)) as transport:  # fmt: skip
+    with CosimTransport(
+        job.config,
+        job.host,
+        job.device,
+        host_timing=timing.with_seed(seed),
+        device_timing=timing.with_seed(seed + 50),
+    ) as transport:
         run = Lockstep(job, transport)
         lists = scatter_lists(job, run, 3, 24)
         run.submit(job.learn(0))
@@ -122,8 +136,15 @@ def test_long_random_command_sequences_equal_golden(seed, timing, settings):
                 names = r.random() < 0.5
                 run.submit(r.choice(lists), flags=int(names), after=newest if names else 0)
             else:
-                other = r.choice([job.learn(batch), Command(Opcode.CLEAR), job.hot_list(Opcode.DUMP), Command(99),
-                                  replace(lists[0], opcode=Opcode.GATHER)])  # fmt: skip
+                other = r.choice(
+                    [
+                        job.learn(batch),
+                        Command(Opcode.CLEAR),
+                        job.hot_list(Opcode.DUMP),
+                        Command(99),
+                        replace(lists[0], opcode=Opcode.GATHER),
+                    ]
+                )
                 run.submit(other)
             while not run.room or (run.expected and r.random() < 0.3):
                 for done in run.collect(until=run.expected[0].tag):

@@ -97,11 +97,8 @@ def test_queued_splits_that_overflow_hang_nothing(latency):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in ("least", "odd") else pytest.mark.slow)
-        for name in CONFIGURATIONS
-    ],
-)  # fmt: skip
+    [pytest.param(name, marks=[] if name in ("least", "odd") else pytest.mark.slow) for name in CONFIGURATIONS],
+)
 @pytest.mark.parametrize("latency", LATENCIES)
 def test_queued_commands_on_small_and_odd_configurations(name, latency):
     config = preset("tiny").with_settings(CONFIGURATIONS[name])

@@ -82,8 +82,20 @@ def test_relearning_on_the_command_line(tmp_path):
         "--resident",
         "none",
     ]
-    done = hotline("run", *common, "--relearn", 2, "--swap-every", 10, "--swap-limit", 30, "--json", tmp_path / "n.json",
-                   "--out", tmp_path / "out")  # fmt: skip
+    done = hotline(
+        "run",
+        *common,
+        "--relearn",
+        2,
+        "--swap-every",
+        10,
+        "--swap-limit",
+        30,
+        "--json",
+        tmp_path / "n.json",
+        "--out",
+        tmp_path / "out",
+    )
     assert "swaps" in done.stdout and "RTL == golden" in done.stdout
     numbers = json.loads((tmp_path / "n.json").read_text())
     assert [s["batch"] for s in numbers["swaps"]] == [10, 20] and len(numbers["popular_shares"]) == 30
@@ -103,8 +115,18 @@ def test_popular_share_recovers_after_a_drift():
 
 
 def test_bench_relearn_prints_writes_and_draws(tmp_path):
-    done = hotline("bench", "relearn", "--trace", "synthetic:drift,samples=20000", "--entries", 1024,
-                   "--json", tmp_path / "r.json", "--plot", tmp_path / "r.svg")  # fmt: skip
+    done = hotline(
+        "bench",
+        "relearn",
+        "--trace",
+        "synthetic:drift,samples=20000",
+        "--entries",
+        1024,
+        "--json",
+        tmp_path / "r.json",
+        "--plot",
+        tmp_path / "r.svg",
+    )
     assert "trained afresh" in done.stdout and "at most 64 slots" in done.stdout
     found = json.loads((tmp_path / "r.json").read_text())
     assert {"name", "share", "changed", "bytes"} == set(found["curves"][0])

@@ -121,9 +121,23 @@ TIMEOUT_CYCLES = 3000
 @pytest.mark.parametrize("response", [2, 3, HELD], ids=["SLVERR", "DECERR", "no answer"])
 @pytest.mark.parametrize(
     "what",
-    ["samples", "rows", "popular", "non-popular", "working keys", "working rows", "scatter keys", "scatter rows",
-     "table", "gather keys", "gather rows", "gather writes", "load", "dump"],
-)  # fmt: skip
+    [
+        "samples",
+        "rows",
+        "popular",
+        "non-popular",
+        "working keys",
+        "working rows",
+        "scatter keys",
+        "scatter rows",
+        "table",
+        "gather keys",
+        "gather rows",
+        "gather writes",
+        "load",
+        "dump",
+    ],
+)
 def test_an_error_or_no_answer_ends_the_command_with_its_address(session, what, response):
     job, transport, driver = session.job, session.transport, session.driver
     driver.write("timeout", TIMEOUT_CYCLES)
@@ -277,8 +291,13 @@ def test_a_soft_reset_at_any_time_leaves_axi_legal_and_the_accelerator_usable(se
         memory.allow(set(memory.image.buffers))
     r = random.Random(seed)
     for n in range(12):
-        commands = [job.split(1), job.scatter(done.working_rows), job.learn(1), job.hot_list(Opcode.DUMP),
-                    replace(job.scatter(done.working_rows), opcode=Opcode.GATHER)]  # fmt: skip
+        commands = [
+            job.split(1),
+            job.scatter(done.working_rows),
+            job.learn(1),
+            job.hot_list(Opcode.DUMP),
+            replace(job.scatter(done.working_rows), opcode=Opcode.GATHER),
+        ]
         driver.submit(r.choice(commands))
         driver.submit(r.choice(commands))
         transport.run_cycles(r.choice([20, 200, 1000, 3000]) + r.randrange(200))

@@ -94,7 +94,16 @@ def test_memory_model_reports_broken_rules(tmp_path):
     source = Path(toolchain.__file__).parent
     subprocess.run([toolchain.cxx(), "-std=c++17", "-I", source, "-o", tmp_path / "rules", program], check=True)
     printed = subprocess.run([tmp_path / "rules"], capture_output=True, text=True, check=True).stdout.split("\n")
-    expected = ["", "crosses 4 KiB", "not aligned", "longer than allowed", "read outside the buffers",
-                "write outside the buffers", "WLAST", "part of a word", "AR changed"]  # fmt: skip
+    expected = [
+        "",
+        "crosses 4 KiB",
+        "not aligned",
+        "longer than allowed",
+        "read outside the buffers",
+        "write outside the buffers",
+        "WLAST",
+        "part of a word",
+        "AR changed",
+    ]
     for line, what in zip(printed, expected, strict=False):
         assert (what in line) if what else not line, (line, what)

@@ -49,8 +49,20 @@ def test_the_default_policy_finds_popular_samples(spec, entries, least):
 
 
 def test_bench_tracker_prints_writes_and_draws(tmp_path):
-    done = hotline("bench", "tracker", "--trace", "synthetic:ratings,samples=6000", "--entries", 512, "--entries", 1024,
-                   "--json", tmp_path / "t.json", "--plot", tmp_path / "t.png")  # fmt: skip
+    done = hotline(
+        "bench",
+        "tracker",
+        "--trace",
+        "synthetic:ratings,samples=6000",
+        "--entries",
+        512,
+        "--entries",
+        1024,
+        "--json",
+        tmp_path / "t.json",
+        "--plot",
+        tmp_path / "t.png",
+    )
     assert "6 resident tables" in done.stdout and "0 resident tables" in done.stdout
     found = json.loads((tmp_path / "t.json").read_text())["popular_share"]
     assert {"trace", "policy", "entries", "ways", "share", "oracle_share"} <= set(found[0])
@@ -61,9 +73,12 @@ def test_bench_tracker_prints_writes_and_draws(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(["--entries", "1000"], "must be a power of two"), (["--trace", "synthetic:none"], "unknown shape 'none'"),
-     (["--trace", "nowhere.tsv"], "use SCHEME:PATH")],
-)  # fmt: skip
+    [
+        (["--entries", "1000"], "must be a power of two"),
+        (["--trace", "synthetic:none"], "unknown shape 'none'"),
+        (["--trace", "nowhere.tsv"], "use SCHEME:PATH"),
+    ],
+)
 def test_bench_tracker_says_what_is_wrong(arguments, message):
     done = hotline("bench", "tracker", *arguments, check=2)
     assert message in done.stderr and "Traceback" not in done.stderr

@@ -32,8 +32,13 @@ ONE_HOT, MULTI_HOT = "synthetic:ratings,samples=400", "synthetic:taobao,samples=
 
 def task_for(spec=ONE_HOT, optimizer="rowwise-adagrad", dtype="float64", cap=1 << 40, device=None, **options):
     settings = Settings(SHAPE, optimizer, 0.05, dtype, seed=3)
-    job = prepare(in_memory(open_trace(spec)), tiny(MAIN), batch_size=16, dim=settings.rows.words,
-                  **({"resident": 100, "fill": False} | options))  # fmt: skip
+    job = prepare(
+        in_memory(open_trace(spec)),
+        tiny(MAIN),
+        batch_size=16,
+        dim=settings.rows.words,
+        **({"resident": 100, "fill": False} | options),
+    )
     return Task(job, settings, device or Cpu(), cap, 2)
 
 
@@ -52,9 +57,10 @@ def test_exact_systems_train_as_plain_training(system, optimizer, spec):
     plain, start = (train_plain(task.trace, task.settings, 16, steps) for steps in (40, 0))
     rows = made.rows(np.arange(int(task.trace.table_rows.sum())))
     found = part_of_movement(
-        [*parameters(made.model), rows], [*parameters(plain.model), torch.cat(plain.tables)],
+        [*parameters(made.model), rows],
+        [*parameters(plain.model), torch.cat(plain.tables)],
         [*parameters(start.model), torch.cat(start.tables)],
-    )  # fmt: skip
+    )
     assert found < 1e-9
     assert made.bus_bytes > 0 or system is GpuOnly
     made.close()

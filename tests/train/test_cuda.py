@@ -43,8 +43,14 @@ def settings_for(optimizer="rowwise-adagrad", dtype="float64"):
 
 
 def trained(device, settings, *, prefetch=True, relearn=None, spec="synthetic:ratings,samples=400", **options):
-    job = prepare(open_trace(spec), tiny(FOLLOWING if relearn else MAIN), batch_size=16, dim=settings.rows.words,
-                  output_sets=2, resident=100)  # fmt: skip
+    job = prepare(
+        open_trace(spec),
+        tiny(FOLLOWING if relearn else MAIN),
+        batch_size=16,
+        dim=settings.rows.words,
+        output_sets=2,
+        resident=100,
+    )
     trainer = Trainer(
         settings, NativeSource(job, settings.rows), device, prefetch=prefetch, relearn=relearn, **options
     )

@@ -15,9 +15,22 @@ torch = pytest.importorskip("torch")
 from hotline_train.checkpoint import read  # noqa: E402
 
 OPTIONS = [
-    "--preset", "tiny", "--set", "working_rows=2048", "--trace", "synthetic:ratings,samples=1500", "--batch-size", "24",
-    "--resident", "100", "--double", "--optimizer", "rowwise-adagrad", "--lr", "0.05",
-]  # fmt: skip
+    "--preset",
+    "tiny",
+    "--set",
+    "working_rows=2048",
+    "--trace",
+    "synthetic:ratings,samples=1500",
+    "--batch-size",
+    "24",
+    "--resident",
+    "100",
+    "--double",
+    "--optimizer",
+    "rowwise-adagrad",
+    "--lr",
+    "0.05",
+]
 
 
 def start(ranks: int, *arguments, script: Path | None = None) -> subprocess.Popen:
@@ -41,8 +54,11 @@ def numbers(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("ranks, more", [(2, ["--relearn", "5", "--swap-every", "10", "--swap-worth", "1"]), (4, [])],
-                         ids=["2-relearn", "4"])  # fmt: skip
+@pytest.mark.parametrize(
+    "ranks, more",
+    [(2, ["--relearn", "5", "--swap-every", "10", "--swap-worth", "1"]), (4, [])],
+    ids=["2-relearn", "4"],
+)
 def test_ranks_give_the_parameters_of_one_process(tmp_path, ranks, more):
     output = train(ranks, "--check", *more, "--json", tmp_path / "ranks.json")
     assert output.count("against whole mini-batches") == 1, "one rank speaks"

@@ -176,10 +176,14 @@ def test_triton_looks_up_as_pytorch_does(dtype, options):
     assert torch.equal(case.placed(ours).cpu(), case.placed(theirs))
 
 
-@pytest.mark.parametrize("optimizer, dtype, long", [
-    *((optimizer, dtype, False) for optimizer in ROW_OPTIMIZERS for dtype in DTYPES), ("sgd", torch.float64, True),
-    ("adam", torch.float32, True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "optimizer, dtype, long",
+    [
+        *((optimizer, dtype, False) for optimizer in ROW_OPTIMIZERS for dtype in DTYPES),
+        ("sgd", torch.float64, True),
+        ("adam", torch.float32, True),
+    ],
+)
 def test_triton_updates_as_pytorch_does(dtype, optimizer, long):
     """Rows with one access, and ``long``: with more than a chunk of them."""
     case = Case(dtype, optimizer, **({"count": 90, "size": 96, "table_of": (0, 1, 2, 2)} if long else {}))

@@ -36,6 +36,11 @@ main()
     ids=["train", "golden", "gpu", "make", "advise"],
 )
 def test_training_runs_without_the_tools_of_the_hardware(arguments, tmp_path):
-    done = subprocess.run([sys.executable, "-c", BLOCKED, *arguments], capture_output=True, text=True, cwd=tmp_path,
-                          env={**os.environ, "COLUMNS": "150"})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "COLUMNS": "150"},
+    )
     assert done.returncode == 0, done.stdout + done.stderr

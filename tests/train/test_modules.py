@@ -68,10 +68,14 @@ class Plain(nn.Module):
 
     def __init__(self, state):
         super().__init__()
-        self.bags = nn.ModuleDict({
-            f"table {t.name}": nn.EmbeddingBag.from_pretrained(state[f"embedding_bags.{t.name}.weight"].clone(), freeze=False,
-            mode=str(t.pooling)) for t in TABLES
-        })  # fmt: skip
+        self.bags = nn.ModuleDict(
+            {
+                f"table {t.name}": nn.EmbeddingBag.from_pretrained(
+                    state[f"embedding_bags.{t.name}.weight"].clone(), freeze=False, mode=str(t.pooling)
+                )
+                for t in TABLES
+            }
+        )
 
     def forward(self, sparse):
         found = {}

@@ -158,8 +158,11 @@ def test_float32_is_as_near_as_two_orders_of_summation(optimizer):
     for seed in range(3):
         order = np.random.default_rng(seed).permutation
         other = train_plain(job.trace, settings, job.batch_size, STEPS, order)
-        spread = max(spread, largest_difference(other.tables, plain.tables),
-                     largest_difference(parameters(other.model), parameters(plain.model)))  # fmt: skip
+        spread = max(
+            spread,
+            largest_difference(other.tables, plain.tables),
+            largest_difference(parameters(other.model), parameters(plain.model)),
+        )
     assert 0 < difference(trainer, plain) <= 2 * spread
 
 
@@ -241,9 +244,11 @@ def test_resumed_at_any_step_it_ends_as_if_not_interrupted(tmp_path, kind, optim
             checkpoint.save(trainer, tmp_path / "kept")
         with source() as second:
             trainer = checkpoint.load(
-                tmp_path / "kept", settings, second,
+                tmp_path / "kept",
+                settings,
+                second,
                 lambda **more: Trainer(settings, second, Cpu(), prefetch=True, **more),
-            )  # fmt: skip
+            )
             run(trainer, steps - stop)
             for a, b in zip(
                 [*all_tables(trainer), *parameters(trainer.model)], [*expected[0], *expected[1]], strict=True
@@ -352,8 +357,13 @@ def test_a_payload_that_cannot_be_trained_on_is_refused_first(sample, word, valu
 
 def test_a_payload_of_whole_numbers_is_refused(tmp_path):
     trace = open_trace("synthetic:ratings,samples=64")
-    np.savez(tmp_path / "t.npz", rows=trace.part().rows, table_of=trace.table_of, table_rows=trace.table_rows,
-             payload=np.zeros((64, 2), np.uint32))  # fmt: skip
+    np.savez(
+        tmp_path / "t.npz",
+        rows=trace.part().rows,
+        table_of=trace.table_of,
+        table_rows=trace.table_rows,
+        payload=np.zeros((64, 2), np.uint32),
+    )
     with pytest.raises(SourceError, match="its payload is uint32; training needs a label"):
         check_payload(open_trace(f"npz:{tmp_path}/t.npz"))
 
@@ -408,8 +418,10 @@ def test_resuming_with_other_sizes_says_which(tmp_path):
     config = tiny([*MAIN, "tracker_sets=128", "tracker_ways=2"])
     job = prepare(open_trace(spec), config, batch_size=16, dim=settings.rows.words, resident=50)
     source = GoldenSource(job, settings.rows)
-    with pytest.raises(checkpoint.CheckpointError, match="another hot set: tracker_sets 64, not 128; tracker_ways 4, not 2; "
-                       "resident 100, not 50"):  # fmt: skip
+    with pytest.raises(
+        checkpoint.CheckpointError,
+        match="another hot set: tracker_sets 64, not 128; tracker_ways 4, not 2; resident 100, not 50",
+    ):
         checkpoint.load(tmp_path / "kept", settings, source, lambda **more: None)
 
 

@@ -203,8 +203,13 @@ def result_of(monkeypatch, kind, *, optimizer="rowwise-adagrad", dtype="float32"
     """The default settings of ``hotline train --check``, with another source or trainer."""
     if kind:
         monkeypatch.setattr(experiment, "NativeSource" if issubclass(kind, NativeSource) else "Trainer", kind)
-    plan = Plan("native", Settings(optimizer=optimizer, learning_rate=LEARNING_RATES[optimizer], dtype=dtype), check=True,
-                held_out=0.0, relearn=relearn)  # fmt: skip
+    plan = Plan(
+        "native",
+        Settings(optimizer=optimizer, learning_rate=LEARNING_RATES[optimizer], dtype=dtype),
+        check=True,
+        held_out=0.0,
+        relearn=relearn,
+    )
     config = preset("ecp5").with_settings(["max_row_bytes=512", *(["shadow=1"] if relearn else [])])
     return train(plan, open_trace(SPEC).head(SAMPLES), config, 256, Console(quiet=True))
 
@@ -221,9 +226,24 @@ def test_a_training_that_is_right_is_taken_with_room_to_spare(monkeypatch, optim
 @pytest.mark.parametrize("optimizer", ["rowwise-adagrad", "sgd"])
 @pytest.mark.parametrize(
     "kind",
-    [NoScatter, NoCarry, NoColdGradient, StaleGather, Misplaced, OneMissing, NoHotGradient, OwnSize, TwoSteps, HalfOfTheMlps,
-     NoFlush, WrongSlot, OtherRate, SkippedSamples, LostAccesses],
-)  # fmt: skip
+    [
+        NoScatter,
+        NoCarry,
+        NoColdGradient,
+        StaleGather,
+        Misplaced,
+        OneMissing,
+        NoHotGradient,
+        OwnSize,
+        TwoSteps,
+        HalfOfTheMlps,
+        NoFlush,
+        WrongSlot,
+        OtherRate,
+        SkippedSamples,
+        LostAccesses,
+    ],
+)
 def test_a_training_that_is_wrong_is_refused(monkeypatch, kind, optimizer):
     found = result_of(monkeypatch, kind, optimizer=optimizer)
     assert not found.agree and found.difference > 5 * TOLERANCE["float32"]

@@ -39,9 +39,12 @@ class AxiMemory(wiring.Component):
                 f"a memory of {size} bytes at {base:#x}: a power of two from {PAGE_BYTES} on, and aligned"
             )
         self.config, self.base, self.size = config, base, size
-        super().__init__({
-            "bus": In(Axi4Signature(config.address_bits, config.bus_bits, config.id_bits)), "words": In(WordPortSignature()),
-        })  # fmt: skip
+        super().__init__(
+            {
+                "bus": In(Axi4Signature(config.address_bits, config.bus_bits, config.id_bits)),
+                "words": In(WordPortSignature()),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -54,9 +57,13 @@ class AxiMemory(wiring.Component):
         for lane in range(lanes):
             m.submodules[f"ram_{lane}"] = ram = Ram(8, depth)
             m.d.comb += [
-                ram.w_en.eq(strobes[lane]), ram.w_addr.eq(w_addr), ram.w_data.eq(w_data.word_select(lane, 8)),
-                ram.r_en.eq(r_en), ram.r_addr.eq(r_addr), r_data.word_select(lane, 8).eq(ram.r_data),
-            ]  # fmt: skip
+                ram.w_en.eq(strobes[lane]),
+                ram.w_addr.eq(w_addr),
+                ram.w_data.eq(w_data.word_select(lane, 8)),
+                ram.r_en.eq(r_en),
+                ram.r_addr.eq(r_addr),
+                r_data.word_select(lane, 8).eq(ram.r_data),
+            ]
 
         size_bits = ceil_log2(self.size)
 
@@ -69,9 +76,12 @@ class AxiMemory(wiring.Component):
         step = ~bus.rvalid | bus.rready
         more = Signal()
         m.d.comb += [
-            bus.rdata.eq(r_data), bus.rresp.eq(Mux(error, RESP_SLVERR, RESP_OKAY)), bus.bresp.eq(bus.rresp),
-            words.r_data.eq(r_data.word_select(word_lane, 32)), words.error.eq(words.address[size_bits:] != 0),
-        ]  # fmt: skip
+            bus.rdata.eq(r_data),
+            bus.rresp.eq(Mux(error, RESP_SLVERR, RESP_OKAY)),
+            bus.bresp.eq(bus.rresp),
+            words.r_data.eq(r_data.word_select(word_lane, 32)),
+            words.error.eq(words.address[size_bits:] != 0),
+        ]
         with m.If(step):
             m.d.sync += bus.rvalid.eq(0)
         with m.FSM():
@@ -85,29 +95,40 @@ class AxiMemory(wiring.Component):
             with m.State("READ"):
                 m.d.comb += [bus.arready.eq(1)]
                 m.d.sync += [
-                    beat.eq(bus.araddr[shift:size_bits]), left.eq(bus.arlen), bus.rid.eq(bus.arid), more.eq(1),
+                    beat.eq(bus.araddr[shift:size_bits]),
+                    left.eq(bus.arlen),
+                    bus.rid.eq(bus.arid),
+                    more.eq(1),
                     error.eq(~inside(bus.araddr)),
-                ]  # fmt: skip
+                ]
                 m.next = "READING"
             with m.State("READING"):
                 m.d.comb += [r_addr.eq(beat), r_en.eq(step & more)]
                 with m.If(r_en):
                     m.d.sync += [
-                        bus.rvalid.eq(1), bus.rlast.eq(left == 0), beat.eq(beat + 1), left.eq(left - 1), more.eq(left != 0),
-                    ]  # fmt: skip
+                        bus.rvalid.eq(1),
+                        bus.rlast.eq(left == 0),
+                        beat.eq(beat + 1),
+                        left.eq(left - 1),
+                        more.eq(left != 0),
+                    ]
                 with m.Elif(step):
                     m.next = "WRITE_FIRST"
             with m.State("WRITE"):
                 m.d.comb += bus.awready.eq(1)
                 m.d.sync += [
-                    beat.eq(bus.awaddr[shift:size_bits]), bus.bid.eq(bus.awid), error.eq(~inside(bus.awaddr)),
-                ]  # fmt: skip
+                    beat.eq(bus.awaddr[shift:size_bits]),
+                    bus.bid.eq(bus.awid),
+                    error.eq(~inside(bus.awaddr)),
+                ]
                 m.next = "WRITING"
             with m.State("WRITING"):
                 m.d.comb += [
-                    bus.wready.eq(1), w_addr.eq(beat), w_data.eq(bus.wdata),
+                    bus.wready.eq(1),
+                    w_addr.eq(beat),
+                    w_data.eq(bus.wdata),
                     strobes.eq(Mux(bus.wvalid & ~error, bus.wstrb, 0)),
-                ]  # fmt: skip
+                ]
                 with m.If(bus.wvalid):
                     m.d.sync += beat.eq(beat + 1)
                     with m.If(bus.wlast):
@@ -118,8 +139,11 @@ class AxiMemory(wiring.Component):
                     m.next = "WORD_FIRST"
             with m.State("WORD"):
                 m.d.comb += [
-                    r_addr.eq(word_beat), r_en.eq(1), w_addr.eq(word_beat), w_data.eq(words.w_data.replicate(lanes // 4)),
-                ]  # fmt: skip
+                    r_addr.eq(word_beat),
+                    r_en.eq(1),
+                    w_addr.eq(word_beat),
+                    w_data.eq(words.w_data.replicate(lanes // 4)),
+                ]
                 with m.If(words.write & ~words.error):
                     m.d.comb += strobes.eq(Cat((word_lane == n).replicate(4) for n in range(lanes // 4)))
                 m.next = "WORD_DONE"

@@ -61,10 +61,12 @@ class SerialBridge(wiring.Component):
                     axil.awvalid.eq(access & writes & ~sent_address & ~outside),
                     axil.wvalid.eq(access & writes & ~sent_data & ~outside),
                     axil.arvalid.eq(access & ~writes & ~sent_address & ~outside),
-                    axil.bready.eq(access), axil.rready.eq(access),
-                    done.eq(outside | Mux(writes, axil.bvalid, axil.rvalid)), found.eq(axil.rdata),
+                    axil.bready.eq(access),
+                    axil.rready.eq(access),
+                    done.eq(outside | Mux(writes, axil.bvalid, axil.rvalid)),
+                    found.eq(axil.rdata),
                     error.eq(outside | (Mux(writes, axil.bresp, axil.rresp) != RESP_OKAY)),
-                ]  # fmt: skip
+                ]
             for number, port in ((HOST, self.host), (DEVICE, self.device)):
                 with m.Case(number):
                     m.d.comb += [
@@ -78,15 +80,18 @@ class SerialBridge(wiring.Component):
             with m.Default():
                 m.d.comb += [done.eq(1), error.eq(1)]
         m.d.comb += [
-            axil.awaddr.eq(address), axil.araddr.eq(address), axil.wdata.eq(word), axil.wstrb.eq(0b1111),
-        ]  # fmt: skip
+            axil.awaddr.eq(address),
+            axil.araddr.eq(address),
+            axil.wdata.eq(word),
+            axil.wstrb.eq(0b1111),
+        ]
         for port in (self.host, self.device):
             m.d.comb += [port.write.eq(writes), port.address.eq(address), port.w_data.eq(word)]
         with m.If(access):
             m.d.sync += [
                 sent_address.eq(sent_address | Mux(writes, axil.awvalid & axil.awready, axil.arvalid & axil.arready)),
                 sent_data.eq(sent_data | (axil.wvalid & axil.wready)),
-            ]  # fmt: skip
+            ]
         with m.Else():
             m.d.sync += [sent_address.eq(0), sent_data.eq(0)]
 

@@ -74,6 +74,9 @@ class UartTransmitter(wiring.Component):
             m.d.sync += timer.eq(timer - 1)
         with m.Else():
             m.d.sync += [
-                self.line.eq(bits[0]), bits.eq(Cat(bits[1:], 1)), left.eq(left - 1), timer.eq(self.divisor - 1),
-            ]  # fmt: skip
+                self.line.eq(bits[0]),
+                bits.eq(Cat(bits[1:], 1)),
+                left.eq(left - 1),
+                timer.eq(self.divisor - 1),
+            ]
         return m

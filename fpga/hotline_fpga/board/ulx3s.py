@@ -92,7 +92,8 @@ class Ulx3s(wiring.Component):
         beat = Signal(24)
         m.d.board += beat.eq(beat + 1)
         m.d.comb += [
-            bridge.irq.eq(accelerator.irq), self.wifi_gpio0.eq(1),
+            bridge.irq.eq(accelerator.irq),
+            self.wifi_gpio0.eq(1),
             self.led.eq(Cat(~reset, bridge.busy, accelerator.irq, used, beat[-1])),
-        ]  # fmt: skip
+        ]
         return m

@@ -168,8 +168,9 @@ def place_macros(nets: Nets, sites: dict[str, list[Site]], seed: int) -> dict[st
         x, y = (_solve(nets, at, near, PULL * step) for at, near in ((x, near_x), (y, near_y)))
     return {
         nets.cells[cell]: sites[kind][place].bel
-        for kind, some in macros.items() for cell, place in zip(some, best[kind], strict=True)
-    }  # fmt: skip
+        for kind, some in macros.items()
+        for cell, place in zip(some, best[kind], strict=True)
+    }
 
 
 def floorplan(netlist: Path, sites: dict[str, list[Site]], seed: int, out: Path) -> None:
@@ -192,9 +193,14 @@ def _spectral(nets: Nets, seed: int) -> list[np.ndarray]:
     start = np.random.default_rng(seed).standard_normal((len(weight), 3))
     start[:, 0] = 1
     values, vectors = lobpcg(
-        (diags(weight) - springs).tocsr(), start, B=diags(weight), M=diags(1 / weight), largest=False,
-        tol=1e-5, maxiter=150,
-    )  # fmt: skip
+        (diags(weight) - springs).tocsr(),
+        start,
+        B=diags(weight),
+        M=diags(1 / weight),
+        largest=False,
+        tol=1e-5,
+        maxiter=150,
+    )
     ranks = []
     for number in np.argsort(values)[1:3]:
         rank = np.empty(len(weight))

@@ -230,9 +230,12 @@ class PlacedDesign:
                 beside[number] = _is_beside(cell)
                 of_slice = (self._bit(cell, "CE"), settings.get("CEMUX"), settings.get("GSR"))
                 of_tile = (
-                    self._bit(cell, "CLK"), settings.get("CLKMUX"), self._bit(cell, "LSR"), settings.get("LSRMUX"),
+                    self._bit(cell, "CLK"),
+                    settings.get("CLKMUX"),
+                    self._bit(cell, "LSR"),
+                    settings.get("LSRMUX"),
                     settings.get("SRMODE"),
-                )  # fmt: skip
+                )
                 enable[number] = enables.setdefault(of_slice, len(enables))
                 reset[number] = resets.setdefault(of_tile, len(resets))
             else:

@@ -46,8 +46,9 @@ def _space_saving(held, counts, where, keys):
         counts[b, slot] += 1
 
 
-def look_ahead(ids: np.ndarray, distinct: int, hot: np.ndarray, entries: int, batch: int,
-               window: int) -> tuple[float, float, float]:  # fmt: skip
+def look_ahead(
+    ids: np.ndarray, distinct: int, hot: np.ndarray, entries: int, batch: int, window: int
+) -> tuple[float, float, float]:
     """A cache of ``entries`` keys that knows the next ``window`` mini-batches of ``batch`` samples.
 
     It begins with ``hot``. Every mini-batch's keys pass through it; of them and what it held, it keeps those

@@ -39,9 +39,20 @@ class Tracker:
     does not touch, until :meth:`swap` takes changes over.
     """
 
-    def __init__(self, keys: KeySpace, sets: int, ways: int, policy: str = "srrip", state_bits: int = 0, *,
-                 arrays: int = 1, sketch_cells: int = 16, sketch_bits: int = 6, shadow: bool = False,
-                 compile: Callable[[Callable], Callable] = _as_it_is):  # fmt: skip
+    def __init__(
+        self,
+        keys: KeySpace,
+        sets: int,
+        ways: int,
+        policy: str = "srrip",
+        state_bits: int = 0,
+        *,
+        arrays: int = 1,
+        sketch_cells: int = 16,
+        sketch_bits: int = 6,
+        shadow: bool = False,
+        compile: Callable[[Callable], Callable] = _as_it_is,
+    ):
         if sets & (sets - 1) or sets < arrays:
             raise ValueError(f"sets must be a power of two, at least one for each array, not {sets}")
         if policy not in POLICIES:

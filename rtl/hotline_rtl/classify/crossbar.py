@@ -96,9 +96,10 @@ class Crossbar(wiring.Component):
             fields |= {"train": 1, "first": 1}
         if config.lane_filter:
             fields |= {
-                "known": lanes, "answers": data.ArrayLayout(result, lanes),
+                "known": lanes,
+                "answers": data.ArrayLayout(result, lanes),
                 "keys": data.ArrayLayout(config.key_bits, lanes),
-            }  # fmt: skip
+            }
         placing = data.StructLayout(fields)
         m.submodules.placings = placings = StreamFifo(placing, depth, reserved=True)
         # Each queue of a bank and lane holds a row more than ``depth``; rows in and behind `placings` count.

@@ -100,12 +100,14 @@ class Fragmenter(wiring.Component):
         result = without_reset(m, self.results.p)
         m.d.comb += self.jobs.ready.eq(~opened & ~left & ~delayed(m, left) & ~self.results.valid)
         m.d.sync += [
-            left.eq(verdict_out.o.valid & verdict_out.o.ready), left_end.eq(beat.end),
-            left_popular.eq(is_popular), left_non_popular.eq(is_non_popular),
+            left.eq(verdict_out.o.valid & verdict_out.o.ready),
+            left_end.eq(beat.end),
+            left_popular.eq(is_popular),
+            left_non_popular.eq(is_non_popular),
             result.popular.eq(result.popular + delayed(m, left & left_popular)),
             result.non_popular.eq(result.non_popular + delayed(m, left & left_non_popular)),
             self.results.valid.eq(delayed(m, left & left_end) | (self.results.valid & ~self.results.ready)),
-        ]  # fmt: skip
+        ]
         with m.If(beats.o.valid & beats.o.ready & beat.end):
             m.d.sync += opened.eq(0)
         with m.If(self.jobs.valid & self.jobs.ready):

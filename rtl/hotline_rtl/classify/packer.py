@@ -18,9 +18,12 @@ from ..lib.word_queue import WordQueue, masked_layout
 def row_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A key for each lane. Bit ``lane`` of ``extra`` says whether there is one; where the policy scores samples,
     as many bits above say whether it is the first of its sample."""
-    return data.StructLayout({
-        "keys": data.ArrayLayout(config.key_bits, config.lanes), "extra": config.lanes * (1 + config.scores_samples),
-    })  # fmt: skip
+    return data.StructLayout(
+        {
+            "keys": data.ArrayLayout(config.key_bits, config.lanes),
+            "extra": config.lanes * (1 + config.scores_samples),
+        }
+    )
 
 
 class Packer(wiring.Component):
@@ -56,9 +59,11 @@ class Packer(wiring.Component):
         s1_seen = Signal(reset_less=True)
         with m.If(self.i.ready):
             m.d.sync += [
-                s1_valid.eq(self.i.valid & self.i.p.mask.any()), s1.mask.eq(self.i.p.mask), s1_seen.eq(seen),
+                s1_valid.eq(self.i.valid & self.i.p.mask.any()),
+                s1.mask.eq(self.i.p.mask),
+                s1_seen.eq(seen),
                 s1.count.eq(count_ones(self.i.p.mask)),
-            ]  # fmt: skip
+            ]
             for i, rank in enumerate(ranks(self.i.p.mask)):
                 m.d.sync += [
                     s1.ranks[i].eq(rank),
@@ -69,8 +74,10 @@ class Packer(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(queue.i.ready),
             queue.i.valid.eq(s1_valid),
-            queue.i.p.mask.eq(s1.mask), queue.i.p.ranks.eq(s1.ranks), queue.i.p.count.eq(s1.count),
-        ]  # fmt: skip
+            queue.i.p.mask.eq(s1.mask),
+            queue.i.p.ranks.eq(s1.ranks),
+            queue.i.p.count.eq(s1.count),
+        ]
         for i in range(words):
             key: Value = s1_keys[i]
             if config.scores_samples:

@@ -72,9 +72,13 @@ class KeyStore(wiring.Component):
         at = Signal(max(1, lane_bits), reset_less=True)
         row = Signal(range(self.rows), reset_less=True)
         m.d.sync += [
-            write.eq(self.write), keys.eq(self.keys), count.eq(self.count), at.eq(self.level[:lane_bits] if lane_bits else 0),
-            row.eq(self.level[lane_bits:]), turn.eq(self.offset - self.level[:lane_bits] if lane_bits else 0),
-        ]  # fmt: skip
+            write.eq(self.write),
+            keys.eq(self.keys),
+            count.eq(self.count),
+            at.eq(self.level[:lane_bits] if lane_bits else 0),
+            row.eq(self.level[lane_bits:]),
+            turn.eq(self.offset - self.level[:lane_bits] if lane_bits else 0),
+        ]
         turned = rotate([keys[lane] for lane in range(lanes)], turn)
         for r in range(lanes):
             m.submodules[f"ram_{r}"] = ram = Ram(self.bits, self.rows)
@@ -244,13 +248,11 @@ class SampleScorer(wiring.Component):
             nothing_comes.eq(
                 fsm.ongoing("LOOK") & learning & ~news.busy & ~self.i.valid & self.ended & (store.level != 0)
             ),
-            repeated.eq(
-                fsm.ongoing("TRAIN") & (rows_left == 0) & ~read & ~held & ~rows.o.valid & ~repeats.busy
-            ),
+            repeated.eq(fsm.ongoing("TRAIN") & (rows_left == 0) & ~read & ~held & ~rows.o.valid & ~repeats.busy),
             self.busy.eq(
                 self.learning & (~fsm.ongoing("LOOK") | (store.level != 0) | (inside != 0) | self.i.valid | news.busy)
             ),
-        ]  # fmt: skip
+        ]
         self._count(m, last_sample, block_ends, aged, shifts)
         return m
 
@@ -265,10 +267,12 @@ class SampleScorer(wiring.Component):
         ]
         arrives = self.learning & self.r.valid & self.r.ready
         missed = Signal(range(lanes + 1))
-        m.d.comb += missed.eq(count_ones(
-            ~results.p.lanes[n].hit & (results.p.offset <= n) & (n < results.p.offset + results.p.count)
-            for n in range(lanes)
-        ))  # fmt: skip
+        m.d.comb += missed.eq(
+            count_ones(
+                ~results.p.lanes[n].hit & (results.p.offset <= n) & (n < results.p.offset + results.p.count)
+                for n in range(lanes)
+            )
+        )
 
         # A sample is complete when the next one begins, or the block ends; a cycle later it is judged, and then counted.
         open_, misses = Signal(), Signal(range(config.max_record_words))
@@ -307,9 +311,13 @@ class SampleScorer(wiring.Component):
         rises, falls = delayed(m, BEST_PART * within < samples), delayed(m, BEST_PART * below >= samples)
         with m.If(block_ends):
             m.d.sync += [
-                samples.eq(0), within.eq(0), below.eq(0), block_misses.eq(0),
-                aged.eq(ages), pressure.eq(Mux(ages, total >> 1, total)),
-            ]  # fmt: skip
+                samples.eq(0),
+                within.eq(0),
+                below.eq(0),
+                block_misses.eq(0),
+                aged.eq(ages),
+                pressure.eq(Mux(ages, total >> 1, total)),
+            ]
             with m.If(rises):
                 m.d.sync += threshold.eq(threshold + 1)
             with m.Elif(falls):

@@ -80,8 +80,11 @@ class SampleSplitter(wiring.Component):
         with m.If(~valid | out.i.ready):
             m.d.sync += [
                 valid.eq(self.i.valid | ~new_row),
-                piece.present.eq(present), piece.first.eq(first), rest.eq(after), last.eq(after == 0),
-            ]  # fmt: skip
+                piece.present.eq(present),
+                piece.first.eq(first),
+                rest.eq(after),
+                last.eq(after == 0),
+            ]
         with m.If(self.begins):
             m.d.sync += shift.eq(self.shift)
         with m.If(self.i.ready):

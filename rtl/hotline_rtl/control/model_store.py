@@ -17,8 +17,16 @@ from ..lib.logic import exceeds, without_reset
 
 #: Names of the error bits, from bit 0 of register ``model_error`` on.
 ERRORS = (
-    "table_number", "table_base", "table_rows", "table_stride", "table_end", "first_slot", "access_number", "sizes", "busy",
-)  # fmt: skip
+    "table_number",
+    "table_base",
+    "table_rows",
+    "table_stride",
+    "table_end",
+    "first_slot",
+    "access_number",
+    "sizes",
+    "busy",
+)
 SLOT_BITS = 31
 
 
@@ -116,20 +124,23 @@ class ModelStore(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.busy.eq(self.table_commit | self.access_commit)
                 m.d.sync += [
-                    bit.eq(1 << (STRIDE_BITS - 1)), stride_bits.eq(self.table_stride), extent.eq(0),
+                    bit.eq(1 << (STRIDE_BITS - 1)),
+                    stride_bits.eq(self.table_stride),
+                    extent.eq(0),
                     is_access.eq(self.access_commit),
                     table.eq(Mux(self.access_commit, self.access_table, self.table_number)),
                     access.eq(self.access),
-                ]  # fmt: skip
+                ]
                 with m.If(self.table_commit):
                     m.next = "EXTENT"
                 with m.Elif(self.access_commit):
                     m.next = "CHECK"
             with m.State("EXTENT"):
                 m.d.sync += [
-                    extent.eq((extent << 1) + Mux(stride_bits[-1], rows, 0)), stride_bits.eq(stride_bits << 1),
+                    extent.eq((extent << 1) + Mux(stride_bits[-1], rows, 0)),
+                    stride_bits.eq(stride_bits << 1),
                     bit.eq(bit >> 1),
-                ]  # fmt: skip
+                ]
                 with m.If(bit[0]):
                     m.next = "END"
             with m.State("END"):
@@ -145,14 +156,16 @@ class ModelStore(wiring.Component):
                         | error("table_base", self.table_base[:2].any(), self.table_base[config.address_bits :].any())
                         | error("table_rows", self.table_rows == 0, self.table_rows > 1 << config.row_bits)
                         | error(
-                            "table_stride", self.table_stride[:2].any(), self.table_stride[STRIDE_BITS:].any(),
+                            "table_stride",
+                            self.table_stride[:2].any(),
+                            self.table_stride[STRIDE_BITS:].any(),
                             self.table_stride < sizes["row_bytes"],
                         )
                     ),
                     access_errors.eq(
                         error("table_number", wrong_table) | error("access_number", self.access >= sizes["accesses"])
                     ),
-                ]  # fmt: skip
+                ]
                 m.next = "ENDS"
             with m.State("ENDS"):
                 # What is wrong with the end is known only of a descriptor whose fields are right.
@@ -166,8 +179,13 @@ class ModelStore(wiring.Component):
                 with m.If(found != 0):
                     m.d.sync += self.errors.eq(self.errors | found)
                     with m.If(~self.errors[: ERRORS.index("sizes")].any()):
-                        m.d.sync += self.place.eq(Mux(found[ERRORS.index("access_number")], self.access, Mux(
-                            is_access, self.access_table, self.table_number)))  # fmt: skip
+                        m.d.sync += self.place.eq(
+                            Mux(
+                                found[ERRORS.index("access_number")],
+                                self.access,
+                                Mux(is_access, self.access_table, self.table_number),
+                            )
+                        )
                 with m.Else():
                     m.d.sync += [model.table_write.eq(~is_access), model.access_write.eq(is_access)]
                 with m.If(~is_access):

@@ -93,9 +93,10 @@ class CommandRing(wiring.Component):
                 m.next = "ASK"
                 with m.If(outside | ahead | self.completions_outside):
                     m.d.sync += [
-                        self.base_error.eq(outside), self.doorbell_error.eq(ahead),
+                        self.base_error.eq(outside),
+                        self.doorbell_error.eq(ahead),
                         self.completion_base_error.eq(self.completions_outside),
-                    ]  # fmt: skip
+                    ]
                     m.next = "STOPPED"
             with m.State("ASK"):
                 m.d.comb += request.valid.eq(1)
@@ -163,8 +164,10 @@ class CompletionRing(wiring.Component):
         used, full, astray = Signal(32), self.full, Signal()
         entries = Const(1, 1) << self.log2_entries
         m.d.sync += [
-            used.eq(self.tail - self.head), full.eq(used >> self.log2_entries != 0), astray.eq(used > entries),
-        ]  # fmt: skip
+            used.eq(self.tail - self.head),
+            full.eq(used >> self.log2_entries != 0),
+            astray.eq(used > entries),
+        ]
         request, out = self.write.request, self.write.data
         address = entry_address(m, self.base[: self.config.address_bits], self.tail, self.log2_entries)
         asked = Signal.like(address, reset_less=True)

@@ -37,9 +37,10 @@ class Countdown(wiring.Component):
         # The counter in the cycle before was n.
         was = [Signal(name=f"was_{n}", reset_less=True) for n in range(self.shown + 2)]
         m.d.sync += [
-            took.eq(self.take & ~self.start), took_before.eq(took & ~self.start),
+            took.eq(self.take & ~self.start),
+            took_before.eq(took & ~self.start),
             *(one.eq(counter == n) for n, one in enumerate(was)),
-        ]  # fmt: skip
+        ]
         with m.If(took):
             m.d.sync += counter.eq(counter - 1)
         taken = took + took_before

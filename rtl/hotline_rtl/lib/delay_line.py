@@ -29,7 +29,11 @@ class DelayLine(wiring.Component):
         w_addr, r_addr = Signal(range(depth)), Signal(range(depth), init=(1 - self.cycles) % depth)
         m.d.sync += [w_addr.eq(w_addr + 1), r_addr.eq(r_addr + 1)]
         m.d.comb += [
-            ram.w_en.eq(1), ram.w_addr.eq(w_addr), ram.w_data.eq(Cat(self.i)),
-            ram.r_en.eq(1), ram.r_addr.eq(r_addr), Cat(self.o).eq(ram.r_data),
-        ]  # fmt: skip
+            ram.w_en.eq(1),
+            ram.w_addr.eq(w_addr),
+            ram.w_data.eq(Cat(self.i)),
+            ram.r_en.eq(1),
+            ram.r_addr.eq(r_addr),
+            Cat(self.o).eq(ram.r_data),
+        ]
         return m

@@ -131,9 +131,10 @@ def delayed(m: Module, signal, reset_less: bool = False) -> Signal:
     """``signal`` as it was in the cycle before: a register, without a reset if ``reset_less``, or if ``signal`` is such a one."""
     value = Value.cast(signal)
     after = Signal.like(
-        signal, name=f"{value.name}_delayed" if isinstance(value, Signal) else "delayed",
+        signal,
+        name=f"{value.name}_delayed" if isinstance(value, Signal) else "delayed",
         reset_less=reset_less or getattr(value, "reset_less", False),
-    )  # fmt: skip
+    )
     m.d.sync += after.eq(signal)
     return after
 

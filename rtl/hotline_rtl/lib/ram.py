@@ -43,11 +43,17 @@ class Ram(wiring.Component):
         m = Module()
         m.submodules.ram = Instance(
             "hotline_ram",
-            p_WIDTH=self.width, p_DEPTH=self.depth, p_ADDRESS_BITS=ceil_log2(self.depth),
+            p_WIDTH=self.width,
+            p_DEPTH=self.depth,
+            p_ADDRESS_BITS=ceil_log2(self.depth),
             i_clk=ClockSignal(),
-            i_w_en=self.w_en, i_w_addr=self.w_addr, i_w_data=self.w_data,
-            i_r_en=self.r_en, i_r_addr=self.r_addr, o_r_data=self.r_data,
-        )  # fmt: skip
+            i_w_en=self.w_en,
+            i_w_addr=self.w_addr,
+            i_w_data=self.w_data,
+            i_r_en=self.r_en,
+            i_r_addr=self.r_addr,
+            o_r_data=self.r_data,
+        )
         return m
 
 
@@ -72,9 +78,12 @@ class DeepRam(wiring.Component):
         for n in range(-(-self.depth // PIECE)):
             m.submodules[f"piece_{n}"] = ram = Ram(self.width, max(2, min(PIECE, self.depth - n * PIECE)))
             m.d.comb += [
-                ram.w_en.eq(self.w_en & (self.w_addr >> bits == n)), ram.w_addr.eq(self.w_addr), ram.w_data.eq(self.w_data),
-                ram.r_en.eq(1), ram.r_addr.eq(self.r_addr),
-            ]  # fmt: skip
+                ram.w_en.eq(self.w_en & (self.w_addr >> bits == n)),
+                ram.w_addr.eq(self.w_addr),
+                ram.w_data.eq(self.w_data),
+                ram.r_en.eq(1),
+                ram.r_addr.eq(self.r_addr),
+            ]
             words.append(delayed(m, ram.r_data, reset_less=True))
         place = Signal.like(self.r_addr, reset_less=True)
         arriving = Signal.like(self.r_addr, reset_less=True)

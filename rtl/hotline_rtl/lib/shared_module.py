@@ -52,10 +52,15 @@ class SharedModule:
             block = m.submodules[name] = self._make()
             return block
         interface = self._signature.create(path=(name,))
-        m.submodules[name] = Instance(self._module, i_clk=ClockSignal(), i_rst=ResetSignal(), **{
-            f"{'i' if member.flow is In else 'o'}_{_port(path)}": value
-            for path, member, value in self._signature.flatten(interface)
-        })  # fmt: skip
+        m.submodules[name] = Instance(
+            self._module,
+            i_clk=ClockSignal(),
+            i_rst=ResetSignal(),
+            **{
+                f"{'i' if member.flow is In else 'o'}_{_port(path)}": value
+                for path, member, value in self._signature.flatten(interface)
+            },
+        )
         return interface
 
 

@@ -98,9 +98,20 @@ class WordQueue(wiring.Component):
         With ``clear``: forgets those on their way to the output, and there, too.
     """
 
-    def __init__(self, in_words: int, out_words: int, word_bits: int = 32, *, extra: int = 0,
-                 masked_in: bool = False, masked_out: bool = False, whole_in: bool = False, whole_out: bool = False,
-                 counted: bool = False, depth: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        in_words: int,
+        out_words: int,
+        word_bits: int = 32,
+        *,
+        extra: int = 0,
+        masked_in: bool = False,
+        masked_out: bool = False,
+        whole_in: bool = False,
+        whole_out: bool = False,
+        counted: bool = False,
+        depth: int = 0,
+    ):
         self.in_words, self.out_words, self.word_bits, self.extra = in_words, out_words, word_bits, extra
         self.masked_in, self.masked_out, self.whole_in, self.whole_out = masked_in, masked_out, whole_in, whole_out
         self.counted = counted
@@ -140,9 +151,11 @@ class WordQueue(wiring.Component):
         before = [Signal(column_bits, name=f"before_{c}", reset_less=True) for c in range(columns)]
         m.d.comb += [enter.eq(self.i.valid & room), self.i.ready.eq(room)]
         m.d.sync += [
-            in_data.eq(self.i.p.data), in_level.eq(Mux(enter, in_count, 0)),
-            inside.eq(tail - head), room.eq(inside <= self.capacity - 3 * self.in_words),
-        ]  # fmt: skip
+            in_data.eq(self.i.p.data),
+            in_level.eq(Mux(enter, in_count, 0)),
+            inside.eq(tail - head),
+            room.eq(inside <= self.capacity - 3 * self.in_words),
+        ]
         for c in range(columns):
             words_before = Signal(column_bits, name=f"words_before_{c}")
             m.d.comb += words_before.eq(c - tail_column)
@@ -188,8 +201,9 @@ class WordQueue(wiring.Component):
             # There are two groups, of which one may leave meanwhile; or enough for this one, which has not left.
             many, enough = Signal(), Signal()
             m.d.sync += [
-                many.eq(self.level >= 2 * self.out_words), enough.eq(self.take.valid & ~leave & (self.level >= out_count)),
-            ]  # fmt: skip
+                many.eq(self.level >= 2 * self.out_words),
+                enough.eq(self.take.valid & ~leave & (self.level >= out_count)),
+            ]
             ready = out_fifo.credit & (many | enough)
         m.d.comb += [
             self.take.ready.eq(ready),
@@ -248,8 +262,14 @@ class WordQueue(wiring.Component):
             if not self.counted:
                 m.d.sync += [many.eq(0), enough.eq(0)]
             m.d.sync += [
-                tail.eq(0), head.eq(0), next_row.eq(1), inside.eq(0), write.eq(0), in_level.eq(0), self.level.eq(0),
-            ]  # fmt: skip
+                tail.eq(0),
+                head.eq(0),
+                next_row.eq(1),
+                inside.eq(0),
+                write.eq(0),
+                in_level.eq(0),
+                self.level.eq(0),
+            ]
         with m.If(self.drop):
             m.d.sync += [o1_valid.eq(0), o2_valid.eq(0)]
         return m

@@ -111,9 +111,12 @@ class TrackerBank(wiring.Component):
         for a in range(arrays):
             m.submodules[f"ram_{a}"] = ram = Ram(layout.size, 1 << address_bits)
             m.d.comb += [
-                ram.r_en.eq(1), ram.r_addr.eq(looks_up.sets[a]),
-                ram.w_en.eq(next_write[a]), ram.w_addr.eq(next_places[a]), ram.w_data.eq(next_lines[a]),
-            ]  # fmt: skip
+                ram.r_en.eq(1),
+                ram.r_addr.eq(looks_up.sets[a]),
+                ram.w_en.eq(next_write[a]),
+                ram.w_addr.eq(next_places[a]),
+                ram.w_data.eq(next_lines[a]),
+            ]
             same = delayed(m, next_write[a] & (next_places[a] == at[4].places.sets[a]))
             arrived = delayed(m, ram.r_data, reset_less=True)
             written = delayed(m, next_lines[a].as_value(), reset_less=True)
@@ -132,9 +135,10 @@ class TrackerBank(wiring.Component):
         estimate: Value = Const(0)
         if config.has_sketch:
             m.d.comb += [
-                sketch.words.eq(looks_up.words), sketch.cells.eq(at[6].cells),
+                sketch.words.eq(looks_up.words),
+                sketch.cells.eq(at[6].cells),
                 sketch.shift.eq(shift_of(at[7])),
-            ]  # fmt: skip
+            ]
             m.d.sync += [
                 sketch.update.eq(valid[10] & at[10].learns & ~hit[10]),
                 sketch.clear.eq(valid[10] & (at[10].op == BankOp.CLEAR) & at[10].word_swept),
@@ -145,9 +149,11 @@ class TrackerBank(wiring.Component):
         # Stage 7: the response, and the next line of a hit.
         answers = is_one_of(at[7].op, BankOp.LOOKUP, BankOp.SCORE, BankOp.LEARN)
         m.d.sync += [
-            self.r_valid.eq(valid[7] & answers), r_lane.eq(at[7].lane), r_hit.eq(hit[7]),
+            self.r_valid.eq(valid[7] & answers),
+            r_lane.eq(at[7].lane),
+            r_hit.eq(hit[7]),
             self.r_port.eq(valid[7] & is_one_of(at[7].op, BankOp.READ, BankOp.FIND)),
-        ]  # fmt: skip
+        ]
         for a in reversed(range(arrays)):
             with m.If(at[7].named == a):
                 m.d.sync += r_line.eq(lines[7][a])
@@ -183,7 +189,7 @@ class TrackerBank(wiring.Component):
         m.d.sync += [
             next_lines.eq(Mux(learns_7, after_hit.as_value(), after_miss.as_value())),
             next_places.eq(Mux(learns_7, at[7].places.sets.as_value(), last.places.sets.as_value())),
-        ]  # fmt: skip
+        ]
         miss_learns = last.learns & ~hit[MISS_STAGE]
         sweeps_line = is_one_of(last.op, BankOp.CLEAR, BankOp.HALVE) & last.line_swept
         for a in range(arrays):
@@ -224,9 +230,10 @@ class TrackerBank(wiring.Component):
         stage = 7 if config.shadow else MISS_STAGE
         line = delayed(m, self.line, reset_less=True)
         m.d.comb += [
-            fifo.i.valid.eq(delayed(m, self.i.ready & self.brings)), fifo.i.p.eq(line),
+            fifo.i.valid.eq(delayed(m, self.i.ready & self.brings)),
+            fifo.i.p.eq(line),
             fifo.o.ready.eq(valid[stage] & is_one_of(at[stage].op, *brings)),
-        ]  # fmt: skip
+        ]
         given = {stage: fifo.o.p}
         if config.shadow:
             m.submodules.given_later = later = DelayLine(layout, MISS_STAGE - stage)
@@ -254,10 +261,12 @@ class TrackerBank(wiring.Component):
             written = is_one_of(at[7].op, BankOp.WRITE, BankOp.SWAP) & (at[7].named == a)
             arrived, hot, hot_7 = (Signal(layout, name=f"hot_line_{a}_{n}", reset_less=True) for n in (5, 6, 7))
             m.d.comb += [
-                ram.r_en.eq(1), ram.r_addr.eq(sets[a]),
+                ram.r_en.eq(1),
+                ram.r_addr.eq(sets[a]),
                 ram.w_en.eq(valid[7] & ((clears & at[7].line_swept) | written)),
-                ram.w_addr.eq(at[7].places.sets[a]), ram.w_data.eq(Mux(clears, 0, given)),
-            ]  # fmt: skip
+                ram.w_addr.eq(at[7].places.sets[a]),
+                ram.w_data.eq(Mux(clears, 0, given)),
+            ]
             m.d.sync += [arrived.eq(ram.r_data), hot.eq(arrived), hot_7.eq(hot)]
             with m.If(at[7].named == a):
                 m.d.sync += r_hot_line.eq(hot_7)

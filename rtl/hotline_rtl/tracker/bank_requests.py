@@ -85,13 +85,19 @@ class BankRequests(wiring.Component):
         named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
         with m.If(go):
             m.d.sync += [
-                s2_valid.eq(requests.o.valid), s3_valid.eq(s2_valid), s3.eq(s2),
-                s2.op.eq(s1.op), s2.tag.eq(s1.tag), s2.lane.eq(s1.lane),
-                s2.by_key.eq(by_key), s2.learns.eq(s1.op == BankOp.LEARN),
+                s2_valid.eq(requests.o.valid),
+                s3_valid.eq(s2_valid),
+                s3.eq(s2),
+                s2.op.eq(s1.op),
+                s2.tag.eq(s1.tag),
+                s2.lane.eq(s1.lane),
+                s2.by_key.eq(by_key),
+                s2.learns.eq(s1.op == BankOp.LEARN),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),
                 s2.changes.eq(is_one_of(s1.op, BankOp.LEARN, BankOp.WRITE, BankOp.CLEAR, BankOp.HALVE)),
-                s2.named.eq(named), s2.line_swept.eq((named == 0) | ~sweeps),
-            ]  # fmt: skip
+                s2.named.eq(named),
+                s2.line_swept.eq((named == 0) | ~sweeps),
+            ]
             if config.scores_samples:
                 m.d.sync += s2.shift.eq(s1.shift)
             for a in range(arrays):

@@ -84,11 +84,14 @@ class HotList(wiring.Component):
             m.submodules.swap = swap = ListSwap(config)
             ports.append(swap.port)
             m.d.comb += [
-                swap.jobs.p.halve.eq(self.jobs.p.halve), swap.jobs.p.limit.eq(self.jobs.p.limit),
-                swap.jobs.p.worth.eq(self.jobs.p.worth), swap.cleared.eq(clearing),
-                self.results.p.changed.eq(swap.results.p.changed), self.results.p.left.eq(swap.results.p.left),
+                swap.jobs.p.halve.eq(self.jobs.p.halve),
+                swap.jobs.p.limit.eq(self.jobs.p.limit),
+                swap.jobs.p.worth.eq(self.jobs.p.worth),
+                swap.cleared.eq(clearing),
+                self.results.p.changed.eq(swap.results.p.changed),
+                self.results.p.left.eq(swap.results.p.left),
                 swap.o.ready.eq(words.i.ready),
-            ]  # fmt: skip
+            ]
             with m.If(swap.o.valid):
                 m.d.comb += [words.i.valid.eq(1), words.i.p.eq(swap.o.p)]
 
@@ -102,8 +105,11 @@ class HotList(wiring.Component):
         with m.If(reads):
             m.d.comb += [self.port.op.eq(BankOp.READ), self.port.set.eq(number)]
         for port in ports:
-            m.d.comb += [getattr(port, name).eq(getattr(self.port, name)) for name, member in self.port.signature.members.items()
-                         if member.flow == In]  # fmt: skip
+            m.d.comb += [
+                getattr(port, name).eq(getattr(self.port, name))
+                for name, member in self.port.signature.members.items()
+                if member.flow == In
+            ]
             with m.If(port.valid):
                 m.d.comb += [self.port.op.eq(port.op), self.port.set.eq(port.set), self.port.line.eq(port.line)]
         if config.shadow:
@@ -165,9 +171,10 @@ class HotList(wiring.Component):
                     m.next = "RESULT"
             with m.State("LOAD"):
                 m.d.comb += [
-                    self.results.valid.eq(load.results.valid), self.results.p.fault.eq(load.results.p),
+                    self.results.valid.eq(load.results.valid),
+                    self.results.p.fault.eq(load.results.p),
                     load.results.ready.eq(self.results.ready),
-                ]  # fmt: skip
+                ]
                 with m.If(self.results.valid & self.results.ready):
                     m.next = "IDLE"
             if config.shadow:

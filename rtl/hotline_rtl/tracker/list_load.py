@@ -97,8 +97,10 @@ class ListLoad(wiring.Component):
             m.d.comb += self.results.p.eq(self.read_fault)
         with m.Elif(bad):
             m.d.comb += [
-                self.results.p.valid.eq(1), self.results.p.status.eq(Status.BAD_HOT_LIST), self.results.p.index.eq(bad_slot),
-            ]  # fmt: skip
+                self.results.p.valid.eq(1),
+                self.results.p.status.eq(Status.BAD_HOT_LIST),
+                self.results.p.index.eq(bad_slot),
+            ]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.jobs.ready.eq(1)

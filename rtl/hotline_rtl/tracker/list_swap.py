@@ -62,8 +62,10 @@ class ListSwap(wiring.Component):
 
         def turn(new_hot):
             m.d.sync += [
-                line.eq(Cat(*entries[1:], entries[0])), hot.eq(Cat(*hot_entries[1:], new_hot)), way.eq(way + 1),
-            ]  # fmt: skip
+                line.eq(Cat(*entries[1:], entries[0])),
+                hot.eq(Cat(*hot_entries[1:], new_hot)),
+                way.eq(way + 1),
+            ]
             m.next = "WAYS"
             with m.If(way == ways - 1):
                 m.next = "WRITE"
@@ -106,9 +108,10 @@ class ListSwap(wiring.Component):
                     turn(hot_entries[0])
             with m.State("FIND"):
                 m.d.comb += [
-                    self.port.valid.eq(1), self.port.op.eq(BankOp.FIND),
+                    self.port.valid.eq(1),
+                    self.port.op.eq(BankOp.FIND),
                     self.port.set.eq(set_in_array_0(config, number, line[0].tag)),
-                ]  # fmt: skip
+                ]
                 m.next = "FIND_WAIT"
             with m.State("FIND_WAIT"):
                 with m.If(self.port.r_valid):

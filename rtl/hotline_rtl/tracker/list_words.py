@@ -27,9 +27,12 @@ class ListWords(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        super().__init__({
-            "i": In(stream.Signature(listed_entry_layout(config))), "o": Out(stream.Signature(ended_layout(2))),
-        })  # fmt: skip
+        super().__init__(
+            {
+                "i": In(stream.Signature(listed_entry_layout(config))),
+                "o": Out(stream.Signature(ended_layout(2))),
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()

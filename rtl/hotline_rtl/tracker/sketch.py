@@ -69,9 +69,12 @@ class Sketch(wiring.Component):
             arrived = delayed(m, ram.r_data, reset_less=True)
             written = delayed(m, next_word.as_value(), reset_less=True)
             m.d.comb += [
-                ram.r_en.eq(1), ram.r_addr.eq(self.words[a]),
-                ram.w_en.eq(next_write), ram.w_addr.eq(next_place), ram.w_data.eq(next_word),
-            ]  # fmt: skip
+                ram.r_en.eq(1),
+                ram.r_addr.eq(self.words[a]),
+                ram.w_en.eq(next_write),
+                ram.w_addr.eq(next_place),
+                ram.w_data.eq(next_word),
+            ]
             m.d.sync += [
                 s4_place.eq(self.words[a]),
                 s6_word.as_value().eq(Mux(same, written, arrived)),

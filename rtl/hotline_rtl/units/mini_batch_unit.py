@@ -140,10 +140,11 @@ class MiniBatchUnit(wiring.Component):
         job, splits = self.jobs.p, Signal(reset_less=True)
         new_set, of_set = stream.Signature(0).create(), working_set.results
         fork(
-            m, self.jobs,
+            m,
+            self.jobs,
             [scheduler.jobs, classifier.jobs, fragmenter.jobs, new_set, popular.jobs, non_popular.jobs],
             [1, 1, 1, *([job.splits] * 3)],
-        )  # fmt: skip
+        )
         with m.If(self.jobs.valid):
             m.d.sync += splits.eq(job.splits)
         m.d.comb += [

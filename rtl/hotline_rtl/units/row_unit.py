@@ -83,9 +83,13 @@ class RowUnit(wiring.Component):
         }.items():
             m.submodules[name] = DomainRenamer("takers")(block)
         for client, port in [
-            (gather.read, self.read_rows), (gather.write, self.write_rows), (keys_writer.client, self.write_keys),
-            (key_list.read, self.read_keys), (scatter.read, self.read_working_rows), (scatter.write, self.write_scattered_rows),
-        ]:  # fmt: skip
+            (gather.read, self.read_rows),
+            (gather.write, self.write_rows),
+            (keys_writer.client, self.write_keys),
+            (key_list.read, self.read_keys),
+            (scatter.read, self.read_working_rows),
+            (scatter.write, self.write_scattered_rows),
+        ]:
             wiring.connect(m, client, wiring.flipped(port))
         for block in (gather, scatter):
             for name in block.model.signature.members:

@@ -130,14 +130,26 @@ class Buckets(wiring.Component):
         finds, puts = s4.looks_up & ~s4.end, ~s4.looks_up & ~s4.end
         m.d.comb += [is_it.eq(match & in_use), is_here.eq(is_it.any()), is_full.eq(used == BUCKET_ENTRIES)]
         m.d.sync += [
-            valid[2].eq(moves), s2.eq(candidate), valid[3].eq(valid[2]), s3.eq(s2), found.eq(ram.r_data),
-            valid[4].eq(valid[3]), s4.eq(s3), s4_found.eq(found),
-            used.eq(s3_used), in_use.eq(Cat(s3_used > n for n in range(BUCKET_ENTRIES))),
-            valid[5].eq(valid[4]), s5.eq(s4), s5_found.eq(s4_found), s5_used.eq(used),
-            hit.eq(is_here & ~s4.end), fits.eq(~is_here & ~is_full & puts),
-            over.eq(~is_here & is_full & puts), over_lookup.eq(~is_here & is_full & finds),
+            valid[2].eq(moves),
+            s2.eq(candidate),
+            valid[3].eq(valid[2]),
+            s3.eq(s2),
+            found.eq(ram.r_data),
+            valid[4].eq(valid[3]),
+            s4.eq(s3),
+            s4_found.eq(found),
+            used.eq(s3_used),
+            in_use.eq(Cat(s3_used > n for n in range(BUCKET_ENTRIES))),
+            valid[5].eq(valid[4]),
+            s5.eq(s4),
+            s5_found.eq(s4_found),
+            s5_used.eq(used),
+            hit.eq(is_here & ~s4.end),
+            fits.eq(~is_here & ~is_full & puts),
+            over.eq(~is_here & is_full & puts),
+            over_lookup.eq(~is_here & is_full & finds),
             known.eq(one_hot_mux(is_it, [s4_found.entries[n].number for n in range(BUCKET_ENTRIES)])),
-        ]  # fmt: skip
+        ]
         with m.If(tries):
             m.d.sync += tried.eq(1)
         with m.If(comes_back):
@@ -147,9 +159,10 @@ class Buckets(wiring.Component):
                 m.d.sync += back[0].bucket.eq(s5.bucket + 1)  # where it is looked for if it comes back again
             with m.If(delayed(m, tried & leave) | ~back_valid[0]):
                 m.d.sync += [
-                    back_valid.eq(back_valid[1:]), comes_back.eq(back_valid[1:].any()),
+                    back_valid.eq(back_valid[1:]),
+                    comes_back.eq(back_valid[1:].any()),
                     *(a.eq(b) for a, b in zip(back, back[1:], strict=False)),
-                ]  # fmt: skip
+                ]
         with m.Else():
             # What would come back is at hand when it is known whether it does.
             came = (1, s5), (valid[4], s4), (valid[3], s3), (valid[2], s2), (passes, s1)
@@ -174,9 +187,12 @@ class Buckets(wiring.Component):
         # No bucket counts whose epoch is 0.
         fresh, fresh_bucket = Signal(bucket, reset_less=True), Signal(bucket_bits(config), reset_less=True)
         m.d.sync += [
-            valid[6].eq(insert | self.sweeping), fresh_bucket.eq(Mux(self.sweeping, self.sweep, s5.bucket)),
-            fresh.eq(s5_found), fresh.epoch.eq(Mux(self.sweeping, 0, self.epoch)), fresh.used.eq(s5_used + 1),
-        ]  # fmt: skip
+            valid[6].eq(insert | self.sweeping),
+            fresh_bucket.eq(Mux(self.sweeping, self.sweep, s5.bucket)),
+            fresh.eq(s5_found),
+            fresh.epoch.eq(Mux(self.sweeping, 0, self.epoch)),
+            fresh.used.eq(s5_used + 1),
+        ]
         for n in range(BUCKET_ENTRIES):
             with m.If(s5_used == n):
                 m.d.sync += [fresh.entries[n].key.eq(s5.key), fresh.entries[n].number.eq(self.number)]

@@ -76,9 +76,12 @@ class ColdResolver(wiring.Component):
         with m.If(came.valid & came.ready):
             after = to_send & ~first
             m.d.sync += [
-                scan.eq(first), sends.eq(to_send.any()), rest.eq(after), lasts.eq(after == 0),
+                scan.eq(first),
+                sends.eq(to_send.any()),
+                rest.eq(after),
+                lasts.eq(after == 0),
                 record_start.eq(came.p.last),
-            ]  # fmt: skip
+            ]
             for i in range(words):
                 m.d.sync += keys[i].eq(Cat(came.p.words[i][: config.row_bits], came.p.tables[i]))
             with m.If(record_start):
@@ -110,10 +113,13 @@ class ColdResolver(wiring.Component):
             )
         with m.If(beats.o.ready):
             m.d.sync += [
-                beat_valid.eq(beats.o.valid), beat.eq(beats.o.p), missing.eq(beats.o.p.mask.any()),
-                place.eq(first_place), others.eq(beats.o.p.mask & ~first_place),
+                beat_valid.eq(beats.o.valid),
+                beat.eq(beats.o.p),
+                missing.eq(beats.o.p.mask.any()),
+                place.eq(first_place),
+                others.eq(beats.o.p.mask & ~first_place),
                 last.eq((beats.o.p.mask & ~first_place) == 0),
-            ]  # fmt: skip
+            ]
         with m.Elif(numbers.o.valid & numbers.o.ready):
             following = first_set(others)
             m.d.sync += [place.eq(following), others.eq(others & ~following), last.eq((others & ~following) == 0)]

@@ -44,9 +44,17 @@ def _ports(verilog: str, top: str) -> list[str]:
     return [name.strip() for name in header[1].split(",")]
 
 
-def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[str, str] | None = None,
-               waves: Path | None = None, test: str | None = None, search_path: list[Path] | None = None,
-               timeout: float = 1500) -> None:  # fmt: skip
+def run_cocotb(
+    verilog: str,
+    top: str,
+    test_module: str,
+    *,
+    environment: dict[str, str] | None = None,
+    waves: Path | None = None,
+    test: str | None = None,
+    search_path: list[Path] | None = None,
+    timeout: float = 1500,
+) -> None:
     """Builds ``verilog`` and runs the cocotb tests of ``test_module`` (or just ``test``) on it.
 
     The runner works in a child process, so that its environment changes stay there. Raises ToolError
@@ -56,8 +64,19 @@ def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[st
     control = "`verilator_config\n" + "".join(
         f'public_flat_rw -module "{top}" -var "{port}"\n' for port in _ports(verilog, top)
     )
-    options = ["-DHOTLINE_CHECKS", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique", "--x-assign",
-               "unique", "-O3", "--timescale", "1ns/1ps"]  # fmt: skip
+    options = [
+        "-DHOTLINE_CHECKS",
+        "-Wno-fatal",
+        "-Wno-lint",
+        "-Wno-style",
+        "--x-initial",
+        "unique",
+        "--x-assign",
+        "unique",
+        "-O3",
+        "--timescale",
+        "1ns/1ps",
+    ]
     env = verilator.env()
     parts = (verilog, control, str(bool(waves)), verilator.description, *options, *MAKE_OPTIONS)
     with cached_build("cocotb", *parts) as (folder, built):
@@ -83,15 +102,21 @@ def run_cocotb(verilog: str, top: str, test_module: str, *, environment: dict[st
             (Path(where) / "dump.vcd").replace(waves)
 
 
-def _child(arguments: list[str], env: dict[str, str], cwd: Path, timeout: float,
-           search_path: list[Path] | None = None) -> str:  # fmt: skip
+def _child(
+    arguments: list[str], env: dict[str, str], cwd: Path, timeout: float, search_path: list[Path] | None = None
+) -> str:
     path = [str(p) for p in search_path or []] + [p for p in sys.path if p]
     env = {**env, "PYTHONPATH": os.pathsep.join(path)}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "hotline_sim.engine.cocotb_build", *arguments],
-            env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout,
-        )  # fmt: skip
+            env=env,
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+        )
     except subprocess.TimeoutExpired as e:
         raise ToolError(f"cocotb, {arguments[0]}: no end within {timeout:.0f} s\n{e.output or ''}") from e
     if done.returncode:
@@ -105,9 +130,13 @@ def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
 
     def compile_all(compiled: Iterable[str]) -> None:
         _runner(compiled).build(
-            sources=[folder / f"{top}.vlt", folder / f"{top}.v"], hdl_toplevel=top, build_dir=target,
-            build_args=options, waves=waves == "1", always=True,
-        )  # fmt: skip
+            sources=[folder / f"{top}.vlt", folder / f"{top}.v"],
+            hdl_toplevel=top,
+            build_dir=target,
+            build_args=options,
+            waves=waves == "1",
+            always=True,
+        )
 
     target = folder / "build"
     target.mkdir(exist_ok=True)
@@ -134,10 +163,17 @@ def _main(arguments: list[str]) -> None:
         module, results, test = rest
         seed = os.environ.get("HOTLINE_SEED")
         _runner().test(
-            hdl_toplevel=top, hdl_toplevel_lang="verilog", test_module=module, build_dir=f"{folder}/build", test_dir=os.getcwd(),
-            results_xml=results, testcase=test or None, waves=waves == "1", seed=int(seed) if seed else None,
+            hdl_toplevel=top,
+            hdl_toplevel_lang="verilog",
+            test_module=module,
+            build_dir=f"{folder}/build",
+            test_dir=os.getcwd(),
+            results_xml=results,
+            testcase=test or None,
+            waves=waves == "1",
+            seed=int(seed) if seed else None,
             plusargs=["+verilator+rand+reset+2"],
-        )  # fmt: skip
+        )
 
 
 if __name__ == "__main__":

@@ -160,8 +160,9 @@ class CocotbTransport:
         return resume(self.wait)(cycles)
 
 
-async def start_accelerator(dut, config: AcceleratorConfig, host: MemoryImage, device: MemoryImage,
-                            timings: tuple[MemoryTiming, MemoryTiming]) -> CocotbTransport:  # fmt: skip
+async def start_accelerator(
+    dut, config: AcceleratorConfig, host: MemoryImage, device: MemoryImage, timings: tuple[MemoryTiming, MemoryTiming]
+) -> CocotbTransport:
     """Clock, reset, memories and register access for the accelerator under ``dut``."""
     memories = [
         CocotbMemory(dut, prefix, image, timing, config.bus_bytes, config.burst_limit)

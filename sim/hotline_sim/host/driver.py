@@ -61,8 +61,14 @@ class Driver:
     ``cycle_limit`` is the number of cycles to wait for a completion, at least; long commands get more.
     """
 
-    def __init__(self, transport: Transport, config: AcceleratorConfig, rings: tuple[Buffer, Buffer], *,
-                 cycle_limit: int = 2_000_000):  # fmt: skip
+    def __init__(
+        self,
+        transport: Transport,
+        config: AcceleratorConfig,
+        rings: tuple[Buffer, Buffer],
+        *,
+        cycle_limit: int = 2_000_000,
+    ):
         self.transport = transport
         self.config = config
         self.command_ring, self.completion_ring = rings
@@ -217,8 +223,11 @@ class Driver:
             fixed.append((f"table {number}", table.base, table.base + table.rows * table.stride))
         for n, (image, name, address, words, written) in enumerate(spans):
             end = address + 4 * words
-            others = [(other, at, at + 4 * size) for where, other, at, size, also in spans[n + 1 :]
-                      if where is image and (written or also)]  # fmt: skip
+            others = [
+                (other, at, at + 4 * size)
+                for where, other, at, size, also in spans[n + 1 :]
+                if where is image and (written or also)
+            ]
             if written and image is self.transport.host:
                 others += fixed
             for other, begins, ends in others:

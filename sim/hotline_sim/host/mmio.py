@@ -70,8 +70,16 @@ class MmioTransport(WallClock):
 
     engine = "card"
 
-    def __init__(self, registers: RegisterWindow, host: MemoryImage, device: MemoryImage, *,
-                 interrupt: Path | str | None = None, clock_hz: float = CLOCK_HZ, poll_seconds: float = 20e-6):  # fmt: skip
+    def __init__(
+        self,
+        registers: RegisterWindow,
+        host: MemoryImage,
+        device: MemoryImage,
+        *,
+        interrupt: Path | str | None = None,
+        clock_hz: float = CLOCK_HZ,
+        poll_seconds: float = 20e-6,
+    ):
         super().__init__(clock_hz)
         self.registers, self.host, self.device = registers, host, device
         self.poll_seconds = poll_seconds

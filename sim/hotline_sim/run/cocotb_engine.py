@@ -17,8 +17,14 @@ from .job import Job
 from .session import Results
 
 
-def run_in_cocotb(job: Job, *, timings: tuple[MemoryTiming, MemoryTiming], directory: Path | None = None,
-                  waves: Path | None = None, verilog: str | None = None) -> Results:  # fmt: skip
+def run_in_cocotb(
+    job: Job,
+    *,
+    timings: tuple[MemoryTiming, MemoryTiming],
+    directory: Path | None = None,
+    waves: Path | None = None,
+    verilog: str | None = None,
+) -> Results:
     """Runs ``job`` under cocotb, in a process of its own; both images of ``job`` end as it left them.
 
     Raises ToolError when the simulation fails.
@@ -27,9 +33,12 @@ def run_in_cocotb(job: Job, *, timings: tuple[MemoryTiming, MemoryTiming], direc
         request, answer = Path(folder) / "job.pickle", Path(folder) / "results.pickle"
         request.write_bytes(pickle.dumps((job, timings, directory)))
         run_cocotb(
-            verilog or emitted_verilog(job.config), "hotline", "hotline_sim.run.cocotb_session",
-            environment={"HOTLINE_JOB": str(request), "HOTLINE_ANSWER": str(answer)}, waves=waves,
-        )  # fmt: skip
+            verilog or emitted_verilog(job.config),
+            "hotline",
+            "hotline_sim.run.cocotb_session",
+            environment={"HOTLINE_JOB": str(request), "HOTLINE_ANSWER": str(answer)},
+            waves=waves,
+        )
         results, host, device = pickle.loads(answer.read_bytes())
     job.host.data[:] = host
     job.device.data[:] = device

@@ -28,9 +28,17 @@ SAMPLE_BUFFERS = 32
 def golden_tracker(config: AcceleratorConfig) -> Tracker:
     """An empty golden tracker of ``config``'s shape."""
     keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
-    return Tracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits,
-                   arrays=config.tracker_arrays, sketch_cells=config.sketch_cells, sketch_bits=config.sketch_bits,
-                   shadow=bool(config.shadow))  # fmt: skip
+    return Tracker(
+        keys,
+        config.tracker_sets,
+        config.tracker_ways,
+        config.policy,
+        config.policy_bits,
+        arrays=config.tracker_arrays,
+        sketch_cells=config.sketch_cells,
+        sketch_bits=config.sketch_bits,
+        shadow=bool(config.shadow),
+    )
 
 
 def native_tracker(config: AcceleratorConfig):
@@ -38,9 +46,17 @@ def native_tracker(config: AcceleratorConfig):
     from hotline_native import NativeTracker
 
     keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
-    return NativeTracker(keys, config.tracker_sets, config.tracker_ways, config.policy, config.policy_bits,
-                         arrays=config.tracker_arrays, sketch_cells=config.sketch_cells, sketch_bits=config.sketch_bits,
-                         shadow=bool(config.shadow))  # fmt: skip
+    return NativeTracker(
+        keys,
+        config.tracker_sets,
+        config.tracker_ways,
+        config.policy,
+        config.policy_bits,
+        arrays=config.tracker_arrays,
+        sketch_cells=config.sketch_cells,
+        sketch_bits=config.sketch_bits,
+        shadow=bool(config.shadow),
+    )
 
 
 def resident_bound(table_rows: np.ndarray, row_bytes: int, share_bytes: int = RESIDENT_SHARE_BYTES) -> int:
@@ -165,8 +181,17 @@ class Job:
     def split(self, batch: int, tag: int = 0, into: int = 0) -> Command:
         """SPLIT of a mini-batch into the device buffers, of set ``into``."""
         popular, non_popular, keys, rows = (self.device.buffers[name].address for name in output_buffers(into))
-        return Command(Opcode.SPLIT, tag, self.samples_of(batch), self.source(batch), popular, non_popular, keys, rows,
-                       self.working_limit)  # fmt: skip
+        return Command(
+            Opcode.SPLIT,
+            tag,
+            self.samples_of(batch),
+            self.source(batch),
+            popular,
+            non_popular,
+            keys,
+            rows,
+            self.working_limit,
+        )
 
     def scatter(self, rows: int, tag: int = 0, into: int = 0) -> Command:
         """SCATTER of the first ``rows`` working rows of a set of device buffers."""
@@ -187,16 +212,22 @@ class Job:
     def swap(self, halve: bool, tag: int = 0) -> Command:
         """SWAP with room for all slots."""
         buffer = self.host.buffers["delta list"]
-        return Command(Opcode.SWAP, tag, source=buffer.address, working_limit=buffer.size // (4 * DELTA_WORDS),
-                       flags=int(halve))  # fmt: skip
+        return Command(
+            Opcode.SWAP, tag, source=buffer.address, working_limit=buffer.size // (4 * DELTA_WORDS), flags=int(halve)
+        )
 
     def golden(self) -> Machine:
         """A golden machine on copies of both memories."""
         return Machine(
-            golden_tracker(self.config), self.model, copy_image(self.host), copy_image(self.device),
-            working_rows=self.config.working_rows, max_record_words=self.config.max_record_words,
-            max_row_bytes=self.config.max_row_bytes, address_bits=self.config.address_bits,
-        )  # fmt: skip
+            golden_tracker(self.config),
+            self.model,
+            copy_image(self.host),
+            copy_image(self.device),
+            working_rows=self.config.working_rows,
+            max_record_words=self.config.max_record_words,
+            max_row_bytes=self.config.max_row_bytes,
+            address_bits=self.config.address_bits,
+        )
 
     def table(self, image: MemoryImage, number: int) -> np.ndarray:
         """float32 [rows, dim] view of a table in a host image."""
@@ -251,10 +282,22 @@ def choose_learn_batches(batches: int, fraction: float) -> list[int]:
     return [i * batches // count for i in range(count)]
 
 
-def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float = 0.05,
-            resident: int | None = -1, dim: int = 16, padding: int = 0, output_sets: int = 1,
-            relearn: Relearn | None = None, prefetch: bool = False, step_cycles: int = 0, fill: bool = True,
-            sample_buffers: int = SAMPLE_BUFFERS) -> Job:  # fmt: skip
+def prepare(
+    trace: Trace,
+    config: AcceleratorConfig,
+    *,
+    batch_size: int,
+    learn: float = 0.05,
+    resident: int | None = -1,
+    dim: int = 16,
+    padding: int = 0,
+    output_sets: int = 1,
+    relearn: Relearn | None = None,
+    prefetch: bool = False,
+    step_cycles: int = 0,
+    fill: bool = True,
+    sample_buffers: int = SAMPLE_BUFFERS,
+) -> Job:
     """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT, two with ``prefetch``.
 
     ``resident`` is a bound in rows, None for no resident tables, or -1 for the
@@ -304,8 +347,21 @@ def prepare(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
             output_buffers(number), (records, records, most_working * 8, most_working * row_bytes), strict=True
         ):
             device_plan.add(name, size)
-    job = Job(trace, config, model, batch_size, choose_learn_batches(batches, learn), bound, host,
-              device_plan.image(), whole, relearn, prefetch, step_cycles, [-1] * buffers)  # fmt: skip
+    job = Job(
+        trace,
+        config,
+        model,
+        batch_size,
+        choose_learn_batches(batches, learn),
+        bound,
+        host,
+        device_plan.image(),
+        whole,
+        relearn,
+        prefetch,
+        step_cycles,
+        [-1] * buffers,
+    )
     if not fill:
         return job
     for batch in range(buffers):

@@ -42,9 +42,12 @@ class OutputWriter:
         """One mini-batch as it came out."""
         np.savez_compressed(
             self.partial / "micro_batches" / f"{output.batch:06}.npz",
-            popular=output.popular, non_popular=output.non_popular,
-            working_keys=output.working_keys, working_rows=output.working_rows, delta=output.delta,
-        )  # fmt: skip
+            popular=output.popular,
+            non_popular=output.non_popular,
+            working_keys=output.working_keys,
+            working_rows=output.working_rows,
+            delta=output.delta,
+        )
 
     def after(self, job: Job, results: Results) -> None:
         """What is known after the last command; then the folder gets its name."""

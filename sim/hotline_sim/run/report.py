@@ -83,8 +83,11 @@ def results_table(job: Job, results: Results) -> Table:
         *swaps,
         ("cycles", f"{n['cycles']:,}; {n['cycles_per_step']:,.0f} a step" + step),
         *([] if job.prefetch else [("cycles / bound", f"{n['cycles_over_bound']:.2f} (SPLIT; {binding} binds)")]),
-        ("engine", f"{results.engine}: {n['cycles_per_second']:,.0f} cycles/s, {n['samples_per_second']:,.0f} samples/s"),
-    ]  # fmt: skip
+        (
+            "engine",
+            f"{results.engine}: {n['cycles_per_second']:,.0f} cycles/s, {n['samples_per_second']:,.0f} samples/s",
+        ),
+    ]
     for name, value in rows:
         table.add_row(name, value)
     return table
@@ -92,13 +95,26 @@ def results_table(job: Job, results: Results) -> Table:
 
 def engines_table(measured: list[tuple[Job, Results]], clock_alone: float | None = None) -> tuple[Table, dict]:
     """Speeds of the engines, each on its own number of samples; ``clock_alone``: of the model with nothing around it."""
-    table = Table("engine", "samples", "cycles", "cycles/s", "samples/s", "RTL == golden",
-                  title=f"configuration {measured[0][0].config.digest()}, {measured[0][0].trace.name}")  # fmt: skip
+    table = Table(
+        "engine",
+        "samples",
+        "cycles",
+        "cycles/s",
+        "samples/s",
+        "RTL == golden",
+        title=f"configuration {measured[0][0].config.digest()}, {measured[0][0].trace.name}",
+    )
     numbers: dict = {"samples_per_second": {}, "cycles_per_second": {}}
     for job, results in measured:
         n = summary(job, results)
-        table.add_row(results.engine, f"{n['samples']:,}", f"{n['cycles']:,}", f"{n['cycles_per_second']:,.0f}",
-                      f"{n['samples_per_second']:,.0f}", "yes" if n["golden_match"] else "no")  # fmt: skip
+        table.add_row(
+            results.engine,
+            f"{n['samples']:,}",
+            f"{n['cycles']:,}",
+            f"{n['cycles_per_second']:,.0f}",
+            f"{n['samples_per_second']:,.0f}",
+            "yes" if n["golden_match"] else "no",
+        )
         for name in ("samples_per_second", "cycles_per_second"):
             numbers[name][results.engine] = n[name]
     if clock_alone:
@@ -136,6 +152,12 @@ def shapes_table() -> Table:
     """The shapes that the generator knows."""
     table = Table("name", "tables", "accesses a sample", "rows, all tables", "largest table", "pattern")
     for name, shape in SHAPES.items():
-        table.add_row(name, str(len(shape.rows)), str(sum(shape.hot)), f"{sum(shape.rows):,}",
-                      f"{max(shape.rows):,}", shape.pattern)  # fmt: skip
+        table.add_row(
+            name,
+            str(len(shape.rows)),
+            str(sum(shape.hot)),
+            f"{sum(shape.rows):,}",
+            f"{max(shape.rows):,}",
+            shape.pattern,
+        )
     return table

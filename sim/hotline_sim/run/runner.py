@@ -33,10 +33,22 @@ def run_session(job: Job, transport, *, directory: Path | None = None, progress=
     return session.results
 
 
-def run_job(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: float, resident: int | None,
-            dim: int, engine: str, timings: tuple[MemoryTiming, MemoryTiming], directory: Path | None,
-            waves: bool, console: Console, timeline: Path | None = None,
-            **options) -> tuple[Job, Results]:  # fmt: skip
+def run_job(
+    trace: Trace,
+    config: AcceleratorConfig,
+    *,
+    batch_size: int,
+    learn: float,
+    resident: int | None,
+    dim: int,
+    engine: str,
+    timings: tuple[MemoryTiming, MemoryTiming],
+    directory: Path | None,
+    waves: bool,
+    console: Console,
+    timeline: Path | None = None,
+    **options,
+) -> tuple[Job, Results]:
     """Builds the engine, runs; ``options`` are more of ``prepare``'s, ``timeline`` a picture to draw.
 
     Raises what the parts raise, before anything is written.
@@ -59,13 +71,20 @@ def run_job(trace: Trace, config: AcceleratorConfig, *, batch_size: int, learn: 
     with ExitStack() as stack:
         with console.status("Building the co-simulation (once for each configuration)..."):
             transport = stack.enter_context(
-                CosimTransport(config, job.host, job.device, host_timing=timings[0],
-                               device_timing=timings[1], waves=waves_file)
-            )  # fmt: skip
+                CosimTransport(
+                    config, job.host, job.device, host_timing=timings[0], device_timing=timings[1], waves=waves_file
+                )
+            )
         bar = stack.enter_context(
-            Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                     console=console, transient=True)
-        )  # fmt: skip
+            Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                console=console,
+                transient=True,
+            )
+        )
         tasks = {what: bar.add_task(what, total=None) for what in ("learn", "split")}
 
         def progress(what: str, done: int, total: int) -> None:

@@ -142,8 +142,9 @@ class Session:
         self.progress = progress or (lambda *_: None)
         self.results = Results(transport.engine)
         #: Memories that are modelled, by name; a real one is compared in the end, and no more.
-        self.modelled = {name: memory for name in ("host", "device")
-                         if (memory := getattr(transport, f"{name}_memory", None))}  # fmt: skip
+        self.modelled = {
+            name: memory for name in ("host", "device") if (memory := getattr(transport, f"{name}_memory", None))
+        }
         self.rings = rings(transport.host)
         self.driver = Driver(transport, job.config, self.rings)
         self.tag = 0

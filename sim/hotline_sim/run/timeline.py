@@ -54,9 +54,13 @@ class Timeline:
         end = max(at.get((name, last, "done"), start) for name in ("SPLIT", "SCATTER"))
         margin = max(WINDOW, (end - start) // 50)
         figure, panels = pyplot.subplots(
-            1 + len(curves), 1, figsize=(13, 9), sharex=True, layout="constrained",
+            1 + len(curves),
+            1,
+            figsize=(13, 9),
+            sharex=True,
+            layout="constrained",
             gridspec_kw={"height_ratios": [3] + [1] * len(curves)},
-        )  # fmt: skip
+        )
         bars = panels[0]
         for batch in range(max(0, first - 1), min(self.job.batches, last + 2)):
             colour = f"C{batch % 10}"
@@ -66,8 +70,15 @@ class Timeline:
                     continue
                 row = y + 0.45 * (batch % 2) if name == "SPLIT" else 0.2
                 bars.barh(row, done - begin, left=begin, height=0.4, color=colour, alpha=0.55, clip_on=True)
-                bars.text((max(begin, start) + min(done, end)) / 2, row, f"{name}({batch})", ha="center", va="center",
-                          fontsize=8, clip_on=True)  # fmt: skip
+                bars.text(
+                    (max(begin, start) + min(done, end)) / 2,
+                    row,
+                    f"{name}({batch})",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    clip_on=True,
+                )
                 popular = at.get((name, batch, "popular"))
                 if popular is not None:
                     bars.plot([popular, popular], [row - 0.2, row + 0.2], color="black", lw=1.5)

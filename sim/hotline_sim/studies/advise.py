@@ -96,9 +96,19 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
     best = options[chosen]
     verdict, reasons = _verdict(best, merged / best.bytes, samples)
     return Advice(
-        samples.resident_tables, len(trace.table_rows), samples.resident_rows, batch, -(-samples.half // batch), float(accesses),
-        float(2 * accesses * row_bytes + 4 * trace.payload_words), float(merged), options, chosen, verdict, reasons,
-    )  # fmt: skip
+        samples.resident_tables,
+        len(trace.table_rows),
+        samples.resident_rows,
+        batch,
+        -(-samples.half // batch),
+        float(accesses),
+        float(2 * accesses * row_bytes + 4 * trace.payload_words),
+        float(merged),
+        options,
+        chosen,
+        verdict,
+        reasons,
+    )
 
 
 def learnt(trace: ArrayTrace, samples: Samples, entries: int) -> np.ndarray:
@@ -108,9 +118,14 @@ def learnt(trace: ArrayTrace, samples: Samples, entries: int) -> np.ndarray:
 
     shape = AcceleratorConfig()
     tracker = NativeTracker(
-        samples.space, entries // MAIN_WAYS, MAIN_WAYS, "sample_aware", arrays=shape.tracker_arrays,
-        sketch_cells=shape.sketch_cells, sketch_bits=shape.sketch_bits,
-    )  # fmt: skip
+        samples.space,
+        entries // MAIN_WAYS,
+        MAIN_WAYS,
+        "sample_aware",
+        arrays=shape.tracker_arrays,
+        sketch_cells=shape.sketch_cells,
+        sketch_bits=shape.sketch_bits,
+    )
     for first in range(0, samples.half, samples.batch):
         tracker.learn(
             trace.rows[first : min(first + samples.batch, samples.half)], trace.table_of, samples.tracked_accesses
@@ -137,7 +152,7 @@ def _verdict(best: Option, saved: float, samples: Samples) -> tuple[str, list[st
     reasons = [
         f"{best.popular_share:.1%} of samples need no row of host memory; the GPU works on them while the others' rows come",
         f"{saved:.1f} times fewer bytes over PCIe than gathering each mini-batch's rows once",
-    ]  # fmt: skip
+    ]
     if best.popular_share < PAYS_NOT[0] or saved < PAYS_NOT[1]:
         if best.popular_share < PAYS_NOT[0]:
             reasons.append(

@@ -47,14 +47,30 @@ class Estimates:
 
     def table(self) -> Table:
         """For people."""
-        shown = Table("nodes", "GPUs a node", "system", "ms a step", "samples/s", "of hybrid", "busy most",
-                      title="estimated, not measured", caption=self.verdict)  # fmt: skip
+        shown = Table(
+            "nodes",
+            "GPUs a node",
+            "system",
+            "ms a step",
+            "samples/s",
+            "of hybrid",
+            "busy most",
+            title="estimated, not measured",
+            caption=self.verdict,
+        )
         hybrid = {(e.gpus, e.nodes): e.samples_per_second for e in self.all if e.system == "hybrid"}
         for e in self.all:
             against = hybrid.get((e.gpus, e.nodes))
             ratio = f"{e.samples_per_second / against:.2f}" if against else "-"
-            shown.add_row(str(e.nodes), str(e.gpus), e.system, f"{1e3 * e.seconds:.3f}", f"{e.samples_per_second:,.0f}", ratio,
-                          f"{e.binding} ({e.use[e.binding]:.0%})")  # fmt: skip
+            shown.add_row(
+                str(e.nodes),
+                str(e.gpus),
+                e.system,
+                f"{1e3 * e.seconds:.3f}",
+                f"{e.samples_per_second:,.0f}",
+                ratio,
+                f"{e.binding} ({e.use[e.binding]:.0%})",
+            )
         return shown
 
 
@@ -102,8 +118,13 @@ def _draw_steps(axis, spans: list[Span], begin: float, length: float) -> None:
     for span in spans:
         left, right = max(span.begin, begin), min(span.end, begin + length)
         if left < right:
-            axis.barh(resources.index(span.resource), 1e3 * (right - left), left=1e3 * (left - begin), height=0.7,
-                      color=colours[span.batch % len(colours)])  # fmt: skip
+            axis.barh(
+                resources.index(span.resource),
+                1e3 * (right - left),
+                left=1e3 * (left - begin),
+                height=0.7,
+                color=colours[span.batch % len(colours)],
+            )
     axis.set_xlim(0, 1e3 * length)
     axis.set_yticks(range(len(resources)), resources)
     axis.invert_yaxis()

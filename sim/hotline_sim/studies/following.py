@@ -119,10 +119,18 @@ def table(found: RelearnStudy):
     """A row for each curve."""
     from rich.table import Table
 
-    shown = Table("hot set", "first", "middle", "last", "of afresh", "slots a swap", "KiB a swap",
-                  title=f"{short_name(found.trace)}: popular share, {found.entries:,} entries",
-                  caption=f"{len(found.curves[0].share)} intervals of {found.interval} mini-batches of {found.batch}; "
-                          "of afresh: over the last third")  # fmt: skip
+    shown = Table(
+        "hot set",
+        "first",
+        "middle",
+        "last",
+        "of afresh",
+        "slots a swap",
+        "KiB a swap",
+        title=f"{short_name(found.trace)}: popular share, {found.entries:,} entries",
+        caption=f"{len(found.curves[0].share)} intervals of {found.interval} mini-batches of {found.batch}; "
+        "of afresh: over the last third",
+    )
     for c in found.curves:
         middle = c.share[len(c.share) // 2]
         moved = (f"{np.mean(c.changed[1:]):,.0f}", f"{np.mean(c.bytes[1:]) / 1024:,.0f}") if c.changed else ("", "")

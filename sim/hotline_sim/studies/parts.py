@@ -103,8 +103,13 @@ def accelerator(path: Path, clock_mhz: float) -> Accelerator:
         raise PartsError(f"{path}: was run with --prefetch or --step-cycles: run it without")
     count = found["mini_batches"]
     split = found["split_cycles"] / count
-    return Accelerator(found["popular_cycles"] / count, split, max(0.0, found["cycles_per_step"] - split),
-                       found["samples"] / count, clock_mhz * 1e6)  # fmt: skip
+    return Accelerator(
+        found["popular_cycles"] / count,
+        split,
+        max(0.0, found["cycles_per_step"] - split),
+        found["samples"] / count,
+        clock_mhz * 1e6,
+    )
 
 
 def runs_of(path: Path) -> list[dict[str, Any]]:
@@ -148,21 +153,41 @@ def from_bench(path: Path, case: str | None, links: Links | None, split_rate: fl
     best = max(hybrids, key=lambda name: run["samples_per_second"][name], default=None)
     theirs = phases.get(best, {"look-up": 0.0, "dense": 0.0, "update": 0.0})
     where = f"{path}, {run['case']}, {run['device']}"
-    kernels = Kernels(ours["look-up"], ours["dense"], ours["update"], _fixed(path, run), theirs["look-up"], theirs["dense"],
-                      theirs["update"], run["bytes_per_sample"].get(best, 0.0) * batch)  # fmt: skip
-    return Parts(batch, run["popular_share"], rows["working"], rows["distinct"], width, 4 * run["mlp_parameters"], kernels,
-                 links, split_rate, measured=run["samples_per_second"]["hotline"],
-                 sources={"kernels": where, "bus": where if rates else "by hand"})  # fmt: skip
+    kernels = Kernels(
+        ours["look-up"],
+        ours["dense"],
+        ours["update"],
+        _fixed(path, run),
+        theirs["look-up"],
+        theirs["dense"],
+        theirs["update"],
+        run["bytes_per_sample"].get(best, 0.0) * batch,
+    )
+    return Parts(
+        batch,
+        run["popular_share"],
+        rows["working"],
+        rows["distinct"],
+        width,
+        4 * run["mlp_parameters"],
+        kernels,
+        links,
+        split_rate,
+        measured=run["samples_per_second"]["hotline"],
+        sources={"kernels": where, "bus": where if rates else "by hand"},
+    )
 
 
 def _fixed(path: Path, run: dict[str, Any]) -> float:
     """What ``dense`` takes at no samples at all: of the line through the runs of the same model and memory at other batch
     sizes; 0 if there is no other."""
-    sizes = sorted({
-        other["batch_size"]: other["phase_seconds"]["hotline"]["dense"]
-        for other in runs_of(path)
-        if _kind(other) == _kind(run) and "hotline" in other.get("phase_seconds", {})
-    }.items())  # fmt: skip
+    sizes = sorted(
+        {
+            other["batch_size"]: other["phase_seconds"]["hotline"]["dense"]
+            for other in runs_of(path)
+            if _kind(other) == _kind(run) and "hotline" in other.get("phase_seconds", {})
+        }.items()
+    )
     if len(sizes) < 2:
         return 0.0
     (small, low), (large, high) = sizes[0], sizes[-1]
@@ -176,8 +201,17 @@ def _kind(run: dict[str, Any]) -> tuple[str, str]:
 
 
 #: What a file of parts by hand holds, and what of it may be left out.
-HAND = ("samples", "popular", "working_rows", "distinct_rows", "row_bytes", "mlp_parameters", "look_up_ms", "dense_ms",
-        "update_ms")  # fmt: skip
+HAND = (
+    "samples",
+    "popular",
+    "working_rows",
+    "distinct_rows",
+    "row_bytes",
+    "mlp_parameters",
+    "look_up_ms",
+    "dense_ms",
+    "update_ms",
+)
 HAND_OPTIONAL = ("fixed_ms", "hybrid_look_up_ms", "hybrid_dense_ms", "hybrid_update_ms", "hybrid_bytes")
 
 
@@ -191,13 +225,24 @@ def by_hand(path: Path, links: Links, split_rate: float) -> Parts:
     for name, value in found.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
             raise PartsError(f"{path}: {name} must be a number of at least 0, not {value!r}")
-    ms = {name: found.get(f"{name}_ms", 0.0) / 1e3 for name in
-          ("look_up", "dense", "update", "fixed", "hybrid_look_up", "hybrid_dense", "hybrid_update")}  # fmt: skip
+    ms = {
+        name: found.get(f"{name}_ms", 0.0) / 1e3
+        for name in ("look_up", "dense", "update", "fixed", "hybrid_look_up", "hybrid_dense", "hybrid_update")
+    }
     if found["samples"] < 1 or found["popular"] > 1:
         raise PartsError(f"{path}: samples must be at least 1, and popular at most 1")
-    return Parts(found["samples"], found["popular"], found["working_rows"], found["distinct_rows"], found["row_bytes"],
-                 4 * found["mlp_parameters"], Kernels(**ms, hybrid_bytes=found.get("hybrid_bytes", 0.0)), links, split_rate,
-                 sources={"kernels": f"{path}, by hand", "bus": "by hand"})  # fmt: skip
+    return Parts(
+        found["samples"],
+        found["popular"],
+        found["working_rows"],
+        found["distinct_rows"],
+        found["row_bytes"],
+        4 * found["mlp_parameters"],
+        Kernels(**ms, hybrid_bytes=found.get("hybrid_bytes", 0.0)),
+        links,
+        split_rate,
+        sources={"kernels": f"{path}, by hand", "bus": "by hand"},
+    )
 
 
 def engine_rate(path: Path) -> float:

@@ -27,9 +27,18 @@ QUEUED = RING_ENTRIES // 2
 ALONE = 4
 
 #: A tracker that holds every key of the classification cases, so that nothing but the lanes binds.
-LARGE_TRACKER = ("banks_per_lane=2", "tracker_sets=8192", "tracker_ways=8", "lane_rows=32", "bus_bits=512",
-                 "burst_beats=64", "read_ahead_beats=1024",
-                 "id_bits=9", "outstanding_rows=64", "working_rows=65536")  # fmt: skip
+LARGE_TRACKER = (
+    "banks_per_lane=2",
+    "tracker_sets=8192",
+    "tracker_ways=8",
+    "lane_rows=32",
+    "bus_bits=512",
+    "burst_beats=64",
+    "read_ahead_beats=1024",
+    "id_bits=9",
+    "outstanding_rows=64",
+    "working_rows=65536",
+)
 #: The paper's replacement policy: learning costs one pass.
 PAPER_POLICY = ("policy=srrip", "tracker_arrays=1")
 
@@ -116,9 +125,12 @@ def several_clicks(trace: ArrayTrace, clicks: int) -> ArrayTrace:
     """``clicks`` consecutive samples make one, without payload: a trace with hardly anything but accesses."""
     n = trace.samples // clicks * clicks
     return ArrayTrace(
-        f"{trace.name}, {clicks} clicks a record", np.ascontiguousarray(trace.rows[:n].reshape(n // clicks, -1)),
-        np.tile(trace.table_of, clicks), trace.table_rows, np.zeros((n // clicks, 0), np.uint32),
-    )  # fmt: skip
+        f"{trace.name}, {clicks} clicks a record",
+        np.ascontiguousarray(trace.rows[:n].reshape(n // clicks, -1)),
+        np.tile(trace.table_of, clicks),
+        trace.table_rows,
+        np.zeros((n // clicks, 0), np.uint32),
+    )
 
 
 def repeated(trace: ArrayTrace, samples: int) -> ArrayTrace:
@@ -126,9 +138,11 @@ def repeated(trace: ArrayTrace, samples: int) -> ArrayTrace:
     times = -(-samples // trace.samples)
     return ArrayTrace(
         trace.name if times == 1 else f"{trace.name}, repeated",
-        np.tile(trace.rows, (times, 1))[:samples], trace.table_of, trace.table_rows,
+        np.tile(trace.rows, (times, 1))[:samples],
+        trace.table_of,
+        trace.table_rows,
         np.tile(trace.payload, (times, 1))[:samples],
-    )  # fmt: skip
+    )
 
 
 def case_trace(case: Case) -> ArrayTrace:
@@ -145,12 +159,20 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
     config = case.config()
     trace = case_trace(case)
     batches = -(-trace.samples // case.batch_size)
-    job = prepare(trace, config, batch_size=case.batch_size, learn=case.learn, resident=case.resident,
-                  output_sets=batches, sample_buffers=batches)  # fmt: skip
+    job = prepare(
+        trace,
+        config,
+        batch_size=case.batch_size,
+        learn=case.learn,
+        resident=case.resident,
+        output_sets=batches,
+        sample_buffers=batches,
+    )
     golden = job.golden()
     host_timing = MemoryTiming((case.host_latency,) * 2, (case.host_latency // 2,) * 2)
-    with CosimTransport(config, job.host, job.device, host_timing=host_timing,
-                        device_timing=MemoryTiming((40, 40), (20, 20))) as transport:  # fmt: skip
+    with CosimTransport(
+        config, job.host, job.device, host_timing=host_timing, device_timing=MemoryTiming((40, 40), (20, 20))
+    ) as transport:
         driver = Driver(transport, config, rings(transport.host))
         transport.host_memory.allow({"completion ring", "hot list"})
         transport.device_memory.allow({name for n in range(batches) for name in output_buffers(n)})
@@ -221,10 +243,20 @@ def measure(case: Case, progress=lambda done, total: None) -> Measured:
                 differences.append(memory.violation)
     popular = sum(c.popular for c in completions if c.kind == 1)
     return Measured(
-        case, job, learn_counters, split_counters, learn_cycles, split_cycles,
-        alone_cycles, alone_bound, bound, max(binding, key=binding.__getitem__),
-        popular / trace.samples, trace.samples / seconds, differences[0] if differences else "",
-    )  # fmt: skip
+        case,
+        job,
+        learn_counters,
+        split_counters,
+        learn_cycles,
+        split_cycles,
+        alone_cycles,
+        alone_bound,
+        bound,
+        max(binding, key=binding.__getitem__),
+        popular / trace.samples,
+        trace.samples / seconds,
+        differences[0] if differences else "",
+    )
 
 
 #: Where the wide records of the 16-lane cases come from: 8 clicks make one, so that 16 accesses a
@@ -252,9 +284,15 @@ def cases(real: str | None) -> dict[str, list[Case]]:
                 )
             )
         found["default policy"].append(
-            Case(f"8 lanes, default, {label}", spec, "ecp5", (*LARGE_TRACKER, "lanes=8", "lane_filter=32"),
-                 learn=1.0, resident=None)
-        )  # fmt: skip
+            Case(
+                f"8 lanes, default, {label}",
+                spec,
+                "ecp5",
+                (*LARGE_TRACKER, "lanes=8", "lane_filter=32"),
+                learn=1.0,
+                resident=None,
+            )
+        )
     for label, spec in logs.items():
         found["split"].append(Case(f"ecp5, {label}", spec, "ecp5", samples=20 * 1024, host_latency=300))
         found["split"].append(
@@ -280,21 +318,52 @@ def report(measured: dict[str, list[Measured]]) -> tuple[list, dict]:
     """Tables for people and the numbers for scripts."""
     from rich.table import Table
 
-    lanes = Table("case", "SPLIT", "LEARN", "filters", "banks", "input", "output", title="Classification",
-                  caption="SPLIT, LEARN: accesses per lane-cycle; filters: accesses that lanes answered themselves; "
-                          "then lane-cycles of SPLIT lost, by cause")  # fmt: skip
+    lanes = Table(
+        "case",
+        "SPLIT",
+        "LEARN",
+        "filters",
+        "banks",
+        "input",
+        "output",
+        title="Classification",
+        caption="SPLIT, LEARN: accesses per lane-cycle; filters: accesses that lanes answered themselves; "
+        "then lane-cycles of SPLIT lost, by cause",
+    )
     for m in [m for ms in measured.values() for m in ms]:
         c, cycles = m.split, max(1, m.split["lane_cycles"])
         total = max(1, c["tracker_requests"] + c["filtered_accesses"])
-        lanes.add_row(m.case.name, f"{m.accesses_per_lane_cycle:.3f}", f"{m.learn_accesses_per_lane_cycle:.3f}",
-                      f"{c['filtered_accesses'] / total:.1%}",
-                      *(f"{c[f'stall_{name}'] / cycles:.1%}" for name in ("banks", "input", "output")))  # fmt: skip
-    split = Table("case", "batch", "popular", "/ bound", "binds", "queued", "idle", "learn", title="Whole SPLITs",
-                  caption="/ bound: cycles / bound of SPLITs one by one; queued: of SPLITs back to back; idle: lanes between "
-                          "mini-batches; learn: learning's share of all cycles")  # fmt: skip
+        lanes.add_row(
+            m.case.name,
+            f"{m.accesses_per_lane_cycle:.3f}",
+            f"{m.learn_accesses_per_lane_cycle:.3f}",
+            f"{c['filtered_accesses'] / total:.1%}",
+            *(f"{c[f'stall_{name}'] / cycles:.1%}" for name in ("banks", "input", "output")),
+        )
+    split = Table(
+        "case",
+        "batch",
+        "popular",
+        "/ bound",
+        "binds",
+        "queued",
+        "idle",
+        "learn",
+        title="Whole SPLITs",
+        caption="/ bound: cycles / bound of SPLITs one by one; queued: of SPLITs back to back; idle: lanes between "
+        "mini-batches; learn: learning's share of all cycles",
+    )
     for m in [m for ms in measured.values() for m in ms]:
-        split.add_row(m.case.name, f"{m.case.batch_size:,}", f"{m.popular_share:.1%}", f"{m.cycles_over_bound:.3f}", m.binding,
-                      f"{m.queued_over_bound:.3f}", f"{m.idle_share:.1%}", f"{m.learn_share:.1%}")  # fmt: skip
+        split.add_row(
+            m.case.name,
+            f"{m.case.batch_size:,}",
+            f"{m.popular_share:.1%}",
+            f"{m.cycles_over_bound:.3f}",
+            m.binding,
+            f"{m.queued_over_bound:.3f}",
+            f"{m.idle_share:.1%}",
+            f"{m.learn_share:.1%}",
+        )
 
     def worst(of: list[Measured], key, value, better=min) -> dict:
         out: dict = {}

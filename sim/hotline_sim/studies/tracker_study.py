@@ -24,11 +24,16 @@ from ..traces.trace import in_memory
 
 #: Traces of the default study, with samples enough that most keys have come.
 TRACES = (
-    "synthetic:ratings,samples=100000", "synthetic:independent,samples=100000",
-    "synthetic:criteo-kaggle,samples=60000", "synthetic:criteo-terabyte,samples=60000",
-    "synthetic:avazu,samples=60000", "synthetic:taobao,samples=60000", "synthetic:mlperf-v2,samples=8000",
-    "synthetic:drift,samples=60000", "synthetic:uniform,samples=60000",
-)  # fmt: skip
+    "synthetic:ratings,samples=100000",
+    "synthetic:independent,samples=100000",
+    "synthetic:criteo-kaggle,samples=60000",
+    "synthetic:criteo-terabyte,samples=60000",
+    "synthetic:avazu,samples=60000",
+    "synthetic:taobao,samples=60000",
+    "synthetic:mlperf-v2,samples=8000",
+    "synthetic:drift,samples=60000",
+    "synthetic:uniform,samples=60000",
+)
 SIZES = tuple(1 << n for n in range(10, 19))
 WAYS = (4, 8, 16)
 #: The ways at which peers are compared and curves are drawn.
@@ -113,8 +118,15 @@ class Samples:
     """A trace, in memory, as the tracker sees it. ``keys`` uint64, ``tracked`` and ``present`` bool, ``ids`` int64: all
     [samples, accesses]; ``half`` samples are for learning."""
 
-    def __init__(self, trace: Trace, resident: bool, share_bytes: int = RESIDENT_SHARE_BYTES, *,
-                 row_bytes: int = ROW_BYTES, whole: bool = False):  # fmt: skip
+    def __init__(
+        self,
+        trace: Trace,
+        resident: bool,
+        share_bytes: int = RESIDENT_SHARE_BYTES,
+        *,
+        row_bytes: int = ROW_BYTES,
+        whole: bool = False,
+    ):
         self.space = key_space(trace)
         if not whole:  # something is left to track: at least two thirds of all rows
             share_bytes = min(share_bytes, int(trace.table_rows.sum()) * row_bytes // 3)
@@ -160,8 +172,11 @@ class Samples:
 def key_space(trace: Trace) -> KeySpace:
     """Keys as wide as the large presets', or as the trace needs."""
     usual = PRESETS["alveo"]
-    return KeySpace(max(usual.table_bits, int(len(trace.table_rows) - 1).bit_length()),
-                    max(usual.row_bits, int(trace.table_rows.max() - 1).bit_length()), seed=1)  # fmt: skip
+    return KeySpace(
+        max(usual.table_bits, int(len(trace.table_rows) - 1).bit_length()),
+        max(usual.row_bits, int(trace.table_rows.max() - 1).bit_length()),
+        seed=1,
+    )
 
 
 def make_tracker(space: KeySpace, policy: str, entries: int, ways: int, shadow: bool = False) -> Tracker:
@@ -207,8 +222,9 @@ def study(spec: str, resident: bool, sizes: Iterable[int], ways: Iterable[int]) 
     learnt, later = samples.ids[: samples.half], samples.ids[samples.half :]
     distinct = samples.distinct
     sizes = [n for n in sizes if n < distinct]
-    done = Study(spec, resident, trace.samples, float(samples.present.sum() / trace.samples),
-                 samples.resident_tables, distinct)  # fmt: skip
+    done = Study(
+        spec, resident, trace.samples, float(samples.present.sum() / trace.samples), samples.resident_tables, distinct
+    )
     best = best_offline(learnt, distinct, sizes, compiled) if sizes else []
     for entries, offline in zip(sizes, best, strict=True):
         oracle = by_count(learnt, distinct, entries)
@@ -266,10 +282,21 @@ def tables(studies: list[Study]) -> list:
             table.add_row(f"{entries:,}", *(f"{p.share:.3f}" if p else "" for p in points))
         if s.sizes:
             found.append(table)
-    ratios = Table("trace", "res.", "entries", "SRRIP", "w 4", "w 8", "w 16", "cover", "bits", "95 % at",
-                   title="sample-aware (by ways) and SRRIP: share / oracle's",
-                   caption="res.: resident tables; cover: hot accesses; bits: of state an entry; 95 % at: samples learnt "
-                           "when 95 % of the share was reached")  # fmt: skip
+    ratios = Table(
+        "trace",
+        "res.",
+        "entries",
+        "SRRIP",
+        "w 4",
+        "w 8",
+        "w 16",
+        "cover",
+        "bits",
+        "95 % at",
+        title="sample-aware (by ways) and SRRIP: share / oracle's",
+        caption="res.: resident tables; cover: hot accesses; bits: of state an entry; 95 % at: samples learnt "
+        "when 95 % of the share was reached",
+    )
     for s in studies:
         for entries in s.sizes:
             p, srrip = s.find("sample_aware", entries), s.find("srrip", entries)
@@ -277,10 +304,15 @@ def tables(studies: list[Study]) -> list:
                 continue
             by_ways = [s.find("sample_aware", entries, w) for w in WAYS]
             ratios.add_row(
-                short_name(s.trace)[:11], str(s.resident_tables), f"{entries:,}", f"{srrip.ratio:.2f}",
+                short_name(s.trace)[:11],
+                str(s.resident_tables),
+                f"{entries:,}",
+                f"{srrip.ratio:.2f}",
                 *(f"{q.ratio:.2f}" if q else "" for q in by_ways),
-                f"{p.coverage:.0%}", f"{p.bits:.0f}", f"{p.samples_to_95:,}",
-            )  # fmt: skip
+                f"{p.coverage:.0%}",
+                f"{p.bits:.0f}",
+                f"{p.samples_to_95:,}",
+            )
     found.append(ratios)
     return found
 

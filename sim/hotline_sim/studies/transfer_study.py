@@ -22,8 +22,17 @@ from ..run.job import DEVICE_BASE
 from ..run.report import engine_memory_table
 
 #: An accelerator with the widest engine and hardly anything else; the number of reads in flight is set by a register.
-ENGINE = ("lanes=1", "policy=srrip", "tracker_arrays=1", "tracker_sets=16", "read_ahead_beats=1024", "max_row_bytes=512",
-          "outstanding_writes=1024", "working_rows=8192", "burst_beats=64")  # fmt: skip
+ENGINE = (
+    "lanes=1",
+    "policy=srrip",
+    "tracker_arrays=1",
+    "tracker_sets=16",
+    "read_ahead_beats=1024",
+    "max_row_bytes=512",
+    "outstanding_writes=1024",
+    "working_rows=8192",
+    "burst_beats=64",
+)
 WIDE = (*ENGINE, "bus_bits=512", "id_bits=10", "outstanding_rows=1024")
 NARROW = (*ENGINE, "bus_bits=128", "id_bits=10", "outstanding_rows=1024")
 LATENCIES = (10, 50, 100, 200, 400, 800)
@@ -110,23 +119,34 @@ class Rig:
         table_rows = max(4 * rows, 20_000)
         self.tables = [f"table {t}" for t in range(TABLES)]
         bases = [plan.add(name, table_rows * stride, alignment=4096).address for name in self.tables]
-        self.model = Model(tuple(Table(base, table_rows, stride) for base in bases),
-                           tuple(j % TABLES for j in range(ACCESSES)), 0, transfer.row_bytes)  # fmt: skip
+        self.model = Model(
+            tuple(Table(base, table_rows, stride) for base in bases),
+            tuple(j % TABLES for j in range(ACCESSES)),
+            0,
+            transfer.row_bytes,
+        )
         self.host = plan.image()
         device = MemoryPlan(DEVICE_BASE)
         records = self.samples * self.model.record_words * 4
         for n in range(2):
-            for name, size in (("keys", 8 * rows), ("rows", rows * transfer.row_bytes), ("popular", records),
-                               ("non-popular", records)):  # fmt: skip
+            for name, size in (
+                ("keys", 8 * rows),
+                ("rows", rows * transfer.row_bytes),
+                ("popular", records),
+                ("non-popular", records),
+            ):
                 device.add(f"{name} {n}", size, alignment=4096)
         self.device = device.image()
         self.random = np.random.default_rng(1)
         for image in (self.host, self.device):
             image.data[:] = self.random.integers(0, 256, len(image.data), np.uint8)
         self.transport = CosimTransport(
-            config, self.host, self.device, host_timing=transfer.timing,
+            config,
+            self.host,
+            self.device,
+            host_timing=transfer.timing,
             device_timing=MemoryTiming((20, 20), (10, 10), True),
-        )  # fmt: skip
+        )
         self.host_memory = self.transport.host_memory
         self.driver = Driver(self.transport, config, rings)
         self.driver.load_model(self.model)
@@ -164,8 +184,15 @@ class Rig:
 
     def command(self, opcode: Opcode, count: int, n: int, **more) -> Command:
         at = {name: self.device.buffers[f"{name} {n}"].address for name in ("keys", "rows", "popular", "non-popular")}
-        return Command(opcode, samples=count, working_keys=at["keys"], working_rows=at["rows"], popular=at["popular"],
-                       non_popular=at["non-popular"], **more)  # fmt: skip
+        return Command(
+            opcode,
+            samples=count,
+            working_keys=at["keys"],
+            working_rows=at["rows"],
+            popular=at["popular"],
+            non_popular=at["non-popular"],
+            **more,
+        )
 
     def watch(self) -> None:
         """From now on, host memory counts every cycle's beats of rows and of records."""
@@ -314,12 +341,16 @@ def transfers(quick: bool = False) -> list[Transfer]:
         Transfer("together", WIDE, 512, 200, 1024, both=True),
         Transfer("together", NARROW, 128, 200, 1024, both=True),
     ]
-    found += [Transfer("queued", WIDE, 512, 300, 1024, queued=5, rows=1040),
-              Transfer("queued", NARROW, 128, 300, 1024, queued=5, rows=1040)]  # fmt: skip
-    corners = [("bus_bits=512", "id_bits=1", "outstanding_rows=1024", "burst_beats=16"),
-               ("bus_bits=128", "id_bits=1", "outstanding_rows=16", "burst_beats=256"),
-               ("bus_bits=128", "id_bits=10", "outstanding_rows=1024", "burst_beats=256"),
-               ("bus_bits=512", "id_bits=6", "outstanding_rows=256", "burst_beats=16")]  # fmt: skip
+    found += [
+        Transfer("queued", WIDE, 512, 300, 1024, queued=5, rows=1040),
+        Transfer("queued", NARROW, 128, 300, 1024, queued=5, rows=1040),
+    ]
+    corners = [
+        ("bus_bits=512", "id_bits=1", "outstanding_rows=1024", "burst_beats=16"),
+        ("bus_bits=128", "id_bits=1", "outstanding_rows=16", "burst_beats=256"),
+        ("bus_bits=128", "id_bits=10", "outstanding_rows=1024", "burst_beats=256"),
+        ("bus_bits=512", "id_bits=6", "outstanding_rows=256", "burst_beats=16"),
+    ]
     for corner in corners if not quick else corners[:1]:
         settings = (*(s for s in ENGINE if not s.startswith("burst_beats")), *corner)
         n = preset("tiny").with_settings(list(settings)).outstanding_rows
@@ -369,35 +400,83 @@ def report(results: list[TransferResult]) -> list:
 
     aligned = [r for r in results if r.transfer.case == "aligned"]
     latencies = sorted({r.transfer.latency for r in aligned})
-    grid = Rich("bus", "row", "N", *(f"L={n}" for n in latencies), title="Read channel: utilisation, and / model",
-                caption="data beats / cycles from a row's first beat to the last; model: min(1, N b / (L + b))")  # fmt: skip
+    grid = Rich(
+        "bus",
+        "row",
+        "N",
+        *(f"L={n}" for n in latencies),
+        title="Read channel: utilisation, and / model",
+        caption="data beats / cycles from a row's first beat to the last; model: min(1, N b / (L + b))",
+    )
     by = {(r.bus_bits, r.transfer.row_bytes, r.transfer.outstanding, r.transfer.latency): r for r in aligned}
     for bus, row, n in dict.fromkeys(key[:3] for key in by):
         cells = [by.get((bus, row, n, latency)) for latency in latencies]
-        grid.add_row(str(bus), str(row), str(n),
-                     *(f"{c.utilisation[READ]:.2f} {c.ratio(READ):.2f}" if c else "" for c in cells))  # fmt: skip
-    other = Rich("case", "bus", "row/stride", "IDs", "burst", "N", "read", "write", title="Other cases",
-                 caption="utilisation (/ model); L = 100 to 400; jittered: L to 3 L, reordered, interleaved, stalls in a "
-                 "tenth of all cycles; queued: SPLITs one behind another; corner: of ID width, burst length and N")  # fmt: skip
+        grid.add_row(
+            str(bus),
+            str(row),
+            str(n),
+            *(f"{c.utilisation[READ]:.2f} {c.ratio(READ):.2f}" if c else "" for c in cells),
+        )
+    other = Rich(
+        "case",
+        "bus",
+        "row/stride",
+        "IDs",
+        "burst",
+        "N",
+        "read",
+        "write",
+        title="Other cases",
+        caption="utilisation (/ model); L = 100 to 400; jittered: L to 3 L, reordered, interleaved, stalls in a "
+        "tenth of all cycles; queued: SPLITs one behind another; corner: of ID width, burst length and N",
+    )
     worst_write = min(aligned, key=lambda r: r.utilisation[WRITE]) if aligned else None
     for r in ([worst_write] if worst_write else []) + [r for r in results if r.transfer.case != "aligned"]:
         t = r.transfer
         name = "worst write" if r is worst_write else t.case + (" j." if t.jitter and t.case == "corner" else "")
-        other.add_row(name, str(r.bus_bits), f"{t.row_bytes}/{t.stride or t.row_bytes}", str(1 << t.config.id_bits),
-                      str(t.config.burst_limit), str(t.outstanding),
-                      *(f"{r.utilisation[channel]:.3f} ({r.ratio(channel):.2f})" if channel in r.model else ""
-                        for channel in (READ, WRITE)))  # fmt: skip
-    where = Rich("row", "N", "L", "p50", "p99", "flight", "asks", "keys", "recs", "slots", "port", "end",
-                 title="Where the cycles of a gather go (512 bits)",
-                 caption="p50, p99: cycles from a burst's address to its last beat; flight: mean reads on their way; then "
-                 "the share of cycles in which a row was asked for, or none was: no key, records first, no slot, port, "
-                 "all asked for")  # fmt: skip
+        other.add_row(
+            name,
+            str(r.bus_bits),
+            f"{t.row_bytes}/{t.stride or t.row_bytes}",
+            str(1 << t.config.id_bits),
+            str(t.config.burst_limit),
+            str(t.outstanding),
+            *(
+                f"{r.utilisation[channel]:.3f} ({r.ratio(channel):.2f})" if channel in r.model else ""
+                for channel in (READ, WRITE)
+            ),
+        )
+    where = Rich(
+        "row",
+        "N",
+        "L",
+        "p50",
+        "p99",
+        "flight",
+        "asks",
+        "keys",
+        "recs",
+        "slots",
+        "port",
+        "end",
+        title="Where the cycles of a gather go (512 bits)",
+        caption="p50, p99: cycles from a burst's address to its last beat; flight: mean reads on their way; then "
+        "the share of cycles in which a row was asked for, or none was: no key, records first, no slot, port, "
+        "all asked for",
+    )
     for r in aligned:
         t = r.transfer
         if r.bus_bits == 512 and t.row_bytes in (64, 512) and t.latency in (10, 100, 800):
             mean = float((np.arange(len(r.occupancy)) * r.occupancy).sum() / max(1, r.occupancy.sum()))
-            where.add_row(str(t.row_bytes), str(t.outstanding), str(t.latency), str(r.percentile(0.5)),
-                          str(r.percentile(0.99)), f"{mean:.0f}", *(f"{r.stalls[name]:.0%}" for name in STALLS))  # fmt: skip
+            where.add_row(
+                str(t.row_bytes),
+                str(t.outstanding),
+                str(t.latency),
+                str(r.percentile(0.5)),
+                str(r.percentile(0.99)),
+                f"{mean:.0f}",
+                *(f"{r.stalls[name]:.0%}" for name in STALLS),
+            )
     return [grid, other, where, engine_memory_table()]
 
 
@@ -418,16 +497,26 @@ def draw(results: list[TransferResult], path) -> None:
             at = [r.transfer.latency for r in line]
             panel.plot(at, [r.utilisation[READ] for r in line], "o-", color=f"C{n}", label=f"{outstanding} in flight")
             panel.plot(at, [r.model[READ] for r in line], ":", color=f"C{n}")
-        panel.set(title=f"{row} B rows, {bus}-bit bus", xscale="log", ylim=(0, 1.05), xlabel="latency L, cycles",
-                  ylabel="read utilisation")  # fmt: skip
+        panel.set(
+            title=f"{row} B rows, {bus}-bit bus",
+            xscale="log",
+            ylim=(0, 1.05),
+            xlabel="latency L, cycles",
+            ylabel="read utilisation",
+        )
     panels.flat[0].legend(fontsize=8, title="dotted: min(1, N b / (L + b))", title_fontsize=8)
     last = panels.flat[-1]
     for r in aligned:
         t = r.transfer
         if (r.bus_bits, t.row_bytes, t.latency) == (*kinds[0], 100):
             last.stairs(r.occupancy / r.occupancy.sum(), label=f"N = {t.outstanding}")
-    last.set(title=f"{kinds[0][1]} B rows, L = 100: reads on their way", xlabel="reads", ylabel="share of cycles",
-             xscale="log", yscale="log")  # fmt: skip
+    last.set(
+        title=f"{kinds[0][1]} B rows, L = 100: reads on their way",
+        xlabel="reads",
+        ylabel="share of cycles",
+        xscale="log",
+        yscale="log",
+    )
     last.legend(fontsize=8)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)

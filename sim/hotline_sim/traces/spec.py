@@ -35,8 +35,13 @@ USE = f"use SCHEME:PATH[,key=value...] with one of {', '.join(SCHEMES)}; `hotlin
 Progress = Callable[[int, float], None]
 
 
-def open_trace(spec: str, *, samples: int | None = None, schema_file: Path | None = None,
-               progress: Progress = lambda samples, part: None) -> Trace:  # fmt: skip
+def open_trace(
+    spec: str,
+    *,
+    samples: int | None = None,
+    schema_file: Path | None = None,
+    progress: Progress = lambda samples, part: None,
+) -> Trace:
     """The trace that ``spec`` names, or the first ``samples`` of it. ``schema_file``: more keys, for logs with named columns.
 
     A log that can only be read in order is read now, with ``progress``, into temporary files. Raises TraceError for what
@@ -126,7 +131,10 @@ def _npy(spec: str, path: str, keys: dict[str, str], limit: int | None) -> Trace
     if keys.get("transform", "none") not in ("none", "log1p"):
         raise TraceError(f"{where}: transform={shortened(keys['transform'])}; none or log1p is right")
     return NpyTrace(
-        path, rule=keys.get("rule", "as-is"), seed=at_least(spec, "seed", keys.get("seed", "1"), 0),
+        path,
+        rule=keys.get("rule", "as-is"),
+        seed=at_least(spec, "seed", keys.get("seed", "1"), 0),
         sizes=tuple(table_sizes(where, keys["rows"].split(":"))) if "rows" in keys else (),
-        transform=keys.get("transform", "none"), samples=limit,
-    )  # fmt: skip
+        transform=keys.get("transform", "none"),
+        samples=limit,
+    )

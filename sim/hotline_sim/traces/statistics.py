@@ -67,14 +67,25 @@ class Description:
 
     def for_people(self) -> list[Table]:
         """Two tables."""
-        sizes = Table("table", "rows", "accesses a sample", "distinct rows used", "share of its 10 most used",
-                      title=f"{self.trace}: {self.samples:,} samples")  # fmt: skip
+        sizes = Table(
+            "table",
+            "rows",
+            "accesses a sample",
+            "distinct rows used",
+            "share of its 10 most used",
+            title=f"{self.trace}: {self.samples:,} samples",
+        )
         for number, t in enumerate(self.tables):
             sizes.add_row(
                 str(number), f"{t.rows:,}", f"{t.accesses / self.samples:.2f}", f"{t.used:,}", f"{t.top_share:.1%}"
             )
-        curve = Table("hot keys", "share of distinct keys", "hot accesses", "popular samples",
-                      title="the most frequent keys of the first half, judged on the second")  # fmt: skip
+        curve = Table(
+            "hot keys",
+            "share of distinct keys",
+            "hot accesses",
+            "popular samples",
+            title="the most frequent keys of the first half, judged on the second",
+        )
         for p in self.curve:
             curve.add_row(f"{p.entries:,}", f"{p.of_distinct:.3f}", f"{p.hot_accesses:.1%}", f"{p.popular_share:.1%}")
         return [sizes, curve]
@@ -159,8 +170,15 @@ def describe(trace: Trace, progress: Callable[[int, int], None] = lambda done, t
         )
         for n, size in enumerate(sizes)
     ]
-    return Description(trace.name, trace.samples, trace.accesses, trace.payload_words, [u.summary() for u in uses], curve,
-                       sum(u.memory for u in uses))  # fmt: skip
+    return Description(
+        trace.name,
+        trace.samples,
+        trace.accesses,
+        trace.payload_words,
+        [u.summary() for u in uses],
+        curve,
+        sum(u.memory for u in uses),
+    )
 
 
 def _set_levels(uses: list[Uses]) -> list[int]:

@@ -58,8 +58,16 @@ class SyntheticTrace(Trace):
     Raises TraceError for an unknown shape or an impossible number.
     """
 
-    def __init__(self, kind: str = "criteo-kaggle", *, samples: int = DEFAULT_SAMPLES, scale: float = DEFAULT_SCALE,
-                 seed: int = 1, exponent: float | None = None, correlation: float | None = None):  # fmt: skip
+    def __init__(
+        self,
+        kind: str = "criteo-kaggle",
+        *,
+        samples: int = DEFAULT_SAMPLES,
+        scale: float = DEFAULT_SCALE,
+        seed: int = 1,
+        exponent: float | None = None,
+        correlation: float | None = None,
+    ):
         if kind not in SHAPES:
             raise TraceError(f"unknown shape {kind!r}; there are {', '.join(SHAPES)}")
         if samples < 1 or not 0 < scale <= 1:
@@ -192,9 +200,11 @@ class People:
         self.weights = np.exp(random.normal(0, 1.0, users)), np.exp(random.normal(0, 1.7, films))
         self.chosen = self.choose(count, random)
         self.of_user = [
-            np.abs(random.normal(25, 12, users)).astype(int), (random.random(users) < 0.29).astype(int),
-            random.exponential(5, users).astype(int), random.integers(0, sizes[5], users),
-        ]  # fmt: skip
+            np.abs(random.normal(25, 12, users)).astype(int),
+            (random.random(users) < 0.29).astype(int),
+            random.exponential(5, users).astype(int),
+            random.integers(0, sizes[5], users),
+        ]
         self.of_film = [random.exponential(8, films).astype(int), random.exponential(30, films).astype(int)]
 
     def choose(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

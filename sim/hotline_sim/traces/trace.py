@@ -40,8 +40,15 @@ class Trace(ABC):
     Nothing is held in memory but what :meth:`part` gives, except by an :class:`ArrayTrace`.
     """
 
-    def __init__(self, name: str, samples: int, table_of: np.ndarray, table_rows: np.ndarray, payload_words: int,
-                 payload_type: str = "float32"):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        samples: int,
+        table_of: np.ndarray,
+        table_rows: np.ndarray,
+        payload_words: int,
+        payload_type: str = "float32",
+    ):
         """Raises TraceError for sizes that do not fit together."""
         self.name, self.samples, self.payload_words, self.payload_type = name, samples, payload_words, payload_type
         self.table_of, self.table_rows = table_of, table_rows
@@ -103,8 +110,15 @@ class ArrayTrace(Trace):
     Raises :class:`TraceError` for arrays that do not fit together, or a row that its table does not have.
     """
 
-    def __init__(self, name: str, rows: np.ndarray, table_of: np.ndarray, table_rows: np.ndarray, payload: np.ndarray,
-                 payload_type: str = "float32"):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        rows: np.ndarray,
+        table_of: np.ndarray,
+        table_rows: np.ndarray,
+        payload: np.ndarray,
+        payload_type: str = "float32",
+    ):
         check_arrays(name, rows, table_of, payload)
         super().__init__(name, len(rows), table_of, table_rows, payload.shape[1], payload_type)
         check_rows(name, rows, table_of, table_rows)

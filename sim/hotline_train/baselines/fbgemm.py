@@ -44,13 +44,18 @@ class FbgemmLru(MiniBatches):
             raise DoesNotFit(f"it is timed with {', '.join(kinds)}, not {task.settings.optimizer}")
         self.embedding = SplitTableBatchedEmbeddingBagsCodegen(
             [(count, dim, EmbeddingLocation.MANAGED_CACHING, ComputeDevice.CUDA) for count in rows],
-            optimizer=kinds[task.settings.optimizer], learning_rate=task.settings.learning_rate, eps=EPSILON,
-            pooling_mode=PoolingMode.SUM, cache_load_factor=min(1.0, task.slots / sum(rows)),
-            cache_algorithm=getattr(CacheAlgorithm, self.algorithm), prefetch_pipeline=self.prefetches,
+            optimizer=kinds[task.settings.optimizer],
+            learning_rate=task.settings.learning_rate,
+            eps=EPSILON,
+            pooling_mode=PoolingMode.SUM,
+            cache_load_factor=min(1.0, task.slots / sum(rows)),
+            cache_algorithm=getattr(CacheAlgorithm, self.algorithm),
+            prefetch_pipeline=self.prefetches,
             device=self.device.device,
-        )  # fmt: skip
-        for weights, part in zip(self.embedding.split_embedding_weights(),
-                                 np.split(task.tables[:, :dim], task.first[1:]), strict=True):  # fmt: skip
+        )
+        for weights, part in zip(
+            self.embedding.split_embedding_weights(), np.split(task.tables[:, :dim], task.first[1:]), strict=True
+        ):
             weights.copy_(torch.from_numpy(np.ascontiguousarray(part)))
         self.device_bytes = task.slots * task.settings.rows.bytes
         self.lists = []

@@ -147,5 +147,12 @@ class GpuOnly(Hotline):
         self.device_bytes = int(rows.sum()) * task.settings.rows.bytes
         if self.device_bytes > task.cap:
             raise DoesNotFit(f"the tables take {self.device_bytes / 1e6:,.0f} MB of device memory")
-        return prepare(task.trace, task.job.config, batch_size=task.job.batch_size, learn=1e-9, resident=int(rows.max()),
-                       dim=task.settings.rows.words, fill=False)  # fmt: skip
+        return prepare(
+            task.trace,
+            task.job.config,
+            batch_size=task.job.batch_size,
+            learn=1e-9,
+            resident=int(rows.max()),
+            dim=task.settings.rows.words,
+            fill=False,
+        )

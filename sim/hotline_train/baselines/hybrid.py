@@ -61,9 +61,11 @@ class FusedHybrid(Hybrid):
         self.kind, self.table = _KINDS[task.settings.optimizer], task.tables.copy() if table is None else table
         self.of, self.tables = task.trace.table_of, len(task.trace.table_rows)
         size = task.job.batch_size
-        parts = [samples[n : n + size] for n in range(0, len(samples), size)] if samples is not None else [
-            np.arange(task.trace.samples)[task.samples_of(batch)] for batch in range(task.job.batches)
-        ]  # fmt: skip
+        parts = (
+            [samples[n : n + size] for n in range(0, len(samples), size)]
+            if samples is not None
+            else [np.arange(task.trace.samples)[task.samples_of(batch)] for batch in range(task.job.batches)]
+        )
         if samples is not None:
             payload = torch.from_numpy(task.trace.payload.view(np.float32)).to(task.settings.rows.dtype)
             self.payload = [payload[part].to(self.device.device) for part in parts]
@@ -81,14 +83,29 @@ class FusedHybrid(Hybrid):
         self.begun = True
         back.wait(Wait.RETURNED)
         with self.device.timed(Phase.UPDATE):
-            update(self.table, self.grouped[batch], self.of, self.gradient[: len(self.keys[batch])].numpy(), self.kind,
-                   task.settings.learning_rate, EPSILON, task.threads)  # fmt: skip
+            update(
+                self.table,
+                self.grouped[batch],
+                self.of,
+                self.gradient[: len(self.keys[batch])].numpy(),
+                self.kind,
+                task.settings.learning_rate,
+                EPSILON,
+                task.threads,
+            )
 
     def _look_up(self, batch: int, pooled: Tensor, late: bool, all_of_it: bool = False) -> None:
         with self.device.timed(Phase.LOOK_UP):
             keys = self.keys[batch]
-            pool(self.table, keys, self.of, pooled[: len(keys)].numpy(), self.task.threads,
-                 None if all_of_it else self.late[batch], late and not all_of_it)  # fmt: skip
+            pool(
+                self.table,
+                keys,
+                self.of,
+                pooled[: len(keys)].numpy(),
+                self.task.threads,
+                None if all_of_it else self.late[batch],
+                late and not all_of_it,
+            )
 
     def forget_early(self) -> None:
         """Somebody else changes the tables: nothing has been looked up ahead."""

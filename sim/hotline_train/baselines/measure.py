@@ -91,8 +91,9 @@ class Comparison:
         return part_of_movement(found, self.first, self.start)
 
 
-def measure(make: type[System], task: Task, comparison: Comparison, *, seconds: float = 3.0,
-            repetitions: int = 3) -> Measured:  # fmt: skip
+def measure(
+    make: type[System], task: Task, comparison: Comparison, *, seconds: float = 3.0, repetitions: int = 3
+) -> Measured:
     """Times one system over ``repetitions`` windows of at least ``seconds``, if it trains what others do. Whatever a system
     raises is its own note: the others are still to be measured."""
     system = None
@@ -133,8 +134,18 @@ def _measure(name: str, system: System, difference: float, seconds: float, repet
     phases = {phase: spent / TIMED for phase, spent in times.seconds.items()}
     device.times = None
     idle = device_idle(system, TIMED) if device.device.type == "cuda" else float("nan")
-    return Measured(name, float(np.median(speeds)), speeds, bus_bytes, system.device_bytes, idle, system.popular, phases,
-                    system.rows_per_mini_batch, difference)  # fmt: skip
+    return Measured(
+        name,
+        float(np.median(speeds)),
+        speeds,
+        bus_bytes,
+        system.device_bytes,
+        idle,
+        system.popular,
+        phases,
+        system.rows_per_mini_batch,
+        difference,
+    )
 
 
 def device_idle(system: System, steps: int) -> float:
@@ -148,8 +159,10 @@ def device_idle(system: System, steps: int) -> float:
         seconds = time.perf_counter() - began
     on_device = [e for e in found.events() if e.device_type == torch.autograd.DeviceType.CUDA]
     kernels = [
-        (e.time_range.start, e.time_range.end) for e in on_device if not e.name.lower().startswith(("memcpy", "memset"))
-    ]  # fmt: skip
+        (e.time_range.start, e.time_range.end)
+        for e in on_device
+        if not e.name.lower().startswith(("memcpy", "memset"))
+    ]
     return max(0.0, 1 - covered(kernels) / 1e6 / seconds) if kernels else float("nan")
 
 

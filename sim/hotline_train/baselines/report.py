@@ -65,15 +65,31 @@ def table(measured: list[Measured], device_name: str) -> Table:
     """For people."""
     title = f"training on {device_name}; {popular_share(measured):.1%} of the samples are popular that were not learnt from"
     missing = [f"{m.name} was not measured: {m.note}" for m in measured if m.note]
-    shown = Table("system", "samples/s", "spread", "of hybrid", "idle", "MB on the device", "bytes over the bus a sample",
-                  title=title, caption="\n".join(missing))  # fmt: skip
+    shown = Table(
+        "system",
+        "samples/s",
+        "spread",
+        "of hybrid",
+        "idle",
+        "MB on the device",
+        "bytes over the bus a sample",
+        title=title,
+        caption="\n".join(missing),
+    )
     hybrid = hybrid_speed(measured)
     for m in [m for m in measured if not m.note]:
         idle = f"{m.idle:.0%}" if m.idle == m.idle else "-"
         ratio = f"{m.samples_per_second / hybrid:.2f}" if hybrid else "-"
         spread = f"{(max(m.windows) - min(m.windows)) / m.samples_per_second:.1%}"
-        shown.add_row(m.name, f"{m.samples_per_second:,.0f}", spread, ratio, idle, f"{m.device_bytes / 1e6:,.1f}",
-                      f"{m.bus_bytes_per_sample:,.0f}")  # fmt: skip
+        shown.add_row(
+            m.name,
+            f"{m.samples_per_second:,.0f}",
+            spread,
+            ratio,
+            idle,
+            f"{m.device_bytes / 1e6:,.1f}",
+            f"{m.bus_bytes_per_sample:,.0f}",
+        )
     return shown
 
 
@@ -106,8 +122,12 @@ def cases_table(cases: list[tuple[str, list[Measured], str]]) -> Table:
         speed = {m.name: m.samples_per_second for m in measured if not m.note}
         hybrid = hybrid_speed(measured)
         ratio = f"{speed['hotline'] / hybrid:.2f}" if "hotline" in speed and hybrid else "-"
-        shown.add_row(case, *(f"{speed[name]:,.0f}" if name in speed else "-" for name in names), ratio,
-                      f"{popular_share(measured):.1%}")  # fmt: skip
+        shown.add_row(
+            case,
+            *(f"{speed[name]:,.0f}" if name in speed else "-" for name in names),
+            ratio,
+            f"{popular_share(measured):.1%}",
+        )
     notes = {f"{case}: {note}" for case, _, note in cases if note}
     notes |= {f"{m.name}: {m.note}" for _, measured, _ in cases for m in measured if m.note}
     shown.caption = "\n".join(sorted(notes)) or None

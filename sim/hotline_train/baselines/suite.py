@@ -49,8 +49,18 @@ def cases(models: tuple[str, ...] = ("rm2", "rm3", "rm1", "rm4")) -> list[Case]:
     return first + [case for case in rest if (case.model, case.batch_size, case.capped) not in have]
 
 
-def prepared(trace: ArrayTrace, settings: Settings, config: AcceleratorConfig, batch_size: int, cap: int, device: Device,
-             threads: int, *, learn: float = 0.05, resident: int | None = -1) -> Task:  # fmt: skip
+def prepared(
+    trace: ArrayTrace,
+    settings: Settings,
+    config: AcceleratorConfig,
+    batch_size: int,
+    cap: int,
+    device: Device,
+    threads: int,
+    *,
+    learn: float = 0.05,
+    resident: int | None = -1,
+) -> Task:
     """``resident``: a bound in rows, or -1 for tables that take half of what device memory the tracker's rows leave. The last
     mini-batch is left out if it is a short one: all steps are alike."""
     whole = trace.samples // batch_size * batch_size
@@ -89,8 +99,16 @@ class Ran:
 class Suite:
     """Measures cases on generated logs of ``samples``, with tables of ``scale``; ``memory``: bytes of the device."""
 
-    def __init__(self, base: Settings, config: AcceleratorConfig, device: Device, memory: int, threads: int, samples: int,
-                 scale: float):  # fmt: skip
+    def __init__(
+        self,
+        base: Settings,
+        config: AcceleratorConfig,
+        device: Device,
+        memory: int,
+        threads: int,
+        samples: int,
+        scale: float,
+    ):
         self.base, self.config, self.device, self.memory, self.threads = base, config, device, memory, threads
         self.samples, self.scale = samples, scale
         self.traces: dict[str, ArrayTrace] = {}
@@ -114,8 +132,9 @@ class Suite:
             self.tables = case.model, HostTables(trace.table_rows, settings.rows).all
         return replace(task, start=self.tables[1])
 
-    def run(self, wanted: list[Case], minutes: float, progress: Callable[[str], None],
-            after: Callable[[list[Ran]], None]) -> list[Ran]:  # fmt: skip
+    def run(
+        self, wanted: list[Case], minutes: float, progress: Callable[[str], None], after: Callable[[list[Ran]], None]
+    ) -> list[Ran]:
         """Measures ``wanted`` cases until ``minutes`` are over, and tells ``after`` each system what there is. A system is
         compared with the others once for each model and cap: at the first batch size."""
         end = time.monotonic() + 60 * minutes

@@ -76,8 +76,15 @@ class Task:
         """The same for a comparison of results, with as much device memory for as many rows."""
         settings = replace(self.settings, dtype="float64", amp=False, tf32=False)
         config = replace(self.job.config, max_row_bytes=1024)
-        job = prepare(self.trace, config, batch_size=self.job.batch_size, learn=len(self.job.learn_batches) / self.job.batches,
-                      fill=False, resident=self.job.resident_rows, dim=settings.rows.words)  # fmt: skip
+        job = prepare(
+            self.trace,
+            config,
+            batch_size=self.job.batch_size,
+            learn=len(self.job.learn_batches) / self.job.batches,
+            fill=False,
+            resident=self.job.resident_rows,
+            dim=settings.rows.words,
+        )
         return Task(job, settings, self.device, 2 * self.cap, self.threads, self.tables.astype(np.float64))
 
     @cached_property

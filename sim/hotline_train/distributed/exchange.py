@@ -43,8 +43,15 @@ class Share:
         row_of[none] = len(slots) + len(keys)
         owner = keys[:, 1].astype(np.int64) % ranks
         numbers = np.argsort(owner, kind="stable")
-        return Share(popular, sum(len(part) for part in references), slots.astype(np.int64), keys[numbers].astype(np.int64),
-                     np.bincount(owner, minlength=ranks).astype(np.int64), numbers, row_of)  # fmt: skip
+        return Share(
+            popular,
+            sum(len(part) for part in references),
+            slots.astype(np.int64),
+            keys[numbers].astype(np.int64),
+            np.bincount(owner, minlength=ranks).astype(np.int64),
+            numbers,
+            row_of,
+        )
 
     @property
     def header(self) -> np.ndarray:

@@ -21,8 +21,17 @@ class Kernels(ABC):
         self.records, self.rows = records, rows
 
     @abstractmethod
-    def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
-                labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
+    def look_up(
+        self,
+        store: Tensor,
+        first: Tensor,
+        second: Tensor,
+        first_working: int,
+        header: Tensor,
+        dense: Tensor,
+        labels: Tensor,
+        pooled: Tensor,
+    ) -> None:
         """Reads records as they lie: those of ``first``, then those of ``second``, both int32 [1 + most, record words].
         Sets ``dense`` [size, dense], ``labels`` [size], ``pooled`` [size, tables, dim]: for each table the sum of the rows
         that a sample accesses, in the order of accesses. What lies behind the last record gets zeros. ``header`` int32 [2]

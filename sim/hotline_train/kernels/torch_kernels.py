@@ -15,8 +15,17 @@ class TorchKernels(Kernels):
         self.table_of = torch.tensor(records.table_of, device=device)
         self.one_each = list(records.table_of) == list(range(records.tables))
 
-    def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
-                labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
+    def look_up(
+        self,
+        store: Tensor,
+        first: Tensor,
+        second: Tensor,
+        first_working: int,
+        header: Tensor,
+        dense: Tensor,
+        labels: Tensor,
+        pooled: Tensor,
+    ) -> None:
         records = _records(first, second)
         count = len(records)
         header[0], header[1] = count, max(int(first[0, 1]), int(second[0, 1]))

@@ -38,33 +38,89 @@ class TritonKernels(Kernels):
         self.table_of = torch.tensor(records.table_of, dtype=torch.int32, device=device)
         self.pieces = torch.empty(most * records.accesses, rows.dim, dtype=rows.dtype, device=device)
 
-    def look_up(self, store: Tensor, first: Tensor, second: Tensor, first_working: int, header: Tensor, dense: Tensor,
-                labels: Tensor, pooled: Tensor) -> None:  # fmt: skip
+    def look_up(
+        self,
+        store: Tensor,
+        first: Tensor,
+        second: Tensor,
+        first_working: int,
+        header: Tensor,
+        dense: Tensor,
+        labels: Tensor,
+        pooled: Tensor,
+    ) -> None:
         r, dim = self.records, self.rows.dim
         _look_up[triton.cdiv(len(labels), SAMPLES), r.tables + 1](
-            store, first, second, self.starts, self.by_table, header, dense, labels, pooled, len(labels), first_working,
-            WIDTH=self.rows.width, WORDS=r.words, PAYLOAD=r.payload_words, TABLES=r.tables, DIM=dim,
-            DIMS=triton.next_power_of_2(dim), PAYLOADS=triton.next_power_of_2(r.payload_words), SAMPLES=SAMPLES,
-        )  # fmt: skip
+            store,
+            first,
+            second,
+            self.starts,
+            self.by_table,
+            header,
+            dense,
+            labels,
+            pooled,
+            len(labels),
+            first_working,
+            WIDTH=self.rows.width,
+            WORDS=r.words,
+            PAYLOAD=r.payload_words,
+            TABLES=r.tables,
+            DIM=dim,
+            DIMS=triton.next_power_of_2(dim),
+            PAYLOADS=triton.next_power_of_2(r.payload_words),
+            SAMPLES=SAMPLES,
+        )
 
     def places(self, first: Tensor, second: Tensor, first_working: int, none: int, out: Tensor) -> None:
         r = self.records
         _places[triton.cdiv(out.numel(), MOVED * 4),](
-            first, second, out, out.numel(), first_working, none, WORDS=r.words, PAYLOAD=r.payload_words, ACCESSES=r.accesses,
+            first,
+            second,
+            out,
+            out.numel(),
+            first_working,
+            none,
+            WORDS=r.words,
+            PAYLOAD=r.payload_words,
+            ACCESSES=r.accesses,
             BLOCK=MOVED * 4,
-        )  # fmt: skip
+        )
 
     def update(self, store: Tensor, places: Tensor, order: Tensor, gradient: Tensor, optimizer: RowOptimizer) -> None:
         r, count, dim = self.records, len(places), self.rows.dim
         none, dims = len(store) - 1, triton.next_power_of_2(dim)
         _add_up[count,](
-            places, order, gradient, self.table_of, self.pieces, count, none, TABLES=r.tables, ACCESSES=r.accesses, DIM=dim,
-            DIMS=dims, CHUNK=CHUNK, TOGETHER=TOGETHER, num_warps=1,
-        )  # fmt: skip
+            places,
+            order,
+            gradient,
+            self.table_of,
+            self.pieces,
+            count,
+            none,
+            TABLES=r.tables,
+            ACCESSES=r.accesses,
+            DIM=dim,
+            DIMS=dims,
+            CHUNK=CHUNK,
+            TOGETHER=TOGETHER,
+            num_warps=1,
+        )
         _step[count,](
-            store, places, self.pieces, optimizer.constants, count, none, KIND=_KINDS[optimizer.name], WIDTH=self.rows.width,
-            DIM=dim, DIMS=dims, CHUNK=CHUNK, TOGETHER=TOGETHER, num_warps=1,
-        )  # fmt: skip
+            store,
+            places,
+            self.pieces,
+            optimizer.constants,
+            count,
+            none,
+            KIND=_KINDS[optimizer.name],
+            WIDTH=self.rows.width,
+            DIM=dim,
+            DIMS=dims,
+            CHUNK=CHUNK,
+            TOGETHER=TOGETHER,
+            num_warps=1,
+        )
 
     def carry(self, store: Tensor, to: int, source: int, carried: Tensor, words: Tensor) -> None:
         width = self.rows.width
@@ -88,9 +144,27 @@ class TritonKernels(Kernels):
 
 
 @triton.jit
-def _look_up(store, first, second, starts, by_table, header, dense, labels, pooled, size, first_working,
-             WIDTH: tl.constexpr, WORDS: tl.constexpr, PAYLOAD: tl.constexpr, TABLES: tl.constexpr, DIM: tl.constexpr,
-             DIMS: tl.constexpr, PAYLOADS: tl.constexpr, SAMPLES: tl.constexpr):  # fmt: skip
+def _look_up(
+    store,
+    first,
+    second,
+    starts,
+    by_table,
+    header,
+    dense,
+    labels,
+    pooled,
+    size,
+    first_working,
+    WIDTH: tl.constexpr,
+    WORDS: tl.constexpr,
+    PAYLOAD: tl.constexpr,
+    TABLES: tl.constexpr,
+    DIM: tl.constexpr,
+    DIMS: tl.constexpr,
+    PAYLOADS: tl.constexpr,
+    SAMPLES: tl.constexpr,
+):
     """One program for some samples and one table; for them and the payload, if ``table`` is TABLES."""
     table = tl.program_id(1)
     sample = tl.program_id(0) * SAMPLES + tl.arange(0, SAMPLES)
@@ -131,8 +205,18 @@ def _look_up(store, first, second, starts, by_table, header, dense, labels, pool
 
 
 @triton.jit
-def _places(first, second, out, size, first_working, none, WORDS: tl.constexpr, PAYLOAD: tl.constexpr,
-            ACCESSES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+def _places(
+    first,
+    second,
+    out,
+    size,
+    first_working,
+    none,
+    WORDS: tl.constexpr,
+    PAYLOAD: tl.constexpr,
+    ACCESSES: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = n // ACCESSES
     count = tl.load(first)
@@ -147,8 +231,21 @@ def _places(first, second, out, size, first_working, none, WORDS: tl.constexpr, 
 
 
 @triton.jit
-def _add_up(places, order, gradient, table_of, pieces, count, none, TABLES: tl.constexpr, ACCESSES: tl.constexpr,
-            DIM: tl.constexpr, DIMS: tl.constexpr, CHUNK: tl.constexpr, TOGETHER: tl.constexpr):  # fmt: skip
+def _add_up(
+    places,
+    order,
+    gradient,
+    table_of,
+    pieces,
+    count,
+    none,
+    TABLES: tl.constexpr,
+    ACCESSES: tl.constexpr,
+    DIM: tl.constexpr,
+    DIMS: tl.constexpr,
+    CHUNK: tl.constexpr,
+    TOGETHER: tl.constexpr,
+):
     """One program for each sorted access: where a row begins, or a chunk, it adds up what follows of the row in the chunk."""
     first = tl.program_id(0)
     row = tl.load(places + first)
@@ -178,8 +275,20 @@ def _add_up(places, order, gradient, table_of, pieces, count, none, TABLES: tl.c
 
 
 @triton.jit
-def _step(store, places, pieces, constants, count, none, KIND: tl.constexpr, WIDTH: tl.constexpr, DIM: tl.constexpr,
-          DIMS: tl.constexpr, CHUNK: tl.constexpr, TOGETHER: tl.constexpr):  # fmt: skip
+def _step(
+    store,
+    places,
+    pieces,
+    constants,
+    count,
+    none,
+    KIND: tl.constexpr,
+    WIDTH: tl.constexpr,
+    DIM: tl.constexpr,
+    DIMS: tl.constexpr,
+    CHUNK: tl.constexpr,
+    TOGETHER: tl.constexpr,
+):
     """One program for each sorted access: where a row begins, it adds up the row's pieces and makes the row's step."""
     first = tl.program_id(0)
     row = tl.load(places + first)

@@ -87,9 +87,21 @@ class Batches:
     """``learn``: batches that are learnt first; ``relearn``: the hot set follows the data then. ``number`` is the batch
     that is being worked on, if one ``open`` is."""
 
-    def __init__(self, accesses: Accesses, engine: NativeEngine, tables: NativeTables, hot_list: np.ndarray, store: RowStore,
-                 kernels: Kernels, cold: ColdRows, device: Device, records: RecordFormat, batch_size: int, learn: int,
-                 relearn: Relearn | None):  # fmt: skip
+    def __init__(
+        self,
+        accesses: Accesses,
+        engine: NativeEngine,
+        tables: NativeTables,
+        hot_list: np.ndarray,
+        store: RowStore,
+        kernels: Kernels,
+        cold: ColdRows,
+        device: Device,
+        records: RecordFormat,
+        batch_size: int,
+        learn: int,
+        relearn: Relearn | None,
+    ):
         self.accesses, self.engine, self.tables, self.hot_list = accesses, engine, tables, hot_list
         self.store, self.kernels, self.device, self.learn, self.relearn = store, kernels, device, learn, relearn
         self.incoming = _Incoming(self, batch_size)

@@ -57,10 +57,23 @@ class HotlineEmbeddingBagCollection(nn.Module):
     On a GPU all is done in the stream that is current when this is made. Raises ValueError for tables of different dims,
     and later for features that are not as told."""
 
-    def __init__(self, tables: Sequence[TableConfig], *, batch_size: int, device: str = "cpu", hot_rows: int = 1 << 16,
-                 resident_rows: int = 1 << 16, working_rows: int = 0, optimizer: str = "rowwise-adagrad",
-                 learning_rate: float | None = None, learn: int = 16, relearn: Relearn | None = None,
-                 cold_rows: str = "direct", threads: int = 0, seed: int = 1):  # fmt: skip
+    def __init__(
+        self,
+        tables: Sequence[TableConfig],
+        *,
+        batch_size: int,
+        device: str = "cpu",
+        hot_rows: int = 1 << 16,
+        resident_rows: int = 1 << 16,
+        working_rows: int = 0,
+        optimizer: str = "rowwise-adagrad",
+        learning_rate: float | None = None,
+        learn: int = 16,
+        relearn: Relearn | None = None,
+        cold_rows: str = "direct",
+        threads: int = 0,
+        seed: int = 1,
+    ):
         super().__init__()
         dims = sorted({table.embedding_dim for table in tables})
         if len(dims) != 1:
@@ -87,8 +100,20 @@ class HotlineEmbeddingBagCollection(nn.Module):
         self.store = RowStore(len(hot_list), most, self.format, self.device)
         self.kernels = kernels_for(self.device.device, self.records, self.format, batch_size)
         cold = cold_rows_for(cold_rows, self.tables, self.store, self.device, self.kernels, threads)
-        self.way = Batches(self.accesses, engine, self.tables, hot_list, self.store, self.kernels, cold, self.device,
-                           self.records, batch_size, learn, relearn)  # fmt: skip
+        self.way = Batches(
+            self.accesses,
+            engine,
+            self.tables,
+            hot_list,
+            self.store,
+            self.kernels,
+            cold,
+            self.device,
+            self.records,
+            batch_size,
+            learn,
+            relearn,
+        )
         zeros, count = self.device.zeros, batch_size * self.records.accesses
         self.places, self.sorted = zeros(count, dtype=torch.int32), zeros(count, dtype=torch.int32)
         self.order, self.header = zeros(count, dtype=torch.int64), zeros(2, dtype=torch.int32)
@@ -165,8 +190,12 @@ class HotlineEmbeddingBagCollection(nn.Module):
             main.after(records.arrived, Wait.RECORDS)
         main.after(batch.arrived, Wait.WORKING_ROWS)
         words = [records.words for records in batch.records]
-        main.run(lambda: self.kernels.look_up(self.store.all, words[0], words[1], first, self.header, dense, labels, pooled),
-                 Phase.LOOK_UP)  # fmt: skip
+        main.run(
+            lambda: self.kernels.look_up(
+                self.store.all, words[0], words[1], first, self.header, dense, labels, pooled
+            ),
+            Phase.LOOK_UP,
+        )
         return pooled
 
     def _update(self, looked_up: list[Batch]) -> None:

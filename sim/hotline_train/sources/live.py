@@ -86,10 +86,13 @@ class LiveSource(OfJob):
         if count:
             self.given.append(
                 Command(
-                    Opcode.SCATTER, samples=count, working_keys=command.working_keys, working_rows=command.working_rows,
+                    Opcode.SCATTER,
+                    samples=count,
+                    working_keys=command.working_keys,
+                    working_rows=command.working_rows,
                     after=command.tag,
                 )
-            )  # fmt: skip
+            )
         return NonPopular(
             self._device(command.non_popular, done.non_popular, self.job.model.record_words),
             self._device(command.working_keys, count, 2),

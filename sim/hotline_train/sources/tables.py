@@ -13,8 +13,9 @@ class HostTables:
     ``all``: all its rows, table after table; ``start``, which is trained on, or the initial rows. Keys are (table, row), [n, 2].
     """
 
-    def __init__(self, table_rows: np.ndarray, rows: RowFormat, rank: int = 0, ranks: int = 1,
-                 start: np.ndarray | None = None):  # fmt: skip
+    def __init__(
+        self, table_rows: np.ndarray, rows: RowFormat, rank: int = 0, ranks: int = 1, start: np.ndarray | None = None
+    ):
         self.ranks, self.format = ranks, rows
         counts = (table_rows - rank + ranks - 1) // ranks
         ends = np.cumsum(counts)

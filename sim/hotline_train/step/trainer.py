@@ -88,10 +88,21 @@ class Trainer:
     Raises ValueError, or the source's error, for what the source cannot do.
     """
 
-    def __init__(self, settings: Settings, source: MicroBatchSource, device: Device, *, prefetch: bool = False,
-                 relearn: Relearn | None = None, cold_rows: str = "direct", together: bool | None = None,
-                 padded: bool | None = None, parts: Parts | None = None, hot_list: np.ndarray | None = None,
-                 step: int = 0):  # fmt: skip
+    def __init__(
+        self,
+        settings: Settings,
+        source: MicroBatchSource,
+        device: Device,
+        *,
+        prefetch: bool = False,
+        relearn: Relearn | None = None,
+        cold_rows: str = "direct",
+        together: bool | None = None,
+        padded: bool | None = None,
+        parts: Parts | None = None,
+        hot_list: np.ndarray | None = None,
+        step: int = 0,
+    ):
         if relearn and not source.relearns:
             raise ValueError(
                 "relearning needs a source with a shadow of the hot set: native, golden or live, with --set shadow=1"
@@ -107,8 +118,9 @@ class Trainer:
         self.together = ahead if together is None else together
         self.parts = parts or Parts.of(settings, len(trace.table_rows), trace.payload_words - 1, device.device)
         self.records = RecordFormat(trace.payload_words, tuple(trace.table_of.tolist()), len(trace.table_rows))
-        self.space = Workspace(self.records, rows, source.batch_size, device,
-                               device.device.type == "cuda" if padded is None else padded)  # fmt: skip
+        self.space = Workspace(
+            self.records, rows, source.batch_size, device, device.device.type == "cuda" if padded is None else padded
+        )
         graphs = Graphs(device)
         self.dense = DensePart(
             self.parts.model, self.parts.loss, self.space, graphs, settings.autocast(device.device)
@@ -189,8 +201,16 @@ class Trainer:
     def _together(self, number: int, popular: MicroBatch, last: int) -> tuple[Other, Tensor]:
         """Both micro-batches at once, and the step. Returns the other one, and the mean loss."""
         other = self.feed.other()
-        self.work.together(number, popular, other.records, other.arrived, other.carried, self._dense_step, self.row_optimizer,
-                           whole=self.parts.capturable)  # fmt: skip
+        self.work.together(
+            number,
+            popular,
+            other.records,
+            other.arrived,
+            other.carried,
+            self._dense_step,
+            self.row_optimizer,
+            whole=self.parts.capturable,
+        )
         mean_loss = self.work.mean_loss()
         self._ask_ahead(number, last)
         return other, mean_loss

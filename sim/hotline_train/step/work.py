@@ -40,8 +40,18 @@ class StepWork:
         self.empty = device.zeros(1, space.records.words, dtype=torch.int32)  # no records
         self.done: Event | None = None
 
-    def together(self, step: int, popular: MicroBatch, other: MicroBatch, rows_arrived: Event | None, carried: Tensor | None,
-                 dense_step: Callable[[], None], optimizer: RowOptimizer, *, whole: bool) -> None:  # fmt: skip
+    def together(
+        self,
+        step: int,
+        popular: MicroBatch,
+        other: MicroBatch,
+        rows_arrived: Event | None,
+        carried: Tensor | None,
+        dense_step: Callable[[], None],
+        optimizer: RowOptimizer,
+        *,
+        whole: bool,
+    ) -> None:
         """A step of both micro-batches. ``carried`` int32 [most]: which working rows the step before has (see
         ``Kernels.carry``); ``dense_step``: the step of the MLPs. ``whole``: all of it may become one CUDA graph, that step
         included; ``carried`` and the memory of records must then be where they were RING steps before.
@@ -123,8 +133,16 @@ class StepWork:
     def _look_up(self, step: int, first: Tensor, second: Tensor, header: int, part: slice) -> None:
         """The look-up itself, in the current stream."""
         space, store = self.space, self.store
-        self.kernels.look_up(store.all, first, second, store.first(step), space.header[header], space.dense[part],
-                             space.labels[part], space.pooled[part])  # fmt: skip
+        self.kernels.look_up(
+            store.all,
+            first,
+            second,
+            store.first(step),
+            space.header[header],
+            space.dense[part],
+            space.labels[part],
+            space.pooled[part],
+        )
 
     def forward_and_back(self, part: slice, header: int = 0) -> None:
         """Adds the gradient of the samples in ``part``, and their share of the loss; ``header`` tells how many are real."""

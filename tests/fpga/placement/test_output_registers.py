@@ -124,9 +124,20 @@ def test_nextpnr_is_faster_with_them(tmp_path):
         if name == "with":
             assert use_output_registers(tmp_path / "netlist.json", "top") >= 36 + 36
         arguments = [
-            *PARTS["ecp5-25k"].options, "--speed", "8", "--json", "netlist.json", "--freq", "400", "--report", f"{name}.json",
-            "--timing-allow-fail", "--lpf-allow-unconstrained", "--seed", "1",
-        ]  # fmt: skip
+            *PARTS["ecp5-25k"].options,
+            "--speed",
+            "8",
+            "--json",
+            "netlist.json",
+            "--freq",
+            "400",
+            "--report",
+            f"{name}.json",
+            "--timing-allow-fail",
+            "--lpf-allow-unconstrained",
+            "--seed",
+            "1",
+        ]
         run(find_tool("nextpnr-ecp5"), arguments, tmp_path, tmp_path / f"{name}.log")
         clocks.append(Timing.read(tmp_path / f"{name}.json").fmax_mhz)
     assert clocks[0] < 200 < clocks[1]

@@ -34,9 +34,15 @@ def random_command(r, machine: Machine) -> Command:
 async def commands_are_refused_as_golden_refuses_them(dut):
     model, memory = small_model(), MemoryPlan(0).image()
     machine = Machine(
-        golden_tracker(CONFIG), model, memory, memory, working_rows=CONFIG.working_rows, address_bits=CONFIG.address_bits,
-        max_record_words=CONFIG.max_record_words, max_row_bytes=CONFIG.max_row_bytes,
-    )  # fmt: skip
+        golden_tracker(CONFIG),
+        model,
+        memory,
+        memory,
+        working_rows=CONFIG.working_rows,
+        address_bits=CONFIG.address_bits,
+        max_record_words=CONFIG.max_record_words,
+        max_row_bytes=CONFIG.max_row_bytes,
+    )
     dut.start.value, dut.model_valid.value = 0, 1
     dut.sample_words.value, dut.row_bytes.value = model.sample_words, model.row_bytes
     await start(dut)

@@ -110,9 +110,15 @@ def drive_model(dut, model: Model, prefix: str = "model_"):
             getattr(dut, prefix + name).value = value
 
         for name, value in {
-            "payload_words": model.payload_words, "accesses": model.accesses, "row_bytes": model.row_bytes,
-            "sample_words": model.sample_words, "valid": 1, "table_write": 0, "access_write": 0, "reset": 1,
-        }.items():  # fmt: skip
+            "payload_words": model.payload_words,
+            "accesses": model.accesses,
+            "row_bytes": model.row_bytes,
+            "sample_words": model.sample_words,
+            "valid": 1,
+            "table_write": 0,
+            "access_write": 0,
+            "reset": 1,
+        }.items():
             put(name, value)
         await RisingEdge(dut.clk)
         put("reset", 0)

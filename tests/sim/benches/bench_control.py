@@ -37,8 +37,13 @@ def assert_only(dut, names: tuple[str, ...], expected: str | None) -> None:
 async def registers_answer_as_the_map_says(dut):
     axil = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "axil"), dut.clk, dut.rst)
     stall = rng()
-    for channel in (axil.write_if.aw_channel, axil.write_if.w_channel, axil.write_if.b_channel,
-                    axil.read_if.ar_channel, axil.read_if.r_channel):  # fmt: skip
+    for channel in (
+        axil.write_if.aw_channel,
+        axil.write_if.w_channel,
+        axil.write_if.b_channel,
+        axil.read_if.ar_channel,
+        axil.read_if.r_channel,
+    ):
         channel.set_pause_generator(iter(lambda: stall.random() < 0.3, None))
     dut.hold.value = dut.lock.value = 0
     expected = {}
@@ -205,8 +210,9 @@ async def a_write_changes_the_bytes_that_it_enables_and_nothing_else(dut):
     def value_of(register) -> int:
         return sum(
             int(getattr(dut, f"{register.name}_{f.name}").value) << f.low
-            for f in register.fields if f.software_writes and not f.write_one_clears
-        )  # fmt: skip
+            for f in register.fields
+            if f.software_writes and not f.write_one_clears
+        )
 
     r = rng()
     for register in registers().values():

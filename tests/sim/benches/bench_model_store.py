@@ -98,9 +98,12 @@ async def accesses_sizes_and_writes_at_the_wrong_time(dut):
     passed = await begin(dut)
     good = Table(0x1000, 100, 64)
     for access, table, expected in [
-        (0, 0, 0), (6, 3, 0), (7, 3, ModelError.ACCESS_NUMBER), (64, 0, ModelError.ACCESS_NUMBER),
+        (0, 0, 0),
+        (6, 3, 0),
+        (7, 3, ModelError.ACCESS_NUMBER),
+        (64, 0, ModelError.ACCESS_NUMBER),
         (1, CONFIG.tables, ModelError.TABLE_NUMBER),
-    ]:  # fmt: skip
+    ]:
         put(dut, access=access, access_table=table)
         await pulse(dut, access_commit=1)
         await settle(dut)
@@ -126,9 +129,15 @@ async def accesses_sizes_and_writes_at_the_wrong_time(dut):
     assert int(dut.errors.value) == ModelError.BUSY and int(dut.model_valid.value) == 0
     # Sizes that no record or row can have.
     await pulse(dut, reset=1)
-    for change in ({"accesses": 0}, {"accesses": CONFIG.max_record_words}, {"row_bytes": 12}, {"row_bytes": 66},
-                   {"row_bytes": CONFIG.max_row_bytes + 4}, {"payload_words": CONFIG.max_record_words - 7},
-                   {"payload_words": (1 << 32) - 4}):  # fmt: skip
+    for change in (
+        {"accesses": 0},
+        {"accesses": CONFIG.max_record_words},
+        {"row_bytes": 12},
+        {"row_bytes": 66},
+        {"row_bytes": CONFIG.max_row_bytes + 4},
+        {"payload_words": CONFIG.max_record_words - 7},
+        {"payload_words": (1 << 32) - 4},
+    ):
         put(dut, **(SIZES | change))
         await settle(dut)
         assert int(dut.model_valid.value) == 0, change

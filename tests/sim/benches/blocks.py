@@ -138,10 +138,12 @@ class ColdPath(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.cold, self.working_set = ColdResolver(config), WorkingSet(config)
-        super().__init__({
-            **{name: self.cold.signature.members[name] for name in ("i", "o")},
-            **{name: self.working_set.signature.members[name] for name in ("jobs", "lookups", "keys", "results")},
-        })  # fmt: skip
+        super().__init__(
+            {
+                **{name: self.cold.signature.members[name] for name in ("i", "o")},
+                **{name: self.working_set.signature.members[name] for name in ("jobs", "lookups", "keys", "results")},
+            }
+        )
 
     def elaborate(self, platform):
         m = Module()
@@ -177,9 +179,10 @@ class LanesAndTracker(wiring.Component):
         wiring.connect(m, hot_list.port, tracker.port)
         connect_lanes(m, classifier, tracker)
         for block, prefix, names in [
-            (classifier, "", ("arrivals", "jobs", "results", "i", "o")), (hot_list, "list_", ("jobs", "results", "i", "o")),
+            (classifier, "", ("arrivals", "jobs", "results", "i", "o")),
+            (hot_list, "list_", ("jobs", "results", "i", "o")),
             (hot_list, "", ("lists",)),
-        ]:  # fmt: skip
+        ]:
             for name in names:
                 wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, prefix + name)))
         m.d.comb += hot_list.read_fault.eq(self.read_fault)

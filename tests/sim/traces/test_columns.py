@@ -30,9 +30,16 @@ LOG = {
     "tags": [["x"], ["yy", "x"], [], ["z"], ["x", "yy"]],
 }
 TYPES = pa.schema(
-    [("click", pa.int8()), ("age", pa.int32()), ("price", pa.float64()), ("user", pa.string()), ("item", pa.int64()),
-     ("history", pa.list_(pa.int64())), ("tags", pa.list_(pa.string()))]
-)  # fmt: skip
+    [
+        ("click", pa.int8()),
+        ("age", pa.int32()),
+        ("price", pa.float64()),
+        ("user", pa.string()),
+        ("item", pa.int64()),
+        ("history", pa.list_(pa.int64())),
+        ("tags", pa.list_(pa.string())),
+    ]
+)
 KEYS = "label=click,dense=age+price,sparse=user+item=history+tags,hot=history:2+tags:2,rows=1000:5000:10"
 
 
@@ -50,10 +57,16 @@ def brute_force(rule: str) -> tuple[list[list[int]], list[list[float]]]:
     for n in range(5):
         payload.append([LOG["click"][n], LOG["age"][n] or 0, LOG["price"][n] or 0])
         history, tags = ((LOG[name][n] or []) for name in ("history", "tags"))
-        rows.append([
-            row(LOG["user"][n], 0), row(LOG["item"][n], 1), *(row(v, 1) for v in history), *[NO_ACCESS] * (2 - len(history)),
-            *(row(v, 2) for v in tags), *[NO_ACCESS] * (2 - len(tags)),
-        ])  # fmt: skip
+        rows.append(
+            [
+                row(LOG["user"][n], 0),
+                row(LOG["item"][n], 1),
+                *(row(v, 1) for v in history),
+                *[NO_ACCESS] * (2 - len(history)),
+                *(row(v, 2) for v in tags),
+                *[NO_ACCESS] * (2 - len(tags)),
+            ]
+        )
     return rows, payload
 
 
@@ -82,9 +95,13 @@ def save_csv(path, table):
             )
 
 
-SAVED = [("parquet", save_parquet, ""), ("arrow", save_arrow, ""), ("arrow", save_stream, ""),
-         ("arrow", lambda path, table: feather.write_feather(table, str(path), compression="zstd"), ""),
-         ("csv", save_csv, ",integers=item+history")]  # fmt: skip
+SAVED = [
+    ("parquet", save_parquet, ""),
+    ("arrow", save_arrow, ""),
+    ("arrow", save_stream, ""),
+    ("arrow", lambda path, table: feather.write_feather(table, str(path), compression="zstd"), ""),
+    ("csv", save_csv, ",integers=item+history"),
+]
 
 
 @pytest.mark.parametrize("scheme, save, more", SAVED, ids=["parquet", "arrow", "stream", "feather", "csv"])
@@ -178,10 +195,14 @@ def test_a_schema_can_be_a_file(tmp_path, name):
     if name.endswith("json"):
         file.write_text(json.dumps(keys))
     else:
-        file.write_text('label = "click"\ndense = ["age", "price"]\nsparse = ["user", ["item", "history"], "tags"]\n'
-                        "rows = [1000, 5000, 10]\n[hot]\nhistory = 2\ntags = 2\n")  # fmt: skip
-    for trace in (open_trace(f"parquet:{tmp_path}/log.parquet", schema_file=file),
-                  open_trace(f"parquet:{tmp_path}/log.parquet,schema={file}")):  # fmt: skip
+        file.write_text(
+            'label = "click"\ndense = ["age", "price"]\nsparse = ["user", ["item", "history"], "tags"]\n'
+            "rows = [1000, 5000, 10]\n[hot]\nhistory = 2\ntags = 2\n"
+        )
+    for trace in (
+        open_trace(f"parquet:{tmp_path}/log.parquet", schema_file=file),
+        open_trace(f"parquet:{tmp_path}/log.parquet,schema={file}"),
+    ):
         assert trace.part().rows.tolist() == brute_force("hash")[0]
 
 
@@ -192,12 +213,22 @@ def test_a_schema_can_be_a_file(tmp_path, name):
         (["y,u", "1,2", "0"], "", "line 3: 1 columns; 2 are right"),
         (["y,u", "1,2", "0,1_0"], ",integers=u", "line 3, column u: '1_0'; an integer of 64 bits is right"),
         (["y,u", "1,2", "0,-0"], ",integers=u", "line 3, column u: '-0'; an integer"),
-        *((["y,u,x", "1,2,3", f"0,2,{bad}"], ",dense=x", f"line 3, column x: '{bad[:20]}") for bad in
-          ("0x1f", "1_0", "\u0663", "+5", "--1", "5 ", "Infinity", "1e", "9" * 500)),
+        *(
+            (["y,u,x", "1,2,3", f"0,2,{bad}"], ",dense=x", f"line 3, column x: '{bad[:20]}")
+            for bad in ("0x1f", "1_0", "\u0663", "+5", "--1", "5 ", "Infinity", "1e", "9" * 500)
+        ),
         (["y,u,x", "1,2,1e400"], ",dense=x", "line 2, column x: '1e400'; a finite float32"),
         (["y,u,x", "1,2,nan"], ",dense=x", "line 2, column x: 'nan'; a finite float32"),
-        (["y,u", "1,5", "1,99999999999999999999"], ",integers=u", r"line 3, column u: '99999999999999999999'; an integer"),
-        (["y,u", "1,5", "1,9999999999999999999"], ",integers=u", r"line 3, column u: '9999999999999999999'; an integer"),
+        (
+            ["y,u", "1,5", "1,99999999999999999999"],
+            ",integers=u",
+            r"line 3, column u: '99999999999999999999'; an integer",
+        ),
+        (
+            ["y,u", "1,5", "1,9999999999999999999"],
+            ",integers=u",
+            r"line 3, column u: '9999999999999999999'; an integer",
+        ),
         (["y,u", "2,5"], "", "line 2, column y: label '2'; 0 or 1"),
         (["y,u", ",5"], "", "line 2, column y: label empty; 0 or 1"),
         (["y,u", "1,5"], ",rows=5,rule=as-is", "line 2, column u: row 5; 0 to 4 is right"),
@@ -209,7 +240,7 @@ def test_a_schema_can_be_a_file(tmp_path, name):
         ([], "", "no lines"),
         (["y,u", "1,2", "", "1,2"], "", "line 3: a blank line"),
     ],
-)  # fmt: skip
+)
 def test_malformed_csv_is_refused_with_line_and_column(tmp_path, lines, keys, message):
     file = write(tmp_path / "a.csv", *lines)
     with pytest.raises(TraceError, match=message.replace("+", r"\+")):

@@ -36,8 +36,10 @@ def brute_force(lines: list[str], labels: bool = True) -> tuple[np.ndarray, np.n
             re.fullmatch(r"([0-9]+|-0*[1-9][0-9]*)(\.0+)?|", x, re.ASCII) for x in fields[labels : 13 + labels]
         )
         assert all(re.fullmatch(r"[0-9a-fA-F]{0,8}", x) for x in values) and len(values) == 26
-        payload.append([float(fields[0]) if labels else math.nan]
-                       + [math.log1p(max(float(x or 0), 0)) for x in fields[labels : 13 + labels]])  # fmt: skip
+        payload.append(
+            [float(fields[0]) if labels else math.nan]
+            + [math.log1p(max(float(x or 0), 0)) for x in fields[labels : 13 + labels]]
+        )
         rows.append(
             [hashed(int(v, 16) if v else (1 << 64) - 1, n, CRITEO_KAGGLE_ROWS[n]) for n, v in enumerate(values)]
         )

@@ -32,9 +32,14 @@ def make_files(folder: Path) -> None:
     write(folder / "test.txt", *(text.partition("\t")[2] for text in rows[:100]))
     for day in (0, 1):
         (folder / f"day_{day}.gz").write_bytes(gzip.compress("\n".join(rows[:700]).encode()))
-    write(folder / "clicks.csv", "click,hour,age,price,user,item,tags",
-          "1,14102100,33,1.5,ann,7,x|y", "0,14102100,20,2.25,bob,9,",
-          "1,14102101,41,0.75,ann,12,y", "0,14102101,33,1.25,eve,7,x")  # fmt: skip
+    write(
+        folder / "clicks.csv",
+        "click,hour,age,price,user,item,tags",
+        "1,14102100,33,1.5,ann,7,x|y",
+        "0,14102100,20,2.25,bob,9,",
+        "1,14102101,41,0.75,ann,12,y",
+        "0,14102101,33,1.25,eve,7,x",
+    )
     (folder / "log").mkdir()
     columns = (
         {"label": [0, 1, 1]}

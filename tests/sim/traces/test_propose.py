@@ -50,9 +50,15 @@ def test_columns_are_told_by_their_types_and_names(tmp_path, kind):
     spec = f"{kind}:{file},label=click,dense=age+price,sparse=user+item+history+tags,hot=history:2+tags:2"
     assert proposed(file, spec).rows.shape == (5, 6)
     assert [taken for *_, taken in propose(file).columns] == [
-        "label", "a dense feature", "a dense feature", "a table", "a table", "a table, several accesses",
-        "a table, several accesses", "left out",
-    ]  # fmt: skip
+        "label",
+        "a dense feature",
+        "a dense feature",
+        "a table",
+        "a table",
+        "a table, several accesses",
+        "a table, several accesses",
+        "left out",
+    ]
 
 
 def test_a_folder_of_shards_is_one_log(tmp_path):

@@ -83,8 +83,10 @@ class AccessCount(wiring.Component):
         never(m, "third_result", ended & ~results.i.ready)
         with m.If(self.counts):
             m.d.sync += [
-                bad_before.eq(self.before_bad), bad_beat.eq(self.beat), bad_sample.eq(self.sample),
-            ]  # fmt: skip
+                bad_before.eq(self.before_bad),
+                bad_beat.eq(self.beat),
+                bad_sample.eq(self.sample),
+            ]
         with m.If(ended):
             m.d.sync += bad_row.eq(0)
         # Where the first bad row was is found a cycle later.
@@ -96,7 +98,9 @@ class AccessCount(wiring.Component):
             m.d.comb += fault.eq(self.read_fault)
         with m.Else():
             m.d.comb += [
-                fault.valid.eq(bad_row), fault.status.eq(Status.ROW_OUTSIDE_TABLE), fault.index.eq(bad_sample),
+                fault.valid.eq(bad_row),
+                fault.status.eq(Status.ROW_OUTSIDE_TABLE),
+                fault.index.eq(bad_sample),
                 fault.access.eq(bad_access),
-            ]  # fmt: skip
+            ]
         return m

@@ -105,11 +105,15 @@ class AccessDecoder(wiring.Component):
         s5_table = [Signal.like(table, reset_less=True) for table in s4_table]
         first_bad = Signal(words, reset_less=True)
         m.d.sync += [
-            s5_valid.eq(s4_valid), s5_beat.eq(s4_beat), s5_present.eq(s4_present),
-            s5_resident.eq(s4_resident), s5_spoilt.eq(s4_bad.any()), first_bad.eq(first_set(s4_bad)),
+            s5_valid.eq(s4_valid),
+            s5_beat.eq(s4_beat),
+            s5_present.eq(s4_present),
+            s5_resident.eq(s4_resident),
+            s5_spoilt.eq(s4_bad.any()),
+            first_bad.eq(first_set(s4_bad)),
             *(s5.eq(word + slot) for s5, word, slot in zip(s5_words, s4_words, s4_slots, strict=True)),
             *(s5.eq(s4) for s5, s4 in zip(s5_table, s4_table, strict=True)),
-        ]  # fmt: skip
+        ]
 
         # Stage 6: it ends the mini-batch; what follows is swallowed.
         good = Signal(words)  # the words before the first bad one

@@ -106,21 +106,29 @@ class RecordReader(wiring.Component):
         with m.If(step):
             first = beat == 0
             m.d.sync += [
-                asks.eq(active), asked.eq(following), new_words.eq(following.count - first), offset.eq(first),
-            ]  # fmt: skip
+                asks.eq(active),
+                asked.eq(following),
+                new_words.eq(following.count - first),
+                offset.eq(first),
+            ]
         with m.If(step & active):
             m.d.sync += [
-                beat.eq(Mux(is_last, 0, beat + 1)), is_last.eq(Mux(is_last, one_beat, beat == last_but_one)),
+                beat.eq(Mux(is_last, 0, beat + 1)),
+                is_last.eq(Mux(is_last, one_beat, beat == last_but_one)),
                 active.eq(~following.end),
-            ]  # fmt: skip
+            ]
             with m.If(is_last):
                 m.d.comb += left.take.eq(1)
                 m.d.sync += [sample.eq(sample + 1), is_final.eq(left.left[2])]
         with m.If(start):
             m.d.sync += [
-                active.eq(1), asks.eq(0), sample.eq(0), beat.eq(0), is_last.eq(one_beat),
+                active.eq(1),
+                asks.eq(0),
+                sample.eq(0),
+                beat.eq(0),
+                is_last.eq(one_beat),
                 is_final.eq(left.begins[1]),
-            ]  # fmt: skip
+            ]
 
         taken = data.View(about, queue.o.p.extra)
         m.d.comb += [

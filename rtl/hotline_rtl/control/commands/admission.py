@@ -87,9 +87,11 @@ class Admission(wiring.Component):
             *(getattr(check, name).eq(getattr(self, name)) for name in ("model_valid", "sample_words", "row_bytes")),
             scoreboard.after.eq(command.after),
             scoreboard.by_scatter.eq(command.opcode == Opcode.SCATTER),
-            scoreboard.add.eq(self.add), scoreboard.new_tag.eq(self.new_tag), scoreboard.new_rows.eq(self.new_rows),
+            scoreboard.add.eq(self.add),
+            scoreboard.new_tag.eq(self.new_tag),
+            scoreboard.new_rows.eq(self.new_rows),
             scoreboard.drop_newest.eq(self.abandon),  # it is the SPLIT in the commit slot
-        ]  # fmt: skip
+        ]
 
         # What the command is. `command` has been so for many cycles when this matters.
         is_scatter = delayed(m, command.opcode == Opcode.SCATTER)
@@ -113,15 +115,19 @@ class Admission(wiring.Component):
             m.d.sync += [self.fetches.valid.eq(0), fetched.eq(1)]
 
         # When it may begin, as far as its slot goes.
-        may_run = Mux(
-            is_batch, fetched & ~self.alone & self.looked_up, self.commit_free & self.scatter_free
-        ) | refusal.valid  # fmt: skip
+        may_run = (
+            Mux(is_batch, fetched & ~self.alone & self.looked_up, self.commit_free & self.scatter_free)
+            | refusal.valid
+        )
         m.d.comb += [
-            *(getattr(out.p, name).eq(value) for out in (self.issue, self.scatter)
-              for name, value in (("command", command), ("refusal", refusal))),
+            *(
+                getattr(out.p, name).eq(value)
+                for out in (self.issue, self.scatter)
+                for name, value in (("command", command), ("refusal", refusal))
+            ),
             self.scatter.p.passes.eq(self.named),
             scoreboard.close.eq(self.scatter.valid & command.flags[0]),
-        ]  # fmt: skip
+        ]
         waited = Signal(32)
         m.d.sync += waited.eq(0)
         late = delayed(m, (self.scatter_timeout != 0) & (waited >= self.scatter_timeout)) & (waited != 0)
@@ -129,10 +135,14 @@ class Admission(wiring.Component):
             with m.State("FETCH"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [
-                    command.eq(self.i.p.command), fetched.eq(0), looked.eq(0), refusal.eq(0),
-                    refusal.valid.eq(self.i.p.status != 0), refusal.status.eq(self.i.p.status),
+                    command.eq(self.i.p.command),
+                    fetched.eq(0),
+                    looked.eq(0),
+                    refusal.eq(0),
+                    refusal.valid.eq(self.i.p.status != 0),
+                    refusal.status.eq(self.i.p.status),
                     refusal.address.eq(self.i.p.address),
-                ]  # fmt: skip
+                ]
                 with m.If(self.i.valid):
                     m.d.comb += check.start.eq(1)
                     m.next = "CHECK"
@@ -143,9 +153,11 @@ class Admission(wiring.Component):
                 with m.If(check.done):
                     with m.If(~refusal.valid):
                         m.d.sync += [
-                            refusal.valid.eq(check.status != Status.OK), refusal.status.eq(check.status),
-                            refusal.index.eq(check.index), refusal.address.eq(check.address),
-                        ]  # fmt: skip
+                            refusal.valid.eq(check.status != Status.OK),
+                            refusal.status.eq(check.status),
+                            refusal.index.eq(check.index),
+                            refusal.address.eq(check.address),
+                        ]
                     m.next = "BEGIN"
             with m.State("BEGIN"):
                 with m.If((well_formed & names & ~looked) | self.named):

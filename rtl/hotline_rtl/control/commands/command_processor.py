@@ -91,14 +91,21 @@ class CommandProcessor(wiring.Component):
         wiring.connect(m, admission.scatter, scatter.i)
         wiring.connect(m, issue.o, commit.i)
         for inner, name in [
-            (admission.fetches, "fetches"), (issue.batches, "batches"), (issue.lists, "lists"), (scatter.jobs, "scatters"),
-        ]:  # fmt: skip
+            (admission.fetches, "fetches"),
+            (issue.batches, "batches"),
+            (issue.lists, "lists"),
+            (scatter.jobs, "scatters"),
+        ]:
             wiring.connect(m, inner, wiring.flipped(getattr(self, name)))
         for name, inner in [
-            ("batch_results", issue.batch_results), ("list_results", issue.list_results),
-            ("popular_results", commit.popular_results), ("non_popular_results", commit.non_popular_results),
-            ("gather_results", commit.gather_results), ("scatter_results", scatter.results), ("looked_up", scatter.looked_up),
-        ]:  # fmt: skip
+            ("batch_results", issue.batch_results),
+            ("list_results", issue.list_results),
+            ("popular_results", commit.popular_results),
+            ("non_popular_results", commit.non_popular_results),
+            ("gather_results", commit.gather_results),
+            ("scatter_results", scatter.results),
+            ("looked_up", scatter.looked_up),
+        ]:
             wiring.connect(m, wiring.flipped(getattr(self, name)), inner)
         for name in ("model_valid", "sample_words", "row_bytes", "scatter_timeout"):
             m.d.comb += getattr(admission, name).eq(getattr(self, name))
@@ -147,8 +154,9 @@ class CommandProcessor(wiring.Component):
             with m.State("CHOOSE"):
                 m.d.comb += [scatter.o.ready.eq(scatter_first), commit.o.ready.eq(~scatter_first & commit_may)]
                 m.d.sync += [
-                    completion.eq(Mux(scatter_first, scatter.o.p, commit.o.p)), serving_scatter.eq(scatter_first),
-                ]  # fmt: skip
+                    completion.eq(Mux(scatter_first, scatter.o.p, commit.o.p)),
+                    serving_scatter.eq(scatter_first),
+                ]
                 with m.If(scatter_first | (commit.o.valid & commit_may)):
                     m.next = "COMPLETE"
             with m.State("COMPLETE"):

@@ -86,9 +86,11 @@ class CommitSlot(wiring.Component):
             m.d.sync += self.owes.eq(0)
         with m.If(enters):
             m.d.sync += [
-                self.named.eq(went_well & came.names), self.owes.eq(came_split & came.names),
-                again.eq(0), missed.eq(came_split & came.names & ~went_well),
-            ]  # fmt: skip
+                self.named.eq(went_well & came.names),
+                self.owes.eq(came_split & came.names),
+                again.eq(0),
+                missed.eq(came_split & came.names & ~went_well),
+            ]
         m.d.comb += [
             self.gathers.valid.eq(self.owes & (again | missed)),
             self.gathers.p.ask.eq(Mux(again, Ask.AGAIN, Ask.NO_MORE)),
@@ -128,9 +130,12 @@ class CommitSlot(wiring.Component):
             with m.State("FREE"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [
-                    here.eq(came), fault.eq(came.fault), splits.eq(came.opcode == Opcode.SPLIT), self.second.eq(0),
+                    here.eq(came),
+                    fault.eq(came.fault),
+                    splits.eq(came.opcode == Opcode.SPLIT),
+                    self.second.eq(0),
                     self.alone.eq(self.i.valid & ~((came.opcode == Opcode.LEARN) | (came.opcode == Opcode.SPLIT))),
-                ]  # fmt: skip
+                ]
                 with m.If(self.i.valid):
                     m.next = "END"
                     with m.If(came_split):

@@ -108,17 +108,24 @@ class IssueSlot(wiring.Component):
             with m.State("FREE"):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [
-                    here.eq(self.i.p), began.eq(self.now), asked.eq(0), out.eq(0),
+                    here.eq(self.i.p),
+                    began.eq(self.now),
+                    asked.eq(0),
+                    out.eq(0),
                     self.alone.eq(self.i.valid & ~is_one_of(self.i.p.command.opcode, Opcode.LEARN, Opcode.SPLIT)),
-                ]  # fmt: skip
+                ]
                 with m.If(self.i.valid):
                     m.next = "DECODE"
             with m.State("DECODE"):  # what the command is becomes known
                 m.d.sync += [
-                    out.tag.eq(command.tag), out.opcode.eq(command.opcode), out.after.eq(command.after), out.began.eq(began),
+                    out.tag.eq(command.tag),
+                    out.opcode.eq(command.opcode),
+                    out.after.eq(command.after),
+                    out.began.eq(began),
                     out.names.eq(command.flags[0] & (command.opcode == Opcode.SPLIT)),
-                    out.refused.eq(here.refusal.valid), out.fault.eq(here.refusal),
-                ]  # fmt: skip
+                    out.refused.eq(here.refusal.valid),
+                    out.fault.eq(here.refusal),
+                ]
                 m.next = "JOBS"
                 with m.If(here.refusal.valid):
                     m.next = "LEAVE"
@@ -135,15 +142,19 @@ class IssueSlot(wiring.Component):
                 ]
                 with m.If(is_batch):
                     m.d.sync += [
-                        out.fault.eq(batch.fault), out.overflow.eq(batch.overflow), out.overflow_sample.eq(batch.overflow_sample),
+                        out.fault.eq(batch.fault),
+                        out.overflow.eq(batch.overflow),
+                        out.overflow_sample.eq(batch.overflow_sample),
                         *(out[name].eq(batch[name]) for name in COUNTS),
-                    ]  # fmt: skip
+                    ]
                     with m.If(self.batch_results.valid & self.batch_results.ready):
                         m.next = "LEAVE"
                 with m.Elif(is_list):
                     m.d.sync += [
-                        out.fault.eq(listed.fault), out.working_rows.eq(listed.changed), out.accesses.eq(listed.left),
-                    ]  # fmt: skip
+                        out.fault.eq(listed.fault),
+                        out.working_rows.eq(listed.changed),
+                        out.accesses.eq(listed.left),
+                    ]
                     with m.If(self.list_results.valid):
                         m.next = "LEAVE"
                 with m.Else():

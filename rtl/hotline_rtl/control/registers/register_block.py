@@ -87,9 +87,11 @@ class RegisterBlock(wiring.Component):
             axil.arready.eq(read),
         ]
         m.d.sync += [
-            write.eq(taken), address.eq(axil.awaddr), wdata.eq(axil.wdata),
+            write.eq(taken),
+            address.eq(axil.awaddr),
+            wdata.eq(axil.wdata),
             mask.eq(Cat(bit.replicate(8) for bit in axil.wstrb)),
-        ]  # fmt: skip
+        ]
         with m.If(axil.bready):
             m.d.sync += answers.eq(0)
         with m.If(axil.rready):

@@ -134,10 +134,13 @@ class BurstLists(wiring.Component):
             *(ram.w_data.eq(self.head) for ram in (heads, heads_3)),
         ]
         m.d.sync += [
-            found_2.eq(enter), found_3.eq(~enter & ~go_on), s2_tail.eq(tail),
+            found_2.eq(enter),
+            found_3.eq(~enter & ~go_on),
+            s2_tail.eq(tail),
             head_written.eq(self.head_written & (self.head_id == turn)),
-            head_3_written.eq(self.head_written & (self.head_id == s3_id)), written_head.eq(self.head),
-        ]  # fmt: skip
+            head_3_written.eq(self.head_written & (self.head_id == s3_id)),
+            written_head.eq(self.head),
+        ]
         with m.If(enter):
             m.d.sync += [s2_burst.eq(bursts_in.o.p), s2_id.eq(turn), stays.eq(~bursts_in.o.p.last)]
             with m.If(bursts_in.o.p.last):
@@ -147,9 +150,12 @@ class BurstLists(wiring.Component):
         with m.If(go_on):
             # A list whose head is not known counts as full, until it has been looked up.
             m.d.sync += [
-                s3_valid.eq(s2_valid), s3_id.eq(s2_id), s3_burst.eq(s2_burst), s3_tail.eq(tail),
+                s3_valid.eq(s2_valid),
+                s3_id.eq(s2_id),
+                s3_burst.eq(s2_burst),
+                s3_tail.eq(tail),
                 s3_full.eq(~found_2 | ((tail - head)[:pointer_bits] == bursts)),
-            ]  # fmt: skip
+            ]
         with m.Elif(found_3):
             m.d.sync += s3_full.eq((s3_tail - head)[:pointer_bits] == bursts)
         with m.If(self.drop):

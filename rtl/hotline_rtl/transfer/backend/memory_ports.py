@@ -48,8 +48,9 @@ class MemoryPorts(wiring.Component):
         signatures = {"read": ReadClientSignature(config), "write": WriteClientSignature(config)}
         clients = {
             f"{direction}_{client}": In(signatures[direction])
-            for (_, direction), names in CLIENTS.items() for client in names
-        }  # fmt: skip
+            for (_, direction), names in CLIENTS.items()
+            for client in names
+        }
         readers = sum(name.startswith("read") for name in clients) + 1
         super().__init__({
             "host": Out(axi), "device": Out(axi), **clients,

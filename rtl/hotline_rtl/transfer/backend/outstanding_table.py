@@ -121,17 +121,33 @@ class OutstandingTable(wiring.Component):
                 following.beats.eq(Mux(a3_last, 0, state.beats + 1)),
             ]
         m.d.sync += [
-            a2_valid.eq(self.r_valid), a2_id.eq(s1_id), a2_last.eq(self.r_last), a2_error.eq(self.r_error),
-            a3_valid.eq(a2_valid), a3_id.eq(a2_id), a3_last.eq(a2_last), a3_error.eq(a2_error),
+            a2_valid.eq(self.r_valid),
+            a2_id.eq(s1_id),
+            a2_last.eq(self.r_last),
+            a2_error.eq(self.r_error),
+            a3_valid.eq(a2_valid),
+            a3_id.eq(a2_id),
+            a3_last.eq(a2_last),
+            a3_error.eq(a2_error),
             is_in_memory_next.eq(a4_valid & (a4_id == s1_id)),
             read_state.eq(Mux(is_in_memory_next, a5_state, states.r_data)),
-            is_before.eq(a3_valid & (a3_id == a2_id)), is_earlier.eq(a4_valid & (a4_id == a2_id)),
-            a4_valid.eq(a3_valid), a4_id.eq(a3_id), a4_state.eq(following), a5_state.eq(a4_state),
-            a4_answers.eq(a3_valid & ~late), a4_last.eq(a3_last), a4_error.eq(a3_error),
-            a5_valid.eq(a4_answers), a5_last.eq(a4_last), a5_error.eq(a4_error),
-            a6_valid.eq(a5_valid), a6_last.eq(a5_last), a6_error.eq(a5_error),
+            is_before.eq(a3_valid & (a3_id == a2_id)),
+            is_earlier.eq(a4_valid & (a4_id == a2_id)),
+            a4_valid.eq(a3_valid),
+            a4_id.eq(a3_id),
+            a4_state.eq(following),
+            a5_state.eq(a4_state),
+            a4_answers.eq(a3_valid & ~late),
+            a4_last.eq(a3_last),
+            a4_error.eq(a3_error),
+            a5_valid.eq(a4_answers),
+            a5_last.eq(a4_last),
+            a5_error.eq(a4_error),
+            a6_valid.eq(a5_valid),
+            a6_last.eq(a5_last),
+            a6_error.eq(a5_error),
             entry.eq(order.r_data),
-        ]  # fmt: skip
+        ]
 
         # What is outstanding, and whose answers are given here.
         synthesising = lost.synthesising

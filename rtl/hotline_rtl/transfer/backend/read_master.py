@@ -74,9 +74,10 @@ class ReadMaster(wiring.Component):
         }  # fmt: skip
         if tag_bits:
             members |= {
-                "tagged": In(ReadClientSignature(config, tag_bits)), "limit": In(range(config.outstanding_rows + 1)),
+                "tagged": In(ReadClientSignature(config, tag_bits)),
+                "limit": In(range(config.outstanding_rows + 1)),
                 "unanswered": Out(range(2 * config.outstanding_rows + 2)),
-            }  # fmt: skip
+            }
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -141,9 +142,13 @@ class ReadMaster(wiring.Component):
             with m.If(may[n]):
                 m.d.comb += choice.eq(n)
         m.d.comb += [
-            ar.i.valid.eq(may.any()), ar.o.ready.eq(bus.arready), bus.arvalid.eq(ar.o.valid & ~ResetSignal()),
-            bus.araddr.eq(ar.o.p.address), bus.arlen.eq(ar.o.p.length), bus.arid.eq(ar.o.p.id),
-        ]  # fmt: skip
+            ar.i.valid.eq(may.any()),
+            ar.o.ready.eq(bus.arready),
+            bus.arvalid.eq(ar.o.valid & ~ResetSignal()),
+            bus.araddr.eq(ar.o.p.address),
+            bus.arlen.eq(ar.o.p.length),
+            bus.arid.eq(ar.o.p.id),
+        ]
         with m.Switch(choice):
             for n, group in enumerate(groups):
                 with m.Case(n):
@@ -162,9 +167,12 @@ class ReadMaster(wiring.Component):
         empty = Cat(group.outstanding == 0 for group in groups).all() & ~r_valid & ~ar.o.valid
         m.d.sync += [
             self.drained.eq(empty),
-            r_valid.eq(bus.rvalid & bus.rready), r_id.eq(bus.rid), r_last.eq(bus.rlast),
-            r_error.eq(bus.rresp != RESP_OKAY), beat_data[0].eq(bus.rdata),
-        ]  # fmt: skip
+            r_valid.eq(bus.rvalid & bus.rready),
+            r_id.eq(bus.rid),
+            r_last.eq(bus.rlast),
+            r_error.eq(bus.rresp != RESP_OKAY),
+            beat_data[0].eq(bus.rdata),
+        ]
         m.d.sync += [after.eq(before) for before, after in zip(beat_data, beat_data[1:], strict=False)]
         for group in groups:
             mine = (r_id < group.base + group.ids) & (r_id >= group.base if group.base else 1)

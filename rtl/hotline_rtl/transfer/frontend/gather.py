@@ -152,14 +152,18 @@ class Gather(wiring.Component):
             fault = Signal(fault_layout(), name=f"fault_{s}", reset_less=True)
             with m.If(mover.read_failed & (mover.failed.set == s) & ~fault.valid):
                 m.d.sync += [
-                    fault.valid.eq(1), fault.status.eq(read_failed(mover.read_timeout)),
-                    fault.address.eq(mover.failed.source), fault.index.eq(mover.failed.tag),
-                ]  # fmt: skip
+                    fault.valid.eq(1),
+                    fault.status.eq(read_failed(mover.read_timeout)),
+                    fault.address.eq(mover.failed.source),
+                    fault.index.eq(mover.failed.tag),
+                ]
             with m.Elif(mover.write_failed & (mover.done_set == s) & ~fault.valid):
                 m.d.sync += [
-                    fault.valid.eq(1), fault.status.eq(write_failed(mover.write_timeout)),
-                    fault.address.eq(mover.write_address), fault.index.eq(0),
-                ]  # fmt: skip
+                    fault.valid.eq(1),
+                    fault.status.eq(write_failed(mover.write_timeout)),
+                    fault.address.eq(mover.write_address),
+                    fault.index.eq(0),
+                ]
             with m.If(begins & (current != s)):
                 m.d.sync += [fault.valid.eq(0), bases[s].eq(self.jobs.p.base), pending[s].eq(1), closed[s].eq(0)]
             with m.If(ends & (current == s)):
@@ -172,13 +176,18 @@ class Gather(wiring.Component):
         m.d.sync += over.eq(Mux(oldest, none_under_way[1], none_under_way[0]) & ~over & ~self.results.valid)
         with m.If(over):
             m.d.sync += [
-                self.results.valid.eq(1), result.eq(Mux(oldest, faults[1], faults[0])), oldest.eq(~oldest), bad_key.eq(0),
-            ]  # fmt: skip
+                self.results.valid.eq(1),
+                result.eq(Mux(oldest, faults[1], faults[0])),
+                oldest.eq(~oldest),
+                bad_key.eq(0),
+            ]
             with m.If(bad_key):
                 m.d.sync += [
-                    result.valid.eq(1), result.status.eq(Status.ROW_OUTSIDE_TABLE), result.index.eq(bad_index),
+                    result.valid.eq(1),
+                    result.status.eq(Status.ROW_OUTSIDE_TABLE),
+                    result.index.eq(bad_index),
                     result.address.eq(0),
-                ]  # fmt: skip
+                ]
             for s in range(2):
                 with m.If(oldest == s):
                     m.d.sync += [pending[s].eq(0), closed[s].eq(0)]

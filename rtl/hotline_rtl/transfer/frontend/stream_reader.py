@@ -64,9 +64,10 @@ class StreamReader(wiring.Component):
         m.submodules.fifo = fifo = StreamFifo(beat_layout, depth, reserved=True)
         beat = Signal(beat_layout, reset_less=True)
         m.d.sync += [
-            beat.data.eq(self.client.beat_data), beat.error.eq(self.client.beat_error),
+            beat.data.eq(self.client.beat_data),
+            beat.error.eq(self.client.beat_error),
             beat.timeout.eq(self.client.beat_timeout),
-        ]  # fmt: skip
+        ]
 
         # Asking. The next request is put together first; then it waits until there is room for the longest.
         address = Signal(config.address_bits, reset_less=True)  # of the next request
@@ -127,8 +128,10 @@ class StreamReader(wiring.Component):
             ]
             with m.If(fifo.o.p.error & ~self.error):
                 m.d.sync += [
-                    self.error.eq(1), timeout.eq(fifo.o.p.timeout), error_address.eq(deliver_address),
-                ]  # fmt: skip
+                    self.error.eq(1),
+                    timeout.eq(fifo.o.p.timeout),
+                    error_address.eq(deliver_address),
+                ]
         m.d.sync += aborting.eq(self.busy & ~(taken & last) & (self.abort | aborting))
 
         # From one to the next.

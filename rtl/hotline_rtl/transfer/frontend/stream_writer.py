@@ -135,7 +135,11 @@ class StreamWriter(wiring.Component):
             m.d.sync += [opened.eq(1), address.eq(self.jobs.p), fault.valid.eq(0)]
         with m.If(swaps):
             m.d.sync += [
-                opened.eq(0), ended.eq(0), closed.eq(1), closed_bursts.eq(left), bursts.eq(0),
+                opened.eq(0),
+                ended.eq(0),
+                closed.eq(1),
+                closed_bursts.eq(left),
+                bursts.eq(0),
                 result.eq(Mux(fault.valid, fault.as_value(), failure.as_value())),
-            ]  # fmt: skip
+            ]
         return m

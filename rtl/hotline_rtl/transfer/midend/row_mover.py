@@ -136,12 +136,20 @@ class RowMover(wiring.Component):
         ]
         m.d.sync += [
             room.eq(departures.level + d0_valid + d1_valid + d2_valid + d3_valid + look < DEPARTURES),
-            d0_valid.eq(look), d0.eq(buffer.complete.p), d1_valid.eq(d0_valid), d1.eq(d0),
-            d2_valid.eq(d1_valid), d2.eq(d1), d2_move.eq(found),
-            d3_valid.eq(d2_valid), d3.slot.eq(d2.slot), d3.first.eq(d2.slot * row_beats), d3.move.eq(d2_move),
+            d0_valid.eq(look),
+            d0.eq(buffer.complete.p),
+            d1_valid.eq(d0_valid),
+            d1.eq(d0),
+            d2_valid.eq(d1_valid),
+            d2.eq(d1),
+            d2_move.eq(found),
+            d3_valid.eq(d2_valid),
+            d3.slot.eq(d2.slot),
+            d3.first.eq(d2.slot * row_beats),
+            d3.move.eq(d2_move),
             d3.ending.eq(d2.ending),
             d3.beats.eq(row_beats_of(config, d2_move.source[2:shift], row_words)),
-        ]  # fmt: skip
+        ]
 
         # The destination goes to the writer, and beat after beat from the slot.
         placed = Signal()
@@ -173,16 +181,18 @@ class RowMover(wiring.Component):
         ]
         m.d.sync += [
             feed_room.eq(feed.level < feed.depth - 7),
-            released.eq(send & last), release_slot.eq(leaving.slot),
+            released.eq(send & last),
+            release_slot.eq(leaving.slot),
             at_slot.eq(leaving.first + out_beat),
-        ]  # fmt: skip
+        ]
         with m.If(rows.i.valid & rows.i.ready):
             m.d.sync += placed.eq(1)
         with m.If(send):
             m.d.sync += [
-                out_beat.eq(Mux(last, 0, out_beat + 1)), first.eq(last),
+                out_beat.eq(Mux(last, 0, out_beat + 1)),
+                first.eq(last),
                 ends_row.eq(out_beat + 1 == leaving.beats.last_beat),
-            ]  # fmt: skip
+            ]
             with m.If(last):
                 m.d.sync += placed.eq(0)
 

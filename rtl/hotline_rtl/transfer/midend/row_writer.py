@@ -114,8 +114,10 @@ class RowWriter(wiring.Component):
             m.d.sync += beat.eq(Mux(last, 0, beat + 1))
         with m.If(self.client.error & ~self.error):
             m.d.sync += [
-                self.error.eq(1), timeout.eq(self.client.timeout), error_address.eq(self.client.error_address),
-            ]  # fmt: skip
+                self.error.eq(1),
+                timeout.eq(self.client.timeout),
+                error_address.eq(self.client.error_address),
+            ]
         with m.If(self.clear):
             m.d.sync += self.error.eq(0)
         return m

@@ -53,9 +53,13 @@ class FolderTrace(Trace):
                     f"{path / name}: {array.dtype} {list(array.shape)}; {dtype} {list(shape)} is right, as {DESCRIPTION} has it"
                 )
         super().__init__(
-            str(path), samples, np.array(found["table_of"], np.int64), np.array(found["table_rows"], np.int64),
-            found["payload_words"], found["payload"],
-        )  # fmt: skip
+            str(path),
+            samples,
+            np.array(found["table_of"], np.int64),
+            np.array(found["table_rows"], np.int64),
+            found["payload_words"],
+            found["payload"],
+        )
         self.rows, self.payload = rows, payload
 
     def _read(self, first: int, last: int) -> Samples:
@@ -116,8 +120,14 @@ class Written:
     memory: int
 
 
-def write_folder(folder: Path, spec: str, source: Trace | Reader, progress: Progress = lambda samples, part: None, *,
-                 restart: bool = False) -> Written:  # fmt: skip
+def write_folder(
+    folder: Path,
+    spec: str,
+    source: Trace | Reader,
+    progress: Progress = lambda samples, part: None,
+    *,
+    restart: bool = False,
+) -> Written:
     """Writes ``source``, which ``spec`` names, as ``folder``; goes on where an earlier call for the same source was stopped.
 
     Raises ValueError for a folder that is there, or that another process writes, and TraceError for a part of another
@@ -162,8 +172,9 @@ def write_folder(folder: Path, spec: str, source: Trace | Reader, progress: Prog
     return Written(noted.samples, before, source.memory if isinstance(source, Reader) else 0)
 
 
-def _write(partial: Path, source: Trace | Reader, noted: Noted, rows: "_ArrayFile", payload: "_ArrayFile",
-           progress: Progress) -> None:  # fmt: skip
+def _write(
+    partial: Path, source: Trace | Reader, noted: Noted, rows: "_ArrayFile", payload: "_ArrayFile", progress: Progress
+) -> None:
     """All samples after ``noted``, noting now and then how far it has come."""
     if isinstance(source, Reader):
         if noted.samples:

@@ -68,8 +68,17 @@ class NpyTrace(Trace):
     """Days in natural order. ``rule``: as-is (default), modulo or hash. Where rows are taken as they are and ``sizes`` not given,
     all of them are read once, to find the largest. Raises TraceError."""
 
-    def __init__(self, place: str, *, rule: str = "as-is", sizes: tuple[int, ...] = (), seed: int = 1, null: str = "refuse",
-                 transform: str = "none", samples: int | None = None):  # fmt: skip
+    def __init__(
+        self,
+        place: str,
+        *,
+        rule: str = "as-is",
+        sizes: tuple[int, ...] = (),
+        seed: int = 1,
+        null: str = "refuse",
+        transform: str = "none",
+        samples: int | None = None,
+    ):
         self.days = days(place)
         self.transform = transform
         for day in self.days:
@@ -86,9 +95,12 @@ class NpyTrace(Trace):
             sizes = self._largest(len(widths), count)
         self.rules = rules(rule, len(widths), sizes, seed, null)
         super().__init__(
-            f"npy:{place}", count, np.repeat(np.arange(len(widths)), widths),
-            np.array([r.table_rows() for r in self.rules], np.int64), 1 + self.days[0].shape[0],
-        )  # fmt: skip
+            f"npy:{place}",
+            count,
+            np.repeat(np.arange(len(widths)), widths),
+            np.array([r.table_rows() for r in self.rules], np.int64),
+            1 + self.days[0].shape[0],
+        )
 
     def _largest(self, tables: int, count: int) -> tuple[int, ...]:
         """The largest value of each table and one more."""

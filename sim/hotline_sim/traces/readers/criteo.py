@@ -37,8 +37,16 @@ class CriteoReader(Reader):
     """Fields of bytes other than those of usual logs are looked at one kind after another, and the first that is not as it must
     be is refused with line and column."""
 
-    def __init__(self, name: str, files: list[Path], rules: list[Rule], null: str, *, labels: bool = True,
-                 limit: int | None = None):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        files: list[Path],
+        rules: list[Rule],
+        null: str,
+        *,
+        labels: bool = True,
+        limit: int | None = None,
+    ):
         super().__init__(name, files, 1 + INTEGERS, [1] * CATEGORICALS, rules, null, limit)
         self.labels = labels
         self.columns = labels + INTEGERS + CATEGORICALS
@@ -87,7 +95,7 @@ class CriteoReader(Reader):
             csv.ReadOptions(column_names=names, use_threads=False, block_size=len(data) + 1),
             csv.ParseOptions(delimiter="\t", quote_char=False, escape_char=False, ignore_empty_lines=False),
             csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False, check_utf8=False),
-        )  # fmt: skip
+        )
 
     def _fast(self, data: bytes) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Payload and categoricals, or None where a field is not as in usual logs."""

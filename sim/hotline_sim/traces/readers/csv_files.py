@@ -113,10 +113,13 @@ class CsvForm:
                 csv.ReadOptions(column_names=self.names, use_threads=False, block_size=len(block.data) + 1),
                 csv.ParseOptions(delimiter=self.separator, ignore_empty_lines=False, invalid_row_handler=fault),
                 csv.ConvertOptions(
-                    column_types={name: pa.string() for name in columns}, include_columns=list(dict.fromkeys(columns)),
-                    null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
+                    column_types={name: pa.string() for name in columns},
+                    include_columns=list(dict.fromkeys(columns)),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
                 ),
-            )  # fmt: skip
+            )
         except pa.ArrowInvalid as e:
             if faults:
                 line = block.where((faults[0].number or 1) - 1)

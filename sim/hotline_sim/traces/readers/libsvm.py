@@ -32,8 +32,15 @@ class Field:
 class LibsvmReader(Reader):
     """``dense``: the first and last index of dense features, or None; ``threshold``: a label is 1 from this value on."""
 
-    def __init__(self, name: str, files: list[Path], fields: list[Field], dense: tuple[int, int] | None,
-                 threshold: float | None, limit: int | None):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        files: list[Path],
+        fields: list[Field],
+        dense: tuple[int, int] | None,
+        threshold: float | None,
+        limit: int | None,
+    ):
         self.fields, self.dense, self.threshold = fields, dense, threshold
         self.dense_words = dense[1] - dense[0] + 1 if dense else 0
         ranges = sorted([(f.first, f.last) for f in fields] + ([dense] if dense else []))
@@ -42,8 +49,15 @@ class LibsvmReader(Reader):
                 raise TraceError(f"{name}: indices {first}:{last}: the first comes first")
             if after and after[0] <= last:
                 raise TraceError(f"{name}: indices {first}:{last} and {after[0]}:{after[1]} overlap")
-        super().__init__(name, files, 1 + self.dense_words, [f.hot for f in fields],
-                         [AsIs(f.last - f.first + 1) for f in fields], "refuse", limit)  # fmt: skip
+        super().__init__(
+            name,
+            files,
+            1 + self.dense_words,
+            [f.hot for f in fields],
+            [AsIs(f.last - f.first + 1) for f in fields],
+            "refuse",
+            limit,
+        )
         # Which range an index is in: the last that begins at or before it. Range 0 is the dense one.
         self.firsts = np.array([dense[0] if dense else 0, *(f.first for f in fields)])
         self.lasts = np.array([dense[1] if dense else -1, *(f.last for f in fields)])

@@ -21,8 +21,9 @@ SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe":
 INDEX_RANGE = re.compile(r"([0-9]{1,18}):([0-9]{1,18})(?:\*([0-9]{1,6}))?")
 
 
-def opened_reader(spec: str, scheme: str, path: str, keys: dict[str, str], limit: int | None,
-                  schema_file: Path | None) -> Reader:  # fmt: skip
+def opened_reader(
+    spec: str, scheme: str, path: str, keys: dict[str, str], limit: int | None, schema_file: Path | None
+) -> Reader:
     """The reader of ``scheme`` for ``path``, with the SPEC's own ``keys``; at most ``limit`` samples. Raises TraceError."""
     makers: dict[str, Callable[..., Reader]] = {"criteo": _criteo, "libsvm": _libsvm}
     return makers.get(scheme, _columns)(spec, scheme, path, keys, limit, schema_file)
@@ -40,8 +41,9 @@ def _criteo(spec: str, scheme: str, path: str, keys: dict[str, str], limit: int 
     return CriteoReader(f"criteo:{path}", shards(path), found, null, labels="label" not in keys, limit=limit)
 
 
-def _columns(spec: str, scheme: str, path: str, keys: dict[str, str], limit: int | None,
-             schema_file: Path | None) -> ColumnsReader:  # fmt: skip
+def _columns(
+    spec: str, scheme: str, path: str, keys: dict[str, str], limit: int | None, schema_file: Path | None
+) -> ColumnsReader:
     where, name = f"trace {shortened(spec, 80)}", f"{scheme}:{path}"
     file = schema_file or (Path(keys.pop("schema")) if "schema" in keys else None)
     settings: dict = {**(read_schema(file) if file else {}), **keys}
@@ -84,5 +86,11 @@ def _libsvm(spec: str, scheme: str, path: str, keys: dict[str, str], limit: int 
 
     dense = ranges("dense")[0] if "dense" in keys else None
     threshold = decimal(spec, "threshold", keys["threshold"]) if "threshold" in keys else None
-    return LibsvmReader(f"libsvm:{path}", shards(path), ranges("fields"), (dense.first, dense.last) if dense else None,
-                        threshold, limit)  # fmt: skip
+    return LibsvmReader(
+        f"libsvm:{path}",
+        shards(path),
+        ranges("fields"),
+        (dense.first, dense.last) if dense else None,
+        threshold,
+        limit,
+    )

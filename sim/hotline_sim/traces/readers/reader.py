@@ -76,8 +76,16 @@ class Reader(ABC):
 
     payload_type = "float32"
 
-    def __init__(self, name: str, files: list[Path], payload_words: int, widths: list[int], rules: list[Rule], null: str,
-                 limit: int | None = None):  # fmt: skip
+    def __init__(
+        self,
+        name: str,
+        files: list[Path],
+        payload_words: int,
+        widths: list[int],
+        rules: list[Rule],
+        null: str,
+        limit: int | None = None,
+    ):
         self.name, self.files, self.payload_words = name, files, payload_words
         self.widths, self.rules, self.null, self.limit = widths, rules, null, limit
         self.table_of = np.repeat(np.arange(len(widths)), widths)

@@ -91,8 +91,15 @@ CHOICES = {"transform": ("none", "log1p"), "nonfinite": ("refuse", "zero"), "lon
 KEYS = ("label", "dense", "sparse", *(f.name for f in fields(Schema) if f.name not in ("label", "dense", "tables")))
 
 
-def rules(rule: str, tables: int, sizes: Sequence[int], seed: int, null: str, text: Sequence[bool] | None = None,
-          default: Sequence[int] = ()) -> list[Rule]:  # fmt: skip
+def rules(
+    rule: str,
+    tables: int,
+    sizes: Sequence[int],
+    seed: int,
+    null: str,
+    text: Sequence[bool] | None = None,
+    default: Sequence[int] = (),
+) -> list[Rule]:
     """A rule for each of ``tables``. ``sizes``: of all, of each, or none given; ``default``: of each, where hashes need them.
     Raises TraceError for what does not go together."""
     if rule not in RULES:

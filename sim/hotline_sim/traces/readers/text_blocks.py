@@ -53,8 +53,9 @@ class Block:
         return f"{self.path}, line {self.line + row}"
 
 
-def text_blocks(files: list[Path], cursor: dict | None = None, most: int | None = None, *, header: bool = False,
-                size: int = BLOCK) -> Iterator[Block]:  # fmt: skip
+def text_blocks(
+    files: list[Path], cursor: dict | None = None, most: int | None = None, *, header: bool = False, size: int = BLOCK
+) -> Iterator[Block]:
     """The lines of ``files``, at most ``most``, as blocks of about ``size`` bytes.
 
     A byte-order mark, CR before LF, and blank lines at the end of a file are left out, and the first line of each if it is a

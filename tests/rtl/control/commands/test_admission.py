@@ -103,9 +103,10 @@ def test_no_records_are_asked_for_while_a_command_runs_alone():
 def test_a_refused_command_goes_to_the_issue_slot_with_what_is_wrong():
     async def bench(r):
         for opcode, fields, status in [
-            (99, {}, Status.UNKNOWN_OPCODE), (Opcode.SCATTER, {"working_rows": 4}, Status.MISALIGNED_ADDRESS),
+            (99, {}, Status.UNKNOWN_OPCODE),
+            (Opcode.SCATTER, {"working_rows": 4}, Status.MISALIGNED_ADDRESS),
             (Opcode.SPLIT, {"samples": 0}, Status.BAD_COUNT),
-        ]:  # fmt: skip
+        ]:
             await r.give(opcode, **fields)
             where, sent = await r.next()
             assert (where, sent.refusal.valid, sent.refusal.status) == ("issue", 1, status)
@@ -118,9 +119,12 @@ def test_only_splits_that_went_well_can_be_named():
         r.ctx.set(r.block.fetches.ready, 1)
         await r.went_well(tag=5, rows=10)
         for after, samples, opcode, status in [
-            (6, 3, Opcode.SPLIT, Status.NO_SUCH_SPLIT), (5, 3, Opcode.SPLIT, None), (5, 11, Opcode.SCATTER, Status.BAD_COUNT),
-            (5, 10, Opcode.SCATTER, None), (5, 10, Opcode.SCATTER, Status.NO_SUCH_SPLIT),
-        ]:  # fmt: skip
+            (6, 3, Opcode.SPLIT, Status.NO_SUCH_SPLIT),
+            (5, 3, Opcode.SPLIT, None),
+            (5, 11, Opcode.SCATTER, Status.BAD_COUNT),
+            (5, 10, Opcode.SCATTER, None),
+            (5, 10, Opcode.SCATTER, Status.NO_SUCH_SPLIT),
+        ]:
             await r.give(opcode, flags=1, after=after, samples=samples)
             where, sent = await r.next()
             assert where == ("scatter" if opcode == Opcode.SCATTER and status is None else "issue")
@@ -141,10 +145,17 @@ def test_the_scatter_that_a_split_waits_for_passes_it():
     run(bench)
 
 
-@pytest.mark.parametrize("opcode, fields", [
-    (Opcode.SCATTER, {"after": 6, "flags": 1}), (Opcode.SCATTER, {"after": 5}),
-    (Opcode.SCATTER, {"after": 5, "flags": 1, "samples": 11}), (Opcode.LEARN, {}), (Opcode.CLEAR, {}), (99, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "opcode, fields",
+    [
+        (Opcode.SCATTER, {"after": 6, "flags": 1}),
+        (Opcode.SCATTER, {"after": 5}),
+        (Opcode.SCATTER, {"after": 5, "flags": 1, "samples": 11}),
+        (Opcode.LEARN, {}),
+        (Opcode.CLEAR, {}),
+        (99, {}),
+    ],
+)
 def test_anything_else_ends_the_waiting(opcode, fields):
     async def bench(r):
         r.ctx.set(r.block.fetches.ready, 1)

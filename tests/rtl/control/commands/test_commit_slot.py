@@ -107,10 +107,16 @@ def test_a_split_completes_when_its_popular_part_is_there_and_when_all_is():
         (FINE, failed(Status.WRITE_ERROR), failed(Status.READ_ERROR), {}, Status.OK, Status.WRITE_ERROR),
         (FINE, FINE, failed(Status.READ_ERROR), {}, Status.OK, Status.READ_ERROR),
         (FINE, failed(Status.WRITE_ERROR), FINE, {"overflow": 1}, Status.OK, Status.WORKING_SET_OVERFLOW),
-        (FINE, failed(Status.WRITE_ERROR), FINE, {"fault": failed(Status.ROW_OUTSIDE_TABLE)},
-         Status.ROW_OUTSIDE_TABLE, Status.ROW_OUTSIDE_TABLE),
+        (
+            FINE,
+            failed(Status.WRITE_ERROR),
+            FINE,
+            {"fault": failed(Status.ROW_OUTSIDE_TABLE)},
+            Status.ROW_OUTSIDE_TABLE,
+            Status.ROW_OUTSIDE_TABLE,
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_went_wrong_first_counts(popular, non_popular, gather, fields, first, second):
     async def bench(r):
         await r.enter(Opcode.SPLIT, **fields)
