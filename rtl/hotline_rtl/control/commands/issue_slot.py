@@ -91,9 +91,6 @@ class IssueSlot(wiring.Component):
             self.batches.p.non_popular.eq(command.non_popular),
             self.lists.p.opcode.eq(command.opcode),
             self.lists.p.address.eq(command.source),
-            self.lists.p.halve.eq(command.flags[0]),
-            self.lists.p.limit.eq(delayed(m, Mux(room < self.swap_limit, room, self.swap_limit))),
-            self.lists.p.worth.eq(self.swap_worth),
             self.gathers.p.ask.eq(Mux(splits, Ask.SPLIT, Ask.GATHER)),
             self.gathers.p.more.eq(splits & command.flags[0]),
             self.gathers.p.rows.eq(command.working_rows),
@@ -101,6 +98,13 @@ class IssueSlot(wiring.Component):
             self.gathers.p.count.eq(command.samples),
             self.gathers_own.eq(splits & asked),
         ]
+
+        if config.shadow:
+            m.d.comb += [
+                self.lists.p.halve.eq(command.flags[0]),
+                self.lists.p.limit.eq(delayed(m, Mux(room < self.swap_limit, room, self.swap_limit))),
+                self.lists.p.worth.eq(self.swap_worth),
+            ]
 
         batch, listed = self.batch_results.p, self.list_results.p
         m.d.comb += self.o.p.eq(out)

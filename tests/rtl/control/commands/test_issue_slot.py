@@ -9,7 +9,7 @@ from hotline_rtl.interfaces.layouts import Opcode, Status
 
 from ...simulated import cycles, is_not_taken, none_comes, put, simulate, take
 
-CONFIG = preset("tiny")
+CONFIG = preset("tiny").with_settings(["shadow=1"])
 RESULT = {"popular": 3, "non_popular": 4, "working_rows": 5, "accesses": 60, "hot_accesses": 50}
 
 
