@@ -7,6 +7,7 @@ The narrow configuration goes through all timings, the others by default through
 import os
 import sys
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,15 @@ from hotline_rtl.emit.verilog import component_verilog
 from hotline_sim.engine.cocotb_build import run_cocotb
 from hotline_sim.engine.toolchain import ToolError
 
-BENCHES = Path(__file__).parent / "benches"
-sys.path.insert(0, str(BENCHES))
-from blocks import BLOCKS  # noqa: E402
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+#: By the name of the block: what makes it, the module of its bench, and the names of its tests, if not all of that.
+BLOCKS = {
+    name: (make, module, tests)
+    for file in sorted((HERE / "benches").glob("*/*.py"))
+    for module in [f"benches.{file.parent.name}.{file.stem}"]
+    for name, (make, tests) in import_module(module).BLOCKS.items()
+}
 
 CONFIGURATIONS = {
     "lanes2-bus64": "",
@@ -58,9 +65,9 @@ FIXED = {
     "register_slice",
     "credit_fifo",
     "delay_line",
-    "registers",
-    "register_strobes",
-    "counters",
+    "keys",
+    "performance_counters",
+    "register_block",
     "scoreboard",
 }
 #: Blocks that take the middle configuration by default, too, not only in the slow tests: where lanes meet.
@@ -95,7 +102,7 @@ def bench(name: str, settings: str, **environment: str):
     config = preset("tiny").with_settings([s for s in settings.split(",") if s])
     waves = Path(os.environ["HOTLINE_WAVES"]) / f"{name}.vcd" if "HOTLINE_WAVES" in os.environ else None
     run_cocotb(
-        verilog(name, config), name, module, test=test, search_path=[BENCHES], waves=waves,
+        verilog(name, config), name, module, test=test or None, search_path=[HERE], waves=waves,
         environment={"BENCH_SETTINGS": settings, "HOTLINE_SEED": os.environ.get("HOTLINE_SEED", "1"), **environment},
     )  # fmt: skip
 

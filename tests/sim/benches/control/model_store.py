@@ -1,11 +1,12 @@
-"""The model store: what it passes on and what it refuses, against golden's check of a table."""
+"""The model: tables and accesses, passed on or refused."""
 
 import cocotb
-from bench_common import CONFIG, rng
+from benches.common import CONFIG, rng
 from cocotb.triggers import RisingEdge
 
 from hotline_golden.layouts import ModelError
 from hotline_golden.model import Table, table_errors
+from hotline_rtl.control.model_store import ModelStore
 from hotline_rtl.interfaces.model import descriptor_layout
 from hotline_sim.engine.cocotb_streams import background, pulse, start, unpack, until
 
@@ -144,3 +145,9 @@ async def accesses_sizes_and_writes_at_the_wrong_time(dut):
     put(dut, **SIZES)
     await settle(dut)
     assert int(dut.model_valid.value) == 1
+
+
+#: What is tested: what makes it, and the tests, if not all of this file.
+BLOCKS = {
+    "model_store": (ModelStore, ""),
+}

@@ -1,12 +1,13 @@
-"""The check of a command before it begins, against golden's."""
+"""Commands are refused as golden refuses them."""
 
 import cocotb
-from bench_common import CONFIG, rng, small_model
+from benches.common import CONFIG, rng, small_model
 from cocotb.triggers import RisingEdge
 
 from hotline_golden.layouts import ADDRESS_WORDS, Command, Opcode, Status
 from hotline_golden.machine import Machine, Refusal
 from hotline_golden.memory import MemoryPlan
+from hotline_rtl.control.commands.command_check import CommandCheck
 from hotline_sim.engine.cocotb_streams import start, until
 from hotline_sim.run.job import golden_tracker
 
@@ -69,3 +70,9 @@ async def commands_are_refused_as_golden_refuses_them(dut):
     names = {index for status, index in seen if status == Status.ADDRESS_OUT_OF_RANGE}
     assert names == set(ADDRESS_WORDS.values()), "an address was never out of range"
     assert {status for status, _ in seen} >= {Status.OK, Status.MISALIGNED_ADDRESS, Status.NO_MODEL, Status.BAD_COUNT}
+
+
+#: What is tested: what makes it, and the tests, if not all of this file.
+BLOCKS = {
+    "command_check": (CommandCheck, ""),
+}
