@@ -30,7 +30,7 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 run: $(VENV)/.run  ## The main job: a generated click log through the RTL, compared with golden
 	@$(BIN)/hotline run
 
-test test-all: export HOTLINE_CXX_OPTIMISATION ?= -O1
+test test-all: export HOTLINE_CXX_OPTIMISATION ?= -Og
 
 test: $(VENV)/.test  ## The default tests, cocotb regressions on Verilator included
 	@$(BIN)/hotline version

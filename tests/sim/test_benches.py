@@ -61,13 +61,15 @@ WIDE = {
 }
 #: Blocks that no configuration changes.
 FIXED = {
-    "fifo",
-    "register_slice",
+    "command_check",
     "credit_fifo",
     "delay_line",
+    "fifo",
     "keys",
+    "model_store",
     "performance_counters",
     "register_block",
+    "register_slice",
     "scoreboard",
 }
 #: Blocks that take the middle configuration by default, too, not only in the slow tests: where lanes meet.

@@ -25,7 +25,7 @@ from .memory_model import (
 )
 from .toolchain import ToolError, cached_build, cxx, find_verilator, python_tag, run_tool
 
-#: -O1 builds in two thirds of the time and runs a tenth slower: good for tests.
+#: -Og builds in half the time and runs a tenth slower: good for tests.
 OPTIMISATION = os.environ.get("HOTLINE_CXX_OPTIMISATION", "-O2")
 #: GCC 12 vectorises at -O2, and then some ways of cutting this model into files hang; without it all agree, as fast.
 NO_VECTORS = "-fno-tree-vectorize -fno-tree-slp-vectorize"
