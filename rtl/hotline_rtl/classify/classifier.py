@@ -102,9 +102,8 @@ class Classifier(wiring.Component):
         m.d.comb += [packer.i.p.eq(beats.p), waiting.i.p.eq(beats.p), merger.masks.p.eq(beats.p.mask)]
         wiring.connect(m, packer.rows, permutation.i)
         rows = stream.Signature(permutation.o.p.shape()).create()
-        expected = delayed(
-            m, (arriving | awaited | packer.busy | permutation.busy) & ~hold
-        )  # rows of this mini-batch
+        # Rows of this mini-batch are still to come.
+        expected = delayed(m, (arriving | awaited | packer.busy | permutation.busy) & ~hold)
         m.d.comb += [
             rows.p.eq(permutation.o.p),
             rows.valid.eq(permutation.o.valid & ~hold),

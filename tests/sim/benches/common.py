@@ -138,7 +138,8 @@ def drive_model(dut, model: Model, prefix: str = "model_"):
             put("access_write", 1)
             await RisingEdge(dut.clk)
         put("access_write", 0)
-        await RisingEdge(dut.clk)
+        for _ in range(4):  # blocks write it into their memories some cycles later
+            await RisingEdge(dut.clk)
 
     return load()
 

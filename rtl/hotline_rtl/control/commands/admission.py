@@ -76,10 +76,8 @@ class Admission(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        command, refusal = (
-            Signal(command_layout(), reset_less=True),
-            Signal(fault_layout(), reset_less=True),
-        )
+        command = Signal(command_layout(), reset_less=True)
+        refusal = Signal(fault_layout(), reset_less=True)
         m.submodules.check = check = CommandCheck(self.config)
         m.submodules.scoreboard = scoreboard = Scoreboard()
         m.d.comb += [
