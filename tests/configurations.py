@@ -20,7 +20,7 @@ MANY = [
 ]
 #: Four lanes, 512 bits: a record is shorter than a beat.
 WIDE = [*MAIN, "lanes=4", "bus_bits=512"]
-#: With a shadow, for following.
+#: With a shadow, for following. By default tests take SLICED in its place.
 FOLLOWING = [*MAIN, "shadow=1"]
 #: The same, with register slices on about half of the streams between blocks.
 SLICED = [*FOLLOWING, "link_slices=1"]
