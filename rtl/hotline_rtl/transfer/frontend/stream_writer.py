@@ -108,7 +108,8 @@ class StreamWriter(wiring.Component):
 
         # Bursts without an answer, of the open buffer and of the one before it. Answers come in order.
         closed = Signal()  # the one before has no result yet, or one that has not been taken
-        swaps = ended & ~queue.forming & (waiting == 0) & ~asking & ~closed
+        all_asked = delayed(m, ended & ~queue.forming & (waiting == 0) & ~asking)
+        swaps = all_asked & ended & ~closed
         bursts = Signal(range(limit * 2 + config.outstanding_writes + 16))
         closed_bursts, left = Signal.like(bursts), Signal.like(bursts)
         of_closed = closed_bursts != 0
