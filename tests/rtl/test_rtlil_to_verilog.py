@@ -4,9 +4,12 @@ import re
 
 import pytest
 from amaranth.back import verilog
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 
 from hotline_rtl.emit.rtlil import rtlil_to_verilog
-from hotline_rtl.emit.verilog import component_rtlil
+from hotline_rtl.emit.verilog import component_rtlil, component_verilog
 
 from .fifo_row import FIFOS, FifoRow
 
@@ -35,3 +38,29 @@ def test_modules_that_are_alike_come_back_alike():
 def test_what_yosys_cannot_read_is_said():
     with pytest.raises(RuntimeError, match="cannot write this as Verilog.*syntax error"):
         rtlil_to_verilog("module \\a\n  cell\nend\n")
+
+
+class PartlyConstant(wiring.Component):
+    """A structure of which a process drives a field, and nothing another."""
+
+    def __init__(self):
+        super().__init__({"go": In(1), "o": Out(3)})
+
+    def elaborate(self, platform):
+        m = Module()
+        fields = Signal(data.StructLayout({"driven": 1, "constant": 1, "go": 1}))
+        m.d.comb += [self.o.eq(fields), fields.go.eq(self.go)]
+        with m.FSM():
+            with m.State("A"):
+                with m.If(self.go):
+                    m.next = "B"
+            with m.State("B"):
+                m.d.comb += fields.driven.eq(1)
+        return m
+
+
+def test_bits_that_nothing_drives_are_set_when_a_simulation_begins():
+    """A process that sets a constant waits for no signal, so nothing but the register that Yosys makes for it wakes it."""
+    text = component_verilog(PartlyConstant(), "partly")
+    assert re.search(r"always @\* begin\n +if \(auto_verilog_backend\w+ *\) begin end\n +o\[1\] = 1'h0;\n", text)
+    assert not re.search(r"always @\*\n +\S+ = \d+'", text)
