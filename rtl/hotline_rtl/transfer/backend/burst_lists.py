@@ -90,7 +90,7 @@ class BurstLists(wiring.Component):
         s3_burst = Signal(splitter.o.p.shape(), reset_less=True)
         s2_tail = Signal(pointer_bits, reset_less=True)
         s3_tail = Signal(pointer_bits, reset_less=True)
-        s3_full = Signal(reset_less=True)
+        s2_has_room, s3_full = Signal(), Signal(reset_less=True)
         enter, go_on, send = Signal(), Signal(), self.sent
         # What has been looked up is of the burst in stage 2; its head is of the one in stage 3.
         found_2, found_3 = Signal(), Signal()
@@ -145,16 +145,20 @@ class BurstLists(wiring.Component):
             m.d.sync += [s2_burst.eq(bursts_in.o.p), s2_id.eq(turn), stays.eq(~bursts_in.o.p.last)]
             with m.If(bursts_in.o.p.last):
                 m.d.sync += turn.eq(Mux(turn == ids - 1, 0, turn + 1))
+        # A list that has been found to have room keeps it: no other burst of its ID is in the stages. One whose head is not known
+        # counts as full, until it has been looked up.
+        full = (tail - head)[:pointer_bits] == bursts
+        with m.If(found_2):
+            m.d.sync += s2_has_room.eq(~full)
         with m.If(enter | go_on):
-            m.d.sync += s2_valid.eq(enter)
+            m.d.sync += [s2_valid.eq(enter), s2_has_room.eq(0)]
         with m.If(go_on):
-            # A list whose head is not known counts as full, until it has been looked up.
             m.d.sync += [
                 s3_valid.eq(s2_valid),
                 s3_id.eq(s2_id),
                 s3_burst.eq(s2_burst),
                 s3_tail.eq(tail),
-                s3_full.eq(~found_2 | ((tail - head)[:pointer_bits] == bursts)),
+                s3_full.eq(Mux(found_2, full, ~s2_has_room)),
             ]
         with m.Elif(found_3):
             m.d.sync += s3_full.eq((s3_tail - head)[:pointer_bits] == bursts)
