@@ -19,6 +19,9 @@ MANY, ODD = tuple(configurations.MANY), tuple(configurations.ODD)
     "transfer",
     [
         Transfer("aligned", MANY, 16, 50, 16, rows=1500),
+        Transfer(
+            "aligned", MANY, 16, 100, 64, rows=1500
+        ),  # an address in more than every other cycle, and some must wait
         Transfer("aligned", MANY, 64, 200, 64, rows=1500),
         Transfer("aligned", MANY, 128, 100, 200, rows=1500),
         Transfer("unaligned", MANY, 100, 100, 200, stride=100, rows=1500),

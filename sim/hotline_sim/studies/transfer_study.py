@@ -326,7 +326,7 @@ def _measure_both(transfer: Transfer) -> TransferResult:
 
 def transfers(quick: bool = False) -> list[Transfer]:
     """All measurements of the bench; ``quick``: a few of each kind."""
-    latencies, in_flight = (LATENCIES, READS_IN_FLIGHT) if not quick else ((10, 100), (16, 256))
+    latencies, in_flight = (LATENCIES, READS_IN_FLIGHT) if not quick else ((10, 100), (64, 256))
     rows = (64, 512) if quick else (64, 128, 256, 512)
     found = [Transfer("aligned", WIDE, row, latency, n) for row in rows for n in in_flight for latency in latencies]
     found += [Transfer("aligned", NARROW, 128, latency, n) for n in in_flight for latency in latencies]
