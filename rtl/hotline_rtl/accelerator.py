@@ -115,8 +115,7 @@ class Accelerator(wiring.Component):
         wiring.connect(m, rows.lookups, batches.lookups)
         wiring.connect(m, lists.tracker, batches.tracker)
         for unit in (batches, rows):
-            for name in control.model.signature.members:
-                m.d.comb += getattr(unit.model, name).eq(getattr(control.model, name))
+            wiring.connect(m, control.model, unit.model)
         m.d.comb += [
             reader.sample_words.eq(control.model.sample_words),
             batches.read_fault.eq(reader.fault),

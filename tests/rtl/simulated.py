@@ -1,5 +1,6 @@
 """Small blocks, which need no compiled model, in Amaranth's own simulator."""
 
+import random
 from collections.abc import Callable
 
 from amaranth.hdl import ClockDomain, Module
@@ -24,6 +25,15 @@ def simulate(block, bench: Callable, domains: tuple[str, ...] = ("sync",), reset
     simulator.add_testbench(testbench)
     simulator.run()
     assert done, "the bench has not come to its end"
+
+
+def simulate_run(kind: Callable, block, bench: Callable) -> None:
+    """Runs ``bench(run)`` on ``block``; ``run`` is ``kind(ctx, block)``, what surrounds the block."""
+
+    async def testbench(ctx):
+        await bench(kind(ctx, block))
+
+    simulate(block, testbench)
 
 
 async def cycles(ctx, count: int = 1, domain: str = "sync") -> None:
@@ -73,3 +83,46 @@ async def is_not_taken(ctx, source, payload, within: int = 20) -> bool:
             return False
         await cycles(ctx)
     return True
+
+
+async def put_together(ctx, offers: list[tuple], within: int = 20) -> None:
+    """Offers a payload to each of several streams until all are taken in one cycle; fails if they are not, ``within`` so many."""
+    for source, payload in offers:
+        ctx.set(source.payload, payload)
+        ctx.set(source.valid, 1)
+    for _ in range(within):
+        taken = all(ctx.get(source.ready) for source, _ in offers)
+        await cycles(ctx)
+        if taken:
+            for source, _ in offers:
+                ctx.set(source.valid, 0)
+            return
+    raise AssertionError("the payloads have not been taken")
+
+
+async def pass_through(ctx, source, sinks: dict, payloads: list, r: random.Random) -> dict[str, list]:
+    """What arrives at each sink while all stall at random. The rules of streams are checked."""
+    got: dict[str, list] = {name: [] for name in sinks}
+    waiting: dict = {}
+    queue = list(payloads)
+    for _ in range(20 * len(payloads)):
+        if queue and not ctx.get(source.valid) and r.random() < 0.7:
+            ctx.set(source.payload, queue.pop(0))
+            ctx.set(source.valid, 1)
+        for sink in sinks.values():
+            ctx.set(sink.ready, r.random() < 0.5)
+        for name, sink in sinks.items():
+            valid, ready, payload = ctx.get(sink.valid), ctx.get(sink.ready), ctx.get(sink.payload)
+            assert name not in waiting or (valid and payload == waiting[name]), (
+                f"{name}: a valid payload stays until it is taken"
+            )
+            waiting.pop(name, None)
+            if valid and ready:
+                got[name].append(payload)
+            elif valid:
+                waiting[name] = payload
+        taken = ctx.get(source.valid) and ctx.get(source.ready)
+        await cycles(ctx)
+        if taken:
+            ctx.set(source.valid, 0)
+    return got

@@ -1,21 +1,12 @@
 """What software sees, and what carries out its commands: registers, rings, command processor, model, interrupts, counters."""
 
 from amaranth.hdl import Cat, DomainRenamer, Module, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
 from ..interfaces.axi import Axi4LiteSignature
-from ..interfaces.control import fault_layout
-from ..interfaces.jobs import (
-    batch_fetch_layout,
-    batch_job_layout,
-    batch_result_layout,
-    gather_ask_layout,
-    list_job_layout,
-    list_result_layout,
-    scatter_ask_layout,
-)
+from ..interfaces.jobs import JOBS, RESULTS
 from ..interfaces.memory import ReadClientSignature, WriteClientSignature
 from ..interfaces.model import ModelSignature
 from ..lib.logic import delayed
@@ -28,22 +19,6 @@ from .performance_counters import PerformanceCounters
 from .registers.identification import identification
 from .registers.register_block import ADDRESS_BITS, RegisterBlock
 from .rings import CommandRing, CompletionRing
-
-
-def _fault(config: AcceleratorConfig) -> data.StructLayout:
-    return fault_layout()
-
-
-#: Jobs and results of the command processor.
-JOBS = {
-    "fetches": batch_fetch_layout, "batches": batch_job_layout, "lists": list_job_layout, "gathers": gather_ask_layout,
-    "scatters": scatter_ask_layout,
-}  # fmt: skip
-RESULTS = {
-    "batch_results": batch_result_layout, "popular_results": _fault, "non_popular_results": _fault,
-    "list_results": list_result_layout, "gather_results": _fault, "scatter_results": _fault,
-    "looked_up": lambda config: 0,
-}  # fmt: skip
 
 
 class ControlUnit(wiring.Component):
@@ -113,8 +88,7 @@ class ControlUnit(wiring.Component):
 
         # The model, from the registers to whoever needs it.
         store.connect_registers(m, registers)
-        for name in store.model.signature.members:
-            m.d.comb += getattr(self.model, name).eq(getattr(store.model, name))
+        wiring.connect(m, store.model, wiring.flipped(self.model))
         m.d.comb += [
             processor.model_valid.eq(store.model.valid),
             processor.sample_words.eq(store.model.sample_words),

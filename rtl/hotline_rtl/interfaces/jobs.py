@@ -81,3 +81,19 @@ def scatter_ask_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout({
         "rows": config.address_bits, "keys": config.address_bits, "count": COUNT_BITS + 1, "passes": 1,
     })  # fmt: skip
+
+
+def _fault(config: AcceleratorConfig) -> data.StructLayout:
+    return fault_layout()
+
+
+#: Streams of the command processor: its jobs, and what it gets for them. Of each name the layout, from a configuration.
+JOBS = {
+    "fetches": batch_fetch_layout, "batches": batch_job_layout, "lists": list_job_layout, "gathers": gather_ask_layout,
+    "scatters": scatter_ask_layout,
+}  # fmt: skip
+RESULTS = {
+    "batch_results": batch_result_layout, "popular_results": _fault, "non_popular_results": _fault,
+    "list_results": list_result_layout, "gather_results": _fault, "scatter_results": _fault,
+    "looked_up": lambda config: 0,
+}  # fmt: skip

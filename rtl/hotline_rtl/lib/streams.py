@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, DomainRenamer, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 
 from ..config import AcceleratorConfig
@@ -25,14 +25,14 @@ def fork(m: Module, source, sinks: list, wanted: Sequence | None = None, name: s
     m.d.comb += source.ready.eq(Cat(takes).all())
 
 
-def link(m: Module, config: AcceleratorConfig, name: str, source, sink, domain: str = "sync") -> None:
+def link(m: Module, config: AcceleratorConfig, name: str, source, sink) -> None:
     """Connects ``source``, a stream that is read, with ``sink``, one that is fed.
 
     Whether registers lie between them changes no result. Where ``config.link_slices`` is not 0, it chooses the links, about half
     of all, that have a register slice.
     """
     if config.link_slices and random.Random(f"{config.link_slices} {name}").random() < 0.5:
-        m.submodules[f"link_{name}"] = between = DomainRenamer(domain)(RegisterSlice(source.p.shape()))
+        m.submodules[f"link_{name}"] = between = RegisterSlice(source.p.shape())
         wiring.connect(m, source, between.i)
         wiring.connect(m, between.o, sink)
     else:

@@ -27,7 +27,7 @@ from ..lib.delay_line import DelayLine
 from ..lib.fifo import StreamFifo
 from ..lib.logic import delayed, is_one_of, least_of, without_reset
 from ..lib.ram import Ram
-from .bank_requests import FIRST_STAGE, HIT_STAGE, LAST_STAGE, MISS_STAGE, BankRequests, placed_request_layout
+from .bank_requests import HIT_STAGE, LAST_STAGE, MISS_STAGE, BankRequests
 from .policies import POLICIES
 from .sketch import Sketch
 
@@ -76,7 +76,6 @@ class TrackerBank(wiring.Component):
         lines_layout = data.ArrayLayout(layout, arrays)
         if config.has_sketch:
             m.submodules.sketch = sketch = Sketch(config, policy)
-        about = placed_request_layout(config)
         names = ("r_lane", "r_hit", "r_set", "r_way", "r_line")
         r_lane, r_hit, r_set, r_way, r_line = (without_reset(m, getattr(self, name)) for name in names)
         m.submodules.requests = requests = BankRequests(config)
@@ -86,17 +85,11 @@ class TrackerBank(wiring.Component):
         def shift_of(request):
             return request.shift if config.scores_samples else Const(0, SHIFT_BITS)
 
-        # Stages 4 to 12 always move. ``hit`` is known from stage 7 on.
-        valid = {k: Signal(name=f"s{k}_valid") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
-        at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in range(FIRST_STAGE, LAST_STAGE + 1)}
+        # ``hit`` is known from stage 7 on.
+        valid, at = requests.valid, requests.at
         lines = {k: Signal(lines_layout, name=f"s{k}_lines", reset_less=True) for k in (6, 7)}
         hit = {k: Signal(name=f"s{k}_hit", reset_less=True) for k in range(HIT_STAGE, LAST_STAGE + 1)}
-        m.d.sync += [valid[4].eq(requests.o_valid), at[4].eq(requests.o), lines[7].eq(lines[6])]
-        for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
-            m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
-            if k in hit and k > HIT_STAGE:
-                m.d.sync += hit[k].eq(hit[k - 1])
-
+        m.d.sync += [lines[7].eq(lines[6]), *(hit[k].eq(hit[k - 1]) for k in range(HIT_STAGE + 1, LAST_STAGE + 1))]
         m.d.comb += [requests.hit[k].eq(hit[k]) for k in hit]
         m.submodules.old_lines = old_lines = DelayLine(lines_layout, MISS_STAGE - 7)
         m.d.comb += old_lines.i.eq(lines[7])
@@ -221,7 +214,7 @@ class TrackerBank(wiring.Component):
                         with m.If(is_victim):
                             m.d.comb += [then.valid.eq(1), then.tag.eq(request.tag)]
 
-    def _given_lines(self, m: Module, valid: dict, at: dict) -> dict:
+    def _given_lines(self, m: Module, valid, at) -> dict:
         """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""
         config = self.config
         layout = line_layout(config)
@@ -241,7 +234,7 @@ class TrackerBank(wiring.Component):
             given[MISS_STAGE] = later.o
         return given
 
-    def _hot_lines(self, m: Module, lines, sets, valid: dict, at: dict, given_lines: dict) -> list:
+    def _hot_lines(self, m: Module, lines, sets, valid, at, given_lines: dict) -> list:
         """What keys are compared with, in stage 6: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set.
 
         The hot set changes only by the hot-list engine, while nothing else is inside.

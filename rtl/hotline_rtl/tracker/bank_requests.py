@@ -1,10 +1,11 @@
-"""The first stages of a tracker bank: where a request looks, and when it may go on.
+"""The way of requests through a tracker bank: where each looks, when it may go on, and what is in each stage.
 
     stage   1: a key goes to a set of each array, any other request to the set that it names
             2: is an earlier request, in stages 4 to 12, about to change the same line, or the same word of the sketch?
             3: then it waits, and so do all requests behind it
+            4 to 12: they always move
 
-A request per cycle; latency 3 cycles.
+A request per cycle.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -46,8 +47,8 @@ class BankRequests(wiring.Component):
     """Members
     -------
     i : In(stream of bank_request_layout)
-    o_valid : Out(1), o : Out(placed_request_layout)
-        A request leaves stage 3. From logic: it is in stage 4 in the next cycle.
+    valid : Out(LAST_STAGE + 1), at : Out(array of placed_request_layout)
+        Of each stage from FIRST_STAGE on: whether a request is there, and the request.
     looks_up : Out(places_layout)
         Where the request in stage 3 looks, whether it leaves or not.
     hit : In(LAST_STAGE + 1)
@@ -57,7 +58,8 @@ class BankRequests(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "i": In(stream.Signature(bank_request_layout(config))), "o_valid": Out(1), "o": Out(placed_request_layout(config)),
+            "i": In(stream.Signature(bank_request_layout(config))), "valid": Out(LAST_STAGE + 1),
+            "at": Out(data.ArrayLayout(placed_request_layout(config), LAST_STAGE + 1)),
             "looks_up": Out(places_layout(config)), "hit": In(LAST_STAGE + 1),
         })  # fmt: skip
 
@@ -109,17 +111,12 @@ class BankRequests(wiring.Component):
                     word, cell = cell_place(config, a, index, s1.tag)
                     m.d.sync += [s2.places.words[a].eq(Mux(sweeps, s1.set[:word_bits], word)), s2.cells[a].eq(cell)]
 
-        # Of the requests behind: whether they change anything, and where.
         valid = {k: Signal(name=f"s{k}_valid") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
-        changes = {k: Signal(name=f"s{k}_changes", reset_less=True) for k in valid}
-        places = {k: Signal(places_layout(config), name=f"s{k}_places", reset_less=True) for k in valid}
-        m.d.sync += [
-            valid[FIRST_STAGE].eq(self.o_valid),
-            changes[FIRST_STAGE].eq(s3.changes),
-            places[FIRST_STAGE].eq(s3.places),
-        ]
+        at = {k: Signal(about, name=f"s{k}", reset_less=True) for k in valid}
+        leaves = s3_valid & go
+        m.d.sync += [valid[FIRST_STAGE].eq(leaves), at[FIRST_STAGE].eq(s3)]
         for k in range(FIRST_STAGE + 1, LAST_STAGE + 1):
-            m.d.sync += [valid[k].eq(valid[k - 1]), changes[k].eq(changes[k - 1]), places[k].eq(places[k - 1])]
+            m.d.sync += [valid[k].eq(valid[k - 1]), at[k].eq(at[k - 1])]
 
         # Stages 2 and 3: which request in a later stage changes the same line or word? Those stages move while 1 to 3 stand.
         def meets(a, b):
@@ -130,19 +127,15 @@ class BankRequests(wiring.Component):
         # line is known by then.
         meet = {k: Signal(name=f"meets_s{k}") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         for k in meet:
-            is_there, will_change, where = (
-                (s3_valid & go, s3.changes, s3.places)
-                if k == FIRST_STAGE
-                else (valid[k - 1], changes[k - 1], places[k - 1])
-            )
-            seen = s2_valid & s2.looks & is_there & will_change & meets(s2.places, where)
+            is_there, before = (leaves, s3) if k == FIRST_STAGE else (valid[k - 1], at[k - 1])
+            seen = s2_valid & s2.looks & is_there & before.changes & meets(s2.places, before.places)
             met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
             m.d.sync += meet[k].eq(met & ~self.hit[k - 1] if k > HIT_STAGE + 1 else met)
         waits = Signal()
         # A miss in HIT_STAGE writes its line in MISS_STAGE - HIT_STAGE cycles, and a hit in stage 3 would write one in as many.
         # Both cannot be written at once, so the LEARN in stage 3 waits. Only `hit` of one stage is late: `go` takes two LUTs.
         assert MISS_STAGE - HIT_STAGE == HIT_STAGE - 3
-        clashes = delayed(m, valid[HIT_STAGE - 1] & changes[HIT_STAGE - 1]) & s3.learns
+        clashes = delayed(m, valid[HIT_STAGE - 1] & at[HIT_STAGE - 1].changes) & s3.learns
         m.d.comb += [
             waits.eq(
                 Cat(meet[k] for k in meet if k not in (HIT_STAGE, MISS_STAGE)).any()
@@ -150,5 +143,9 @@ class BankRequests(wiring.Component):
             ),
             go.eq(~(s3_valid & waits)),
         ]
-        m.d.comb += [self.o_valid.eq(s3_valid & go), self.o.eq(s3), self.looks_up.eq(s3.places)]
+        m.d.comb += [
+            self.looks_up.eq(s3.places),
+            self.valid.eq(Cat(valid.get(k, 0) for k in range(LAST_STAGE + 1))),
+            self.at.eq(Cat(at.get(k, Const(0, about.size)) for k in range(LAST_STAGE + 1))),
+        ]
         return m

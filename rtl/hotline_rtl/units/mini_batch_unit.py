@@ -132,8 +132,7 @@ class MiniBatchUnit(wiring.Component):
         wiring.connect(m, non_popular.client, wiring.flipped(self.write_non_popular))
         wiring.connect(m, wiring.flipped(self.tracker), tracker.port)
         connect_lanes(m, classifier, tracker)
-        for name in decoder.model.signature.members:
-            m.d.comb += getattr(decoder.model, name).eq(getattr(self.model, name))
+        wiring.connect(m, wiring.flipped(self.model), decoder.model)
         m.d.comb += [records.sample_words.eq(self.model.sample_words), decoder.read_fault.eq(self.read_fault)]
 
         # A job goes to all that take part in it.

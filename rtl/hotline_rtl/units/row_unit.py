@@ -92,8 +92,7 @@ class RowUnit(wiring.Component):
         ]:
             wiring.connect(m, client, wiring.flipped(port))
         for block in (gather, scatter):
-            for name in block.model.signature.members:
-                m.d.comb += getattr(block.model, name).eq(getattr(self.model, name))
+            wiring.connect(m, wiring.flipped(self.model), block.model)
 
         # Keys.
         link(m, config, "listed_keys", key_list.o, router.listed)

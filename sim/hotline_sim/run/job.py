@@ -27,27 +27,19 @@ SAMPLE_BUFFERS = 32
 
 def golden_tracker(config: AcceleratorConfig) -> Tracker:
     """An empty golden tracker of ``config``'s shape."""
-    keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
-    return Tracker(
-        keys,
-        config.tracker_sets,
-        config.tracker_ways,
-        config.policy,
-        config.policy_bits,
-        arrays=config.tracker_arrays,
-        sketch_cells=config.sketch_cells,
-        sketch_bits=config.sketch_bits,
-        shadow=bool(config.shadow),
-    )
+    return _tracker(Tracker, config)
 
 
 def native_tracker(config: AcceleratorConfig):
     """The same of the software engine, which needs Numba."""
     from hotline_native import NativeTracker
 
-    keys = KeySpace(config.table_bits, config.row_bits, config.permutation_seed)
-    return NativeTracker(
-        keys,
+    return _tracker(NativeTracker, config)
+
+
+def _tracker(kind, config: AcceleratorConfig):
+    return kind(
+        KeySpace(config.table_bits, config.row_bits, config.permutation_seed),
         config.tracker_sets,
         config.tracker_ways,
         config.policy,

@@ -5,7 +5,7 @@ from hotline_rtl.control.gather_scheduler import GatherScheduler
 from hotline_rtl.interfaces.jobs import Ask
 from hotline_rtl.interfaces.layouts import Status
 
-from ..simulated import cycles, is_not_taken, none_comes, put, simulate, take
+from ..simulated import is_not_taken, none_comes, put, put_together, simulate_run, take
 
 CONFIG = preset("tiny")
 FINE = {"valid": 0}
@@ -34,15 +34,7 @@ class Run:
 
     async def both(self, rows: dict = FINE, keys: dict = FINE) -> None:
         """The results of engine and writer, which are taken."""
-        self.offer(rows, keys)
-        for _ in range(20):
-            taken = self.ctx.get(self.block.keys_results.ready)
-            await cycles(self.ctx)
-            if taken:
-                self.ctx.set(self.block.gather_results.valid, 0)
-                self.ctx.set(self.block.keys_results.valid, 0)
-                return
-        raise AssertionError("the results have not been taken")
+        await put_together(self.ctx, [(self.block.gather_results, rows), (self.block.keys_results, keys)])
 
     def offer(self, rows: dict | None = None, keys: dict | None = None) -> None:
         for sink, result in ((self.block.gather_results, rows), (self.block.keys_results, keys)):
@@ -60,12 +52,7 @@ class Run:
 
 
 def run(bench) -> None:
-    block = GatherScheduler(CONFIG)
-
-    async def testbench(ctx):
-        await bench(Run(ctx, block))
-
-    simulate(block, testbench)
+    simulate_run(Run, GatherScheduler(CONFIG), bench)
 
 
 def test_a_split_is_there_when_its_rows_and_keys_are():

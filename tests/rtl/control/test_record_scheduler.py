@@ -5,7 +5,7 @@ import pytest
 from hotline_rtl.config import preset
 from hotline_rtl.control.record_scheduler import RecordScheduler
 
-from ..simulated import cycles, is_not_taken, none_comes, put, simulate, take
+from ..simulated import cycles, is_not_taken, none_comes, put, simulate_run, take
 
 CONFIG = preset("tiny")
 
@@ -38,12 +38,7 @@ class Run:
 
 
 def run(bench) -> None:
-    block = RecordScheduler(CONFIG)
-
-    async def testbench(ctx):
-        await bench(Run(ctx, block))
-
-    simulate(block, testbench)
+    simulate_run(Run, RecordScheduler(CONFIG), bench)
 
 
 def test_records_are_decoded_at_once_when_there_is_no_mini_batch_before():

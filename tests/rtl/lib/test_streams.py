@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from hotline_rtl.config import preset
 from hotline_rtl.lib.streams import fork, link
 
-from ..simulated import cycles, simulate
+from ..simulated import cycles, pass_through, simulate
 
 
 class Forked(wiring.Component):
@@ -44,34 +44,6 @@ class Linked(wiring.Component):
         for n, (source, sink) in enumerate(zip(sources, sinks, strict=True)):
             link(m, self.config, f"link {n}", source, sink)
         return m
-
-
-async def pass_through(ctx, source, sinks: dict, payloads: list[int], r: random.Random) -> dict[str, list[int]]:
-    """What arrives at each sink, all of which stall at random. The rules of streams are checked."""
-    got: dict[str, list[int]] = {name: [] for name in sinks}
-    waiting: dict[str, int] = {}
-    queue = list(payloads)
-    for _ in range(20 * len(payloads)):
-        if queue and not ctx.get(source.valid) and r.random() < 0.7:
-            ctx.set(source.payload, queue.pop(0))
-            ctx.set(source.valid, 1)
-        for sink in sinks.values():
-            ctx.set(sink.ready, r.random() < 0.5)
-        for name, sink in sinks.items():
-            valid, ready, payload = ctx.get(sink.valid), ctx.get(sink.ready), ctx.get(sink.payload)
-            assert name not in waiting or (valid and payload == waiting[name]), (
-                f"{name}: a valid payload stays until it is taken"
-            )
-            waiting.pop(name, None)
-            if valid and ready:
-                got[name].append(payload)
-            elif valid:
-                waiting[name] = payload
-        taken = ctx.get(source.valid) and ctx.get(source.ready)
-        await cycles(ctx)
-        if taken:
-            ctx.set(source.valid, 0)
-    return got
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -7,7 +7,7 @@ import pytest
 from hotline_rtl.config import preset
 from hotline_rtl.transfer.frontend.key_router import KeyRouter
 
-from ..simulated import cycles, simulate
+from ..simulated import pass_through, simulate
 
 CONFIG = preset("tiny")
 
@@ -29,32 +29,19 @@ def test_keys_and_their_end_arrive_once_in_order_at_all_that_shall_have_them(mod
     async def bench(ctx):
         source = block.numbered if mode == "numbered" else block.listed
         sinks = {"scatter": block.scatter, "gather": block.gather, "lookups": block.lookups}
-        got: dict[str, list] = {name: [] for name in sinks}
-        sent = 0
-        for _ in range(600):
-            offers = sent < len(keys) and r.random() < 0.6
-            if ctx.get(source.valid) == 0 and offers:
-                route = {
-                    "listed": keys[sent],
-                    "scatters": mode in ("scatters", "passes"),
-                    "looks_up": mode == "passes",
+        route = {"scatters": mode in ("scatters", "passes"), "looks_up": mode == "passes"}
+        payloads = keys if mode == "numbered" else [{"listed": key, **route} for key in keys]
+        got = {
+            name: [
+                {
+                    "key": {"table": p.key.table, "row": p.key.row},
+                    "number": n if name == "lookups" else p.number,
+                    "end": p.end,
                 }
-                ctx.set(source.payload, keys[sent] if mode == "numbered" else route)
-                ctx.set(source.valid, 1)
-            for sink in sinks.values():
-                ctx.set(sink.ready, r.random() < 0.5)
-            for name, sink in sinks.items():
-                if ctx.get(sink.valid) and ctx.get(sink.ready):
-                    p = ctx.get(sink.payload)
-                    number = len(got[name]) if name == "lookups" else p.number
-                    got[name].append(
-                        {"key": {"table": p.key.table, "row": p.key.row}, "number": number, "end": p.end}
-                    )
-            takes = ctx.get(source.valid) and ctx.get(source.ready)
-            await cycles(ctx)
-            if takes:
-                ctx.set(source.valid, 0)
-                sent += 1
+                for n, p in enumerate(came)
+            ]
+            for name, came in (await pass_through(ctx, source, sinks, payloads, r)).items()
+        }
         wanted = {"scatters": {"scatter"}, "passes": {"scatter", "lookups"}}.get(mode, {"gather"})
         assert got == {name: keys if name in wanted else [] for name in sinks}
 

@@ -69,8 +69,7 @@ class AccessDecoder(wiring.Component):
 
         # Stages 1 to 3: what the words are.
         m.submodules.tables = tables = WordTables(config)
-        for name in model.signature.members:
-            m.d.comb += getattr(tables.model, name).eq(getattr(model, name))
+        wiring.connect(m, wiring.flipped(self.model), tables.model)
         m.d.comb += [tables.i_valid.eq(takes), tables.i.eq(self.i.p)]
 
         # Stage 4: is the row one that the table has?

@@ -16,16 +16,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...config import AcceleratorConfig
-from ...interfaces.control import fault_layout
-from ...interfaces.jobs import (
-    batch_fetch_layout,
-    batch_job_layout,
-    batch_result_layout,
-    gather_ask_layout,
-    list_job_layout,
-    list_result_layout,
-    scatter_ask_layout,
-)
+from ...interfaces.jobs import JOBS, RESULTS
 from ...interfaces.layouts import completion_layout
 from ..rings import fetched_layout
 from .admission import Admission
@@ -40,10 +31,10 @@ class CommandProcessor(wiring.Component):
     i : In(stream of fetched_layout)
     o : Out(stream of completion_layout)
         Ready again when the completion before is in memory.
-    fetches, batches, lists, gathers, scatters : Out(streams of jobs)
-    batch_results, popular_results, non_popular_results, list_results, gather_results, scatter_results : In(streams)
-    looked_up : In(stream)
-        All keys of a SCATTER that passes a SPLIT have been looked up.
+    fetches, batches, lists, gathers, scatters : Out(streams)
+        JOBS.
+    batch_results, popular_results, non_popular_results, list_results, gather_results, scatter_results, looked_up : In(streams)
+        RESULTS; ``looked_up``: all keys of a SCATTER that passes a SPLIT have been looked up.
     expired : In(1)
         Commands no longer make progress. All that have begun end with TIMEOUT; none begins. Stays until reset.
     model_valid : In(1), sample_words, row_bytes : In
@@ -63,18 +54,10 @@ class CommandProcessor(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        fault = stream.Signature(fault_layout())
         super().__init__({
             "i": In(stream.Signature(fetched_layout(config))), "o": Out(stream.Signature(completion_layout())),
-            "fetches": Out(stream.Signature(batch_fetch_layout(config))),
-            "batches": Out(stream.Signature(batch_job_layout(config))),
-            "lists": Out(stream.Signature(list_job_layout(config))),
-            "gathers": Out(stream.Signature(gather_ask_layout(config))),
-            "scatters": Out(stream.Signature(scatter_ask_layout(config))),
-            "batch_results": In(stream.Signature(batch_result_layout(config))),
-            "list_results": In(stream.Signature(list_result_layout(config))),
-            "popular_results": In(fault), "non_popular_results": In(fault), "gather_results": In(fault),
-            "scatter_results": In(fault), "looked_up": In(stream.Signature(0)),
+            **{name: Out(stream.Signature(layout(config))) for name, layout in JOBS.items()},
+            **{name: In(stream.Signature(layout(config))) for name, layout in RESULTS.items()},
             "expired": In(1), "model_valid": In(1), "sample_words": In(range(config.max_record_words + 1)),
             "row_bytes": In(range(config.max_row_bytes + 1)), "scatter_timeout": In(32), "swap_limit": In(32),
             "swap_worth": In(16), "busy": Out(1), "working": Out(1), "waits_for_host": Out(1), "gathers_own": Out(1),

@@ -13,6 +13,7 @@ from ...config import AcceleratorConfig
 from ...interfaces.control import fault_layout
 from ...interfaces.jobs import Ask, gather_ask_layout
 from ...interfaces.layouts import COUNT_BITS, Kind, Opcode, Status, completion_layout
+from ...lib.logic import is_one_of
 from .issue_slot import COUNTS, issued_layout
 
 
@@ -134,7 +135,7 @@ class CommitSlot(wiring.Component):
                     fault.eq(came.fault),
                     splits.eq(came.opcode == Opcode.SPLIT),
                     self.second.eq(0),
-                    self.alone.eq(self.i.valid & ~((came.opcode == Opcode.LEARN) | (came.opcode == Opcode.SPLIT))),
+                    self.alone.eq(self.i.valid & ~is_one_of(came.opcode, Opcode.LEARN, Opcode.SPLIT)),
                 ]
                 with m.If(self.i.valid):
                     m.next = "END"
@@ -142,20 +143,14 @@ class CommitSlot(wiring.Component):
                         m.next = "POPULAR"
                     with m.Elif((came.opcode == Opcode.GATHER) & ~came.refused):
                         m.next = "ROWS"
-            with m.State("POPULAR"):
-                m.d.comb += self.popular_results.ready.eq(1)
-                with m.If(self.popular_results.valid):
-                    with m.If(~fault.valid):
-                        m.d.sync += fault.eq(self.popular_results.p)
-                    m.next = "END"
-                gives_up()
-            with m.State("ROWS"):
-                m.d.comb += self.gather_results.ready.eq(1)
-                with m.If(self.gather_results.valid):
-                    with m.If(~fault.valid):
-                        m.d.sync += fault.eq(self.gather_results.p)
-                    m.next = "END"
-                gives_up()
+            for state, results in (("POPULAR", self.popular_results), ("ROWS", self.gather_results)):
+                with m.State(state):
+                    m.d.comb += results.ready.eq(1)
+                    with m.If(results.valid):
+                        with m.If(~fault.valid):
+                            m.d.sync += fault.eq(results.p)
+                        m.next = "END"
+                    gives_up()
             with m.State("REST"):
                 both = self.non_popular_results.valid & self.gather_results.valid
                 m.d.comb += [self.non_popular_results.ready.eq(both), self.gather_results.ready.eq(both)]

@@ -24,8 +24,7 @@ def row_address_layout(config: AcceleratorConfig, extra: int) -> data.StructLayo
 
 
 class RowAddress(wiring.Component):
-    """Members: ``model``; ``i``, a stream of {key, outside, extra}; ``o``, a stream of row_address_layout; ``busy``: something
-    is inside.
+    """Members: ``model``; ``i``, a stream of {key, outside, extra}; ``o``, a stream of row_address_layout.
 
     ``outside`` marks a key whose table or row did not fit its field; ``extra`` bits go along.
     """
@@ -35,7 +34,7 @@ class RowAddress(wiring.Component):
         super().__init__({
             "model": In(ModelSignature(config)),
             "i": In(stream.Signature(data.StructLayout({"key": key_layout(config), "outside": 1, "extra": extra}))),
-            "o": Out(stream.Signature(row_address_layout(config, extra))), "busy": Out(1),
+            "o": Out(stream.Signature(row_address_layout(config, extra))),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -44,7 +43,10 @@ class RowAddress(wiring.Component):
         m.submodules.out_fifo = out_fifo = CreditFifo(self.o.p.shape(), 5)
         wiring.connect(m, out_fifo.o, wiring.flipped(self.o))
         takes = self.i.valid & out_fifo.credit
-        m.d.comb += [self.i.ready.eq(out_fifo.credit), out_fifo.spend.eq(takes), self.busy.eq(out_fifo.busy)]
+        m.d.comb += [
+            self.i.ready.eq(out_fifo.credit),
+            out_fifo.spend.eq(takes),
+        ]
 
         # Stages 1 and 2: the table's descriptor.
         fields = Cat(model.descriptor.base, model.descriptor.rows, model.descriptor.stride)

@@ -6,7 +6,7 @@ from hotline_rtl.config import preset
 from hotline_rtl.control.commands.admission import Admission
 from hotline_rtl.interfaces.layouts import Opcode, Status
 
-from ...simulated import cycles, put, simulate, take
+from ...simulated import cycles, put, simulate_run, take
 
 CONFIG = preset("tiny")
 #: A command begins, or is refused, within so many cycles.
@@ -53,12 +53,7 @@ class Run:
 
 
 def run(bench) -> None:
-    block = Admission(CONFIG)
-
-    async def testbench(ctx):
-        await bench(Run(ctx, block))
-
-    simulate(block, testbench)
+    simulate_run(Run, Admission(CONFIG), bench)
 
 
 def test_a_mini_batch_begins_behind_the_request_for_its_records():

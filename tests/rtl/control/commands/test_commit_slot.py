@@ -7,7 +7,7 @@ from hotline_rtl.control.commands.commit_slot import CommitSlot
 from hotline_rtl.interfaces.jobs import Ask
 from hotline_rtl.interfaces.layouts import Kind, Opcode, Status
 
-from ...simulated import cycles, none_comes, put, simulate, take
+from ...simulated import cycles, none_comes, put, put_together, simulate_run, take
 
 CONFIG = preset("tiny")
 FINE = {"valid": 0}
@@ -26,19 +26,10 @@ class Run:
         await put(self.ctx, self.block.i, {"tag": 9, "opcode": opcode, "after": 77, **COUNTS} | fields)
 
     async def give(self, **results) -> None:
-        """Results of that name, offered together until all have been taken."""
-        streams = {getattr(self.block, f"{name}_results"): result for name, result in results.items()}
-        for stream, result in streams.items():
-            self.ctx.set(stream.payload, result)
-            self.ctx.set(stream.valid, 1)
-        for _ in range(20):
-            taken = all(self.ctx.get(stream.ready) for stream in streams)
-            await cycles(self.ctx)
-            if taken:
-                for stream in streams:
-                    self.ctx.set(stream.valid, 0)
-                return
-        raise AssertionError("the results have not been taken")
+        """Results of that name, taken together."""
+        await put_together(
+            self.ctx, [(getattr(self.block, f"{name}_results"), result) for name, result in results.items()]
+        )
 
     async def pulse(self, name: str) -> None:
         self.ctx.set(getattr(self.block, name), 1)
@@ -57,12 +48,7 @@ class Run:
 
 
 def run(bench) -> None:
-    block = CommitSlot(CONFIG)
-
-    async def testbench(ctx):
-        await bench(Run(ctx, block))
-
-    simulate(block, testbench)
+    simulate_run(Run, CommitSlot(CONFIG), bench)
 
 
 @pytest.mark.parametrize("opcode", [Opcode.CLEAR, Opcode.LEARN, Opcode.SWAP])
