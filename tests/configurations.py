@@ -18,12 +18,11 @@ MANY = [
     "read_ahead_beats=256",
     "burst_beats=64",
 ]
-#: Four lanes, 512 bits: a record is shorter than a beat.
-WIDE = [*MAIN, "lanes=4", "bus_bits=512"]
-#: With a shadow, for following. By default tests take SLICED in its place.
+#: With a shadow, for following. By default tests take WIDE in its place.
 FOLLOWING = [*MAIN, "shadow=1"]
-#: The same, with register slices on about half of the streams between blocks.
-SLICED = [*FOLLOWING, "link_slices=1"]
+#: Four lanes of a bank each, 512 bits: a record is shorter than a beat. With a shadow, too, and with register slices on about
+#: half of the streams between blocks.
+WIDE = [*FOLLOWING, "lanes=4", "banks_per_lane=1", "bus_bits=512", "link_slices=1"]
 #: The least value of every size, and of every depth.
 LEAST = [
     "lanes=1",
@@ -61,3 +60,8 @@ ODD = [
 
 def tiny(settings: list[str]) -> AcceleratorConfig:
     return preset("tiny").with_settings(settings)
+
+
+def options(settings: list[str]) -> list[str]:
+    """The same configuration on the command line."""
+    return ["--preset", "tiny", *(word for setting in settings for word in ("--set", setting))]

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from hotline_sim.engine.emission import emitted_verilog
+
+from .configurations import LEAST, options, tiny
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -54,11 +58,8 @@ def test_an_installed_wheel_emits_verilog(tmp_path):
     for entry in kept:
         (target / entry.name).symlink_to(entry)
     out = tmp_path / "hotline.v"
-    run(environment / "bin" / "hotline", "verilog", "--preset", "tiny", "-o", out, cwd=tmp_path)
-    from hotline_rtl.config import preset
-    from hotline_rtl.emit.verilog import accelerator_verilog
-
-    assert out.read_text() == accelerator_verilog(preset("tiny"))
+    run(environment / "bin" / "hotline", "verilog", *options(LEAST), "-o", out, cwd=tmp_path)
+    assert out.read_text() == emitted_verilog(tiny(LEAST))
     found = run(environment / "bin" / "python", "-c", "import hotline_rtl; print(hotline_rtl.__file__)", cwd=tmp_path)
     assert str(environment) in found
 

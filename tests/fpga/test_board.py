@@ -10,10 +10,10 @@ from amaranth.lib import wiring
 from hotline_fpga import flow
 from hotline_fpga.board.ulx3s import Ulx3s
 from hotline_fpga.flow import PINS
-from hotline_fpga.harness import ports
 from hotline_fpga.tools import find_tool, run
 from hotline_rtl.config import preset
 from hotline_rtl.emit.verilog import component_verilog
+from hotline_rtl.lib.shared_module import ports
 from hotline_sim.engine.cocotb_build import run_cocotb
 
 DIVISOR, BYTES = 8, 4096
@@ -35,8 +35,8 @@ def test_a_computer_works_with_the_board_over_the_serial_line():
 
 def test_every_port_of_the_board_has_a_pin():
     pins = set()
-    for name, (bits, _) in ports(component_verilog(Ulx3s(preset("tiny")), "ulx3s"), "ulx3s").items():
-        pins |= {f"{name}[{n}]" for n in range(bits)} if bits > 1 else {name}
+    for name, value in ports(Ulx3s(preset("tiny"))).items():
+        pins |= {f"{name}[{n}]" for n in range(len(value))} if len(value) > 1 else {name}
     constraints = (PINS / "ulx3s.lpf").read_text()
     assert (
         pins

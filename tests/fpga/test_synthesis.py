@@ -18,12 +18,15 @@ from hotline_fpga.sharing import keep_apart, share_modules
 from hotline_fpga.timing import Timing
 from hotline_fpga.tools import FpgaToolError, find_tool, run, version_numbers
 from hotline_rtl.config import preset
-from hotline_rtl.emit.verilog import accelerator_verilog, component_verilog, plain_names
+from hotline_rtl.emit.verilog import component_verilog, plain_names
 from hotline_rtl.lib.fifo import BLOCK_RAM_BITS, StreamFifo
+from hotline_sim.engine.emission import emitted_verilog
+
+from ..configurations import MAIN, tiny
 
 
 def test_the_harness_connects_every_port_of_the_accelerator():
-    verilog = accelerator_verilog(preset("tiny"))
+    verilog = emitted_verilog(tiny(MAIN))
     text = harness_verilog(verilog, "X1/Y2/PIOA")
     assert all(f".{name}(" in text for name in ports(verilog))
     assert ports(verilog)["m_axi_host_rdata"] == (64, True) and ports(verilog)["irq"] == (1, False)
@@ -45,7 +48,7 @@ def test_versions_compare_as_numbers():
 def test_names_in_verilog_are_plain_and_stay_apart():
     text = "wire \\x[0] ; wire x_0; wire \\$12 ; assign \\x[0] = \\$12 ;"
     assert plain_names(text) == "wire x_0_1 ; wire x_0; wire n12 ; assign x_0_1 = n12 ;"
-    assert "\\" not in accelerator_verilog(preset("tiny"))
+    assert "\\" not in emitted_verilog(tiny(MAIN))
 
 
 def test_a_tool_that_fails_says_where_and_with_what(tmp_path):
@@ -91,7 +94,7 @@ def memories_verilog(shapes: list[tuple[int, int]]) -> str:
 @pytest.mark.fpga
 def test_every_memory_of_the_ecp5_preset_above_2_kibit_lies_in_block_ram(tmp_path):
     """One of each shape that it has, mapped to the part: none in LUTs or flip-flops."""
-    verilog = accelerator_verilog(preset("ecp5"))
+    verilog = emitted_verilog(preset("ecp5"))
     large = sorted((w, d) for w, d in memories(verilog) if w * d > BLOCK_RAM_BITS)
     assert large
     (tmp_path / "top.v").write_text(memories_verilog(large))
@@ -177,7 +180,7 @@ def test_cells_that_the_source_does_not_know_belong_to_what_takes_them(tmp_path)
 @pytest.mark.fpga
 def test_modules_that_are_alike_become_one_and_none_is_lost(tmp_path):
     """Of the whole accelerator: the same cells before and after, in far fewer modules."""
-    before = accelerator_verilog(preset("tiny"))
+    before = emitted_verilog(tiny(MAIN))
     after = share_modules(before)
     assert share_modules(after) == after
     assert after.count("\nmodule ") < 0.75 * before.count("\nmodule ")
@@ -329,7 +332,7 @@ def test_memories_of_more_than_2_kibit_lie_in_block_ram_where_luts_would_do(tmp_
 def test_what_is_large_is_known_by_depth_and_width():
     """Of every memory of the preset that is not deep anyway."""
     pairs = [(int(d), int(w)) for d, w in re.findall(r"SIZE>=(\d+) r:WIDTH>(\d+)", LARGE)]
-    shapes = [(w, d) for w, d in memories(accelerator_verilog(preset("ecp5"))) if d < DEEP]
+    shapes = [(w, d) for w, d in memories(emitted_verilog(preset("ecp5"))) if d < DEEP]
     assert shapes
     for width, depth in shapes:
         assert any(depth >= d and width > w for d, w in pairs) == (width * depth > BLOCK_RAM_BITS)

@@ -9,7 +9,7 @@ import pytest
 
 from hotline_fpga.harness import ports
 from hotline_rtl import VERSION, VERSION_MAJOR, VERSION_MINOR
-from hotline_rtl.emit.verilog import accelerator_verilog
+from hotline_sim.engine.emission import emitted_verilog
 
 from ..configurations import LEAST, tiny
 
@@ -28,7 +28,7 @@ def vivado(script: str, *arguments) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def port_names() -> set[str]:
-    return set(ports(accelerator_verilog(tiny(LEAST))))
+    return set(ports(emitted_verilog(tiny(LEAST))))
 
 
 @needs_tcl

@@ -1,10 +1,5 @@
 """Helpers for tests that run the whole accelerator."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -17,9 +12,6 @@ from hotline_sim.run.session import Session
 from hotline_sim.traces import ArrayTrace, Trace, open_trace
 
 from ..configurations import MAIN, tiny
-
-ROOT = Path(__file__).parents[2]
-os.environ.setdefault("HOTLINE_BUILD", str(ROOT / "build"))
 
 HOSTILE = MemoryTiming((1, 500), (1, 100), True, True, (0.2, 0.3, 0.2, 0.3, 0.2))
 IDEAL = MemoryTiming((1, 1), (0, 0))
@@ -71,15 +63,6 @@ def session(request):
         session = Session(job, transport)
         session._learn()
         yield session
-
-
-def hotline(*arguments, check: int | None = 0) -> subprocess.CompletedProcess:
-    """Runs the command; fails unless it exits with ``check``."""
-    command = [sys.executable, "-m", "hotline_cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "COLUMNS": "150"})
-    if check is not None:
-        assert done.returncode == check, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,14 @@ from hotline_golden.layouts import Command, Kind, Opcode
 from hotline_golden.memory import MemoryImage
 from hotline_rtl.emit.verilog import accelerator_verilog
 from hotline_sim.engine.cosim import CosimTransport
+from hotline_sim.engine.emission import emitted_verilog
 from hotline_sim.host.driver import Driver
 from hotline_sim.run.job import output_buffers, prepare, rings
 from hotline_sim.run.session import Session, first_difference
 from hotline_sim.traces import open_trace
 
-from ..configurations import FOLLOWING, MAIN, MANY, SLICED, WIDE, tiny
-from .conftest import HOSTILE, IDEAL, SLOW, run_cosim, small_job
+from ..configurations import FOLLOWING, LEAST, MAIN, MANY, WIDE, tiny
+from .conftest import HOSTILE, IDEAL, SLOW, cold_job, run_cosim, small_job
 
 SHAPES = [
     pytest.param("synthetic:samples=150", {}, id="criteo"),
@@ -71,12 +72,16 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
 
 def test_instances_of_repeated_blocks_are_what_the_blocks_are(monkeypatch):
     """As a design of many lanes has them; to the cycle."""
-    whole = accelerator_verilog(tiny(MAIN))
+    config = tiny(LEAST)
+    whole = emitted_verilog(config)
     monkeypatch.setattr("hotline_rtl.emit.verilog.MANY_QUEUES", 1)
-    instances = accelerator_verilog.__wrapped__(tiny(MAIN))
+    instances = accelerator_verilog.__wrapped__(config)
     shared = re.compile(r"^module hotline_tracker_bank ?\(", re.M)
     assert shared.search(instances) and not shared.search(whole)
-    sessions = [run_cosim(small_job(tiny(MAIN)), HOSTILE, verilog=verilog) for verilog in (whole, instances)]
+    jobs = [cold_job(config, batches=8, samples=3, accesses=4, seed=1) for _ in range(2)]
+    sessions = [
+        run_cosim(job, HOSTILE, verilog=verilog) for job, verilog in zip(jobs, (whole, instances), strict=True)
+    ]
     assert not any(session.results.difference for session in sessions)
     assert sessions[0].results.cycles == sessions[1].results.cycles
 
@@ -173,8 +178,8 @@ def test_first_difference_names_buffer_and_values():
         (2, MAIN),
         (3, MAIN),
         *(pytest.param(n, FOLLOWING, marks=pytest.mark.slow) for n in (1, 3)),
-        (3, SLICED),
-        (4, SLICED),
+        (3, WIDE),
+        (4, WIDE),
         *(pytest.param(n, [*FOLLOWING, f"link_slices={n}"], marks=pytest.mark.slow) for n in range(2, 6)),
     ],
     ids=lambda value: value if isinstance(value, int) else "-".join(value[1:]) or "main",

@@ -12,19 +12,22 @@ import numpy as np
 import pytest
 
 from hotline_golden.layouts import EMPTY_SLOT
-from hotline_rtl.emit.verilog import accelerator_verilog
+from hotline_sim.engine.emission import emitted_verilog
 from hotline_sim.files.json_file import write_json
 from hotline_sim.traces import open_trace
 from hotline_sim.traces.mapped.npz import save_npz
 
-from ..configurations import LEAST, MAIN, MANY, WIDE, tiny
-from .conftest import hotline, with_payload
+from ..command import hotline
+from ..configurations import LEAST, MAIN, MANY, WIDE, options, tiny
+from .conftest import with_payload
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "criteo_sample.tsv"
-TINY = ["--preset", "tiny", "--set", "working_rows=2048"]
+
+
+TINY = options(MAIN)
 #: An accelerator that is built in a third of the time, for what any accelerator shows.
-SMALL = ["--preset", "tiny", *(word for setting in LEAST for word in ("--set", setting))]
+SMALL = options(LEAST)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +66,7 @@ def test_run_prints_the_table_and_agrees():
 def test_a_run_with_prefetch_ends_with_the_same_tables(run_directory, tmp_path):
     hotline(
         "run",
-        *TINY,
+        *options(WIDE),
         "--trace",
         "synthetic:samples=200",
         "--batch-size",
@@ -114,9 +117,8 @@ def test_pictures_are_refused_before_anything_runs(tmp_path):
 @pytest.mark.parametrize("settings", [MAIN, MANY, WIDE], ids=["2-64", "1-128", "4-512"])
 @pytest.mark.parametrize("resident", ["auto", "none"])
 def test_real_clicks(settings, resident):
-    options = [x for s in settings for x in ("--set", s)]
     done = hotline(
-        "run", "--trace", f"criteo:{REAL}", "--batch-size", 128, "--preset", "tiny", *options, "--resident", resident
+        "run", "--trace", f"criteo:{REAL}", "--batch-size", 128, *options(settings), "--resident", resident
     )
     assert "RTL == golden" in done.stdout
 
@@ -278,7 +280,7 @@ def test_broken_rtl_exits_with_1(tmp_path):
 
 def test_verilog_is_written_whole(tmp_path):
     hotline("verilog", *SMALL, "-o", tmp_path / "hotline.v")
-    assert (tmp_path / "hotline.v").read_text() == accelerator_verilog(tiny(LEAST))
+    assert (tmp_path / "hotline.v").read_text() == emitted_verilog(tiny(LEAST))
 
 
 def test_traces_can_be_made_described_and_run(tmp_path):
@@ -290,7 +292,9 @@ def test_traces_can_be_made_described_and_run(tmp_path):
     assert "mlperf-v2" in hotline("trace", "shapes").stdout
 
 
+@pytest.mark.slow
 def test_waves_are_written_on_request(tmp_path):
+    """Slow for its accelerator of its own, four times as large. A bench writes waves by default, too (test_cocotb)."""
     hotline("run", *SMALL, "--trace", small_trace(tmp_path), "--batch-size", 4, "--waves", "--out", tmp_path / "w")
     assert (tmp_path / "w.vcd").stat().st_size > 10_000
 
@@ -321,7 +325,7 @@ def test_training_from_a_directory_equals_training_on_whole_mini_batches(run_dir
 
 def test_training_is_kept_and_resumed(tmp_path):
     pytest.importorskip("torch")
-    options = [
+    training = [
         "--preset",
         "tiny",
         "--samples",
@@ -336,15 +340,15 @@ def test_training_is_kept_and_resumed(tmp_path):
         0.001,
     ]
     kept = ["--checkpoint", tmp_path / "kept"]
-    hotline("train", *options, "--json", tmp_path / "whole.json", "--plot", tmp_path / "curves.png")
-    hotline("train", *options, "--steps", 4, *kept)
-    done = hotline("train", *options, *kept, "--resume", "must", "--every", 3, "--json", tmp_path / "rest.json")
+    hotline("train", *training, "--json", tmp_path / "whole.json", "--plot", tmp_path / "curves.png")
+    hotline("train", *training, "--steps", 4, *kept)
+    done = hotline("train", *training, *kept, "--resume", "must", "--every", 3, "--json", tmp_path / "rest.json")
     assert "from step 4 on" in done.stdout and (tmp_path / "curves.png").stat().st_size > 10_000
     whole, rest = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "rest"))
     assert whole["losses"][4:] == rest["losses"] and whole["held_out"] == rest["held_out"]
     assert (
         "optimizer rowwise-adagrad, not sgd"
-        in hotline("train", *options, "--optimizer", "sgd", *kept, "--resume", "must", check=2).stderr
+        in hotline("train", *training, "--optimizer", "sgd", *kept, "--resume", "must", check=2).stderr
     )
 
 
@@ -574,9 +578,9 @@ def test_numbers_and_files_that_cannot_be_are_refused_at_once(arguments, message
     assert not list(tmp_path.iterdir())
 
 
-def test_memory_that_is_slower_than_the_driver_waits_is_no_difference():
+def test_memory_that_is_slower_than_the_driver_waits_is_no_difference(tmp_path):
     """Exit code 1 is for RTL that differs from golden."""
-    done = hotline("run", *TINY, "--trace", "synthetic:samples=20", "--host-latency", 3_000_000, check=2)
+    done = hotline("run", *SMALL, "--trace", small_trace(tmp_path), "--host-latency", 3_000_000, check=2)
     assert "no completion within 2,000,000 cycles, as long as the driver waits: memory is slower" in done.stderr
     assert "differs" not in done.stdout + done.stderr
 

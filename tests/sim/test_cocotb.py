@@ -50,7 +50,10 @@ def test_both_engines_leave_the_same_memory_after_the_same_cycles():
     assert (cosim.split_cycles, cosim.popular_cycles) == (cocotb.split_cycles, cocotb.popular_cycles)
 
 
+@pytest.mark.slow
 def test_broken_rtl_is_found_in_cocotb(monkeypatch):
+    """Slow for its accelerator of its own. By default broken trackers are found (test_benches), and the command finds a broken
+    accelerator (test_cli)."""
     monkeypatch.setattr("hotline_rtl.lib.keys.PRODUCT_SHIFT", 7)
     config = tiny(LEAST)
     bad = accelerator_verilog.__wrapped__(config)
@@ -58,10 +61,12 @@ def test_broken_rtl_is_found_in_cocotb(monkeypatch):
     assert run_in_cocotb(job, timings=(IDEAL, IDEAL), verilog=bad).difference
 
 
-def test_verilators_runtime_is_compiled_once(tmp_path, monkeypatch):
+def test_verilators_runtime_is_compiled_once_and_waves_are_written(tmp_path, monkeypatch):
     monkeypatch.setenv("HOTLINE_BUILD", str(tmp_path / "build"))
     (tmp_path / "nothing.py").write_text("import cocotb\n\n\n@cocotb.test()\nasync def ends(dut):\n    pass\n")
     for width in (1, 2):
-        run_cocotb(component_verilog(RegisterSlice(width), "top"), "top", "nothing", search_path=[tmp_path])
+        verilog, waves = component_verilog(RegisterSlice(width), "top"), tmp_path / f"{width}.vcd"
+        run_cocotb(verilog, "top", "nothing", search_path=[tmp_path], waves=waves)
+        assert " top " in waves.read_text()
     compiled = [len(list(tmp_path.rglob(f"cocotb/*/build/{name}.d"))) for name in ("verilator", "verilated")]
     assert compiled == [2, 1]

@@ -22,7 +22,7 @@ from hotline_sim.studies.parts import (  # noqa: E402
 )
 from hotline_sim.studies.pipeline import estimate  # noqa: E402
 
-from .conftest import hotline  # noqa: E402
+from ..command import hotline  # noqa: E402
 
 KERNELS = Kernels(50e-6, 300e-6, 50e-6, 0.0, 200e-6, 300e-6, 150e-6, 8e6)
 FAST = Links(1e12, 1e12, 1e12, 1e12)

@@ -10,7 +10,7 @@ from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.run.job import output_buffers
 
-from ..configurations import FOLLOWING, MAIN, SLICED, tiny
+from ..configurations import FOLLOWING, MAIN, WIDE, tiny
 from .conftest import HOSTILE, IDEAL, SLOW, small_job
 from .lockstep import Lockstep, random_rows
 
@@ -31,8 +31,8 @@ MORE_SLICED = [[*FOLLOWING, f"link_slices={n}"] for n in range(2, 6)]
         pytest.param(IDEAL, MAIN, id="ideal"),
         pytest.param(HOSTILE, MAIN, id="hostile"),
         pytest.param(SLOW, MAIN, id="slow"),
-        pytest.param(IDEAL, SLICED, id="ideal-sliced"),
-        pytest.param(HOSTILE, SLICED, id="hostile-sliced"),
+        pytest.param(IDEAL, WIDE, id="ideal-sliced"),
+        pytest.param(HOSTILE, WIDE, id="hostile-sliced"),
         *(pytest.param(HOSTILE, some, id=some[-1], marks=pytest.mark.slow) for some in MORE_SLICED),
     ],
 )
@@ -95,8 +95,8 @@ def scatter_lists(job, run, count: int, rows: int) -> list[Command]:
         pytest.param(2, HOSTILE, MAIN, id="hostile"),
         pytest.param(3, HOSTILE, MAIN, id="hostile-again"),
         pytest.param(4, SLOW, MAIN, id="slow"),
-        pytest.param(5, IDEAL, SLICED, id="ideal-sliced"),
-        pytest.param(6, HOSTILE, SLICED, id="hostile-sliced"),
+        pytest.param(5, IDEAL, WIDE, id="ideal-sliced"),
+        pytest.param(6, HOSTILE, WIDE, id="hostile-sliced"),
         *(
             pytest.param(n, HOSTILE, some, id=some[-1], marks=pytest.mark.slow)
             for n, some in enumerate(MORE_SLICED, 7)

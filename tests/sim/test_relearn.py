@@ -10,8 +10,9 @@ from hotline_sim.run.job import Relearn, prepare, rings
 from hotline_sim.studies.following import AFRESH, FROZEN, study
 from hotline_sim.traces import open_trace
 
-from ..configurations import FOLLOWING, MAIN, SLICED, tiny
-from .conftest import HOSTILE, IDEAL, hotline, run_cosim, small_job
+from ..command import hotline
+from ..configurations import FOLLOWING, MAIN, WIDE, options, tiny
+from .conftest import HOSTILE, IDEAL, run_cosim, small_job
 
 DRIFT = "synthetic:drift,samples=1200"
 PLAN = Relearn(every=2, swap_every=4, limit=40, worth=4, halve_every=2)
@@ -26,7 +27,7 @@ PLAN = Relearn(every=2, swap_every=4, limit=40, worth=4, halve_every=2)
     ],
 )
 def test_rtl_equals_golden_while_the_hot_set_changes(settings, timing):
-    job = small_job(tiny([*SLICED, *settings]), DRIFT, batch_size=40, resident=None, relearn=PLAN)
+    job = small_job(tiny([*WIDE, *settings]), DRIFT, batch_size=40, resident=None, relearn=PLAN)
     session = run_cosim(job, timing)
     results = session.results
     assert not results.difference
@@ -47,7 +48,7 @@ def test_rtl_equals_golden_while_the_hot_set_changes(settings, timing):
 
 def test_a_shadow_that_is_never_swapped_splits_as_one_set_does():
     """The first SWAP takes all of it over; after that the two configurations give the same bytes."""
-    plain, shadow = (small_job(tiny(settings)) for settings in (MAIN, SLICED))
+    plain, shadow = (small_job(tiny(settings)) for settings in (MAIN, WIDE))
     a, b = run_cosim(plain).outputs, run_cosim(shadow).outputs
     for one, other in zip(a, b, strict=True):
         assert np.array_equal(one.popular, other.popular) and np.array_equal(one.non_popular, other.non_popular)
@@ -70,18 +71,7 @@ def test_relearning_without_a_shadow_is_refused():
 
 
 def test_relearning_on_the_command_line(tmp_path):
-    common = [
-        "--preset",
-        "tiny",
-        "--set",
-        "working_rows=2048",
-        "--trace",
-        DRIFT,
-        "--batch-size",
-        40,
-        "--resident",
-        "none",
-    ]
+    common = [*options(WIDE), "--trace", DRIFT, "--batch-size", 40, "--resident", "none"]
     done = hotline(
         "run",
         *common,

@@ -49,9 +49,9 @@ def test_a_failed_build_is_not_taken_for_done(tmp_path, monkeypatch):
     with toolchain.cached_build("x", "a") as (folder, built):
         assert not built
         (folder / "obj_dir").mkdir()
-        for name in ("header.h.gch", "model"):
+        for name in ("Vtop__pch.h.fast.gch", "model"):
             (folder / "obj_dir" / name).touch()
-    assert [file.name for file in (folder / "obj_dir").iterdir()] == ["model"]  # without precompiled headers
+    assert [file.name for file in (folder / "obj_dir").iterdir()] == ["model"]  # without its precompiled header
     with toolchain.cached_build("x", "a") as (_, built):
         assert built
 

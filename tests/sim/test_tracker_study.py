@@ -9,7 +9,7 @@ from hotline_sim.studies.advise import advise
 from hotline_sim.studies.tracker_study import POLICIES, Samples, compiled, make_tracker, study
 from hotline_sim.traces import open_trace
 
-from .conftest import hotline
+from ..command import hotline
 
 KEYS = KeySpace(6, 26, 1)
 

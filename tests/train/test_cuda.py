@@ -14,7 +14,7 @@ from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.step.device import STREAMS, Cuda, device_for  # noqa: E402
 from hotline_train.step.trainer import Trainer  # noqa: E402
 
-from ..configurations import FOLLOWING, MAIN, tiny  # noqa: E402
+from ..configurations import MAIN, WIDE, tiny  # noqa: E402
 
 CUDA = torch.cuda.is_available()
 needs_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device here")
@@ -45,7 +45,7 @@ def settings_for(optimizer="rowwise-adagrad", dtype="float64"):
 def trained(device, settings, *, prefetch=True, relearn=None, spec="synthetic:ratings,samples=400", **options):
     job = prepare(
         open_trace(spec),
-        tiny(FOLLOWING if relearn else MAIN),
+        tiny(WIDE if relearn else MAIN),
         batch_size=16,
         dim=settings.rows.words,
         output_sets=2,

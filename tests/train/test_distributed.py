@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from hotline_train.checkpoint import read  # noqa: E402
+
+from ..command import Command  # noqa: E402
 
 OPTIONS = [
     "--preset",
@@ -33,20 +36,39 @@ OPTIONS = [
 ]
 
 
-def start(ranks: int, *arguments, script: Path | None = None) -> subprocess.Popen:
-    """``hotline train``, alone or with ``ranks``; or a ``script`` in place of ``hotline``."""
-    module = [str(script), "train"] if script else ["-m", "hotline_cli", "train"]
-    if ranks:
-        module = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), *module]
-    command = [sys.executable, *module, *OPTIONS, *map(str, arguments)]
+def torchrun(ranks: int, *arguments, script: Path | None = None) -> subprocess.Popen:
+    """``hotline train`` with ``ranks``, or a ``script`` in its place, started as a user does."""
+    program = [str(script)] if script else ["-m", "hotline_cli"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(ranks),
+        *program,
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(
+        [*command, "train", *OPTIONS, *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    )  # fmt: skip
 
 
 def train(ranks: int, *arguments) -> str:
-    process = start(ranks, *arguments)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output[-4000:]
+    """``hotline train``, alone or with ``ranks`` whose environment is that which torchrun gives; what all have said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    every = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
+    environments = [{**every, "RANK": rank, "LOCAL_RANK": rank} for rank in range(ranks)] or [{}]
+    commands = [
+        Command("train", *OPTIONS, *arguments, **{name: str(value) for name, value in environment.items()})
+        for environment in environments
+    ]
+    done = [command.wait(300) for command in commands]
+    output = "".join(one.stdout + one.stderr for one in done)
+    assert not any(one.returncode for one in done), output[-4000:]
     return output
 
 
@@ -72,7 +94,7 @@ def test_ranks_give_the_parameters_of_one_process(tmp_path, ranks, more):
 
 def test_a_dead_rank_stops_the_job_which_resumes_with_another_number(tmp_path):
     kept = tmp_path / "kept"
-    process = start(2, "--steps", 100_000, "--checkpoint", kept, "--every", 7)
+    process = torchrun(2, "--steps", 100_000, "--checkpoint", kept, "--every", 7)
     while not kept.exists() and process.poll() is None:
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
@@ -136,7 +158,7 @@ print(f"rank {ranks.os.environ['RANK']} has made {len(steps)} steps")
 def test_a_step_is_five_collectives_and_a_rank_reads_its_own_samples_only(tmp_path):
     script = tmp_path / "counted.py"
     script.write_text(COUNTED)
-    process = start(2, "--steps", 12, "--held-out", 0, script=script)
+    process = torchrun(2, "--steps", 12, "--held-out", 0, script=script)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output[-3000:]
     assert "rank 0 has made 12 steps" in output and "rank 1 has made 12 steps" in output

@@ -29,7 +29,7 @@ from hotline_train.sources.source import SourceError, check_payload  # noqa: E40
 from hotline_train.step.device import Cpu, Phase  # noqa: E402
 from hotline_train.step.trainer import NotFiniteError, Parts, Trainer  # noqa: E402
 
-from ..configurations import FOLLOWING, MAIN, tiny  # noqa: E402
+from ..configurations import MAIN, WIDE, tiny  # noqa: E402
 from ..sim.conftest import HOSTILE, small_job, with_payload  # noqa: E402
 from .threaded import Threaded  # noqa: E402
 
@@ -48,7 +48,7 @@ def settings_for(optimizer: str, dtype: str = "float64") -> Settings:
 
 
 def job_for(settings: Settings, spec: str, batch_size: int = 16, shadow: int = 0, **options):
-    config = tiny(FOLLOWING if shadow else MAIN)
+    config = tiny(WIDE if shadow else MAIN)
     options = {"resident": 100, **options}
     return prepare(open_trace(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
 

@@ -10,27 +10,34 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from .toolchain import ToolError, cached_build, find_verilator, python_tag
 
 #: Compiling takes most of the time of a bench, and cocotb's Python most of the rest.
-MAKE_OPTIONS = ["OPT_FAST=-O0", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "VM_PARALLEL_BUILDS=0"]
+MAKE_OPTIONS = ["OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "VM_PARALLEL_BUILDS=0"]
+#: What every model includes, and cocotb's main program.
+HEADER = '#include "verilated.h"\n#include "verilated_vpi.h"\n'
 
 
-def _runner(compiled: Iterable[str] = ()):
-    """cocotb's Verilator runner without ``--public-flat-rw``. Object files that are ``compiled`` stay as they are: Verilator's
-    makefile has its runtime compiled again whenever it is written itself."""
+def _runner(header: Path | None = None, compiled: Collection[str] = ()):
+    """cocotb's Verilator runner without ``--public-flat-rw``, which compiles with ``header`` precompiled. If no object file is
+    ``compiled`` yet, it precompiles the header, too; those that are stay as they are: Verilator's makefile has its runtime
+    compiled again whenever it is written itself."""
     from cocotb_tools.runner import Verilator
 
     class PortsOnlyVerilator(Verilator):
         def _build_command(self):
             verilate, make = super()._build_command()
             keep = [f"--old-file={file}" for file in compiled]
+            # Rule and variables are those by which Verilator's makefile precompiles a model's own header.
+            precompile = [*make, *MAKE_OPTIONS, "OPT_FAST=-O0", f"{header}.fast.gch"]
+            include = f"$(CFG_CXXFLAGS_PCH_I) {header}.fast$(CFG_GCH_IF_CLANG)"
             return [
                 [argument for argument in verilate if argument != "--public-flat-rw"],
-                [*make, *keep, *MAKE_OPTIONS],
+                *([] if compiled else [precompile]),
+                [*make, *keep, *MAKE_OPTIONS, f"OPT_FAST=-O0 {include}"],
             ]
 
     return PortsOnlyVerilator()
@@ -126,10 +133,11 @@ def _child(
 
 
 def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
-    """Verilates and compiles. Verilator's runtime, half of the work and always the same, is compiled by the first build."""
+    """Verilates and compiles. What is always the same, and most of the work, is compiled by the first build: Verilator's
+    runtime, and the headers that every model includes."""
 
-    def compile_all(compiled: Iterable[str]) -> None:
-        _runner(compiled).build(
+    def compile_all(compiled: Collection[str]) -> None:
+        _runner(header, compiled).build(
             sources=[folder / f"{top}.vlt", folder / f"{top}.v"],
             hdl_toplevel=top,
             build_dir=target,
@@ -140,11 +148,15 @@ def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
 
     target = folder / "build"
     target.mkdir(exist_ok=True)
-    with cached_build("verilated", waves, *options, *MAKE_OPTIONS, find_verilator().description, python_tag()) as (
+    with cached_build(
+        "verilated", waves, HEADER, *options, *MAKE_OPTIONS, find_verilator().description, python_tag()
+    ) as (
         shared,
         built,
     ):
+        header = shared / "model.h"
         if not built:
+            header.write_text(HEADER)
             compile_all([])
         here, there = (shared, target) if built else (target, shared)
         compiled = [file.name for file in here.glob("verilated*.o")]

