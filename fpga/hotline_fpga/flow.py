@@ -5,6 +5,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
+from threading import Event
+from time import sleep
 
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.emit.verilog import accelerator_verilog, component_verilog
@@ -15,7 +17,7 @@ from .harness import TOP, harness_verilog
 from .parts import Part, part
 from .sharing import keep_apart, share_modules
 from .timing import Timing
-from .tools import FpgaToolError, Progress, find_tool, run
+from .tools import FpgaToolError, Progress, find_tool, run, stop_all
 
 #: What nextpnr optimises for, MHz: more than can be had, so that it goes on trying.
 TARGET_MHZ = 200
@@ -147,19 +149,34 @@ def place_and_route(
     progress: Callable[[int, str], None],
     refine: bool = False,
 ) -> list[Timing]:
-    """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed."""
+    """Places and routes ``folder``'s netlist with seeds 1 to ``seeds``, ``jobs`` at a time; results by seed. When one fails, or
+    at an interrupt, the others are stopped."""
     once = placer(part, folder, refine)
+    stopped = Event()
 
     def one(seed: int) -> Timing:
+        def tell(text: str) -> None:
+            if stopped.is_set():
+                raise FpgaToolError(f"seed {seed} was stopped")
+            progress(seed, text)
+
         options = [*part.options, "--speed", str(speed), "--lpf-allow-unconstrained"]
         results = {"--report": f"timing_{seed}.json"}
-        timing = once(folder / "netlist.json", seed, TARGET_MHZ, options, results, lambda text: progress(seed, text))
-        progress(seed, "")
+        timing = once(folder / "netlist.json", seed, TARGET_MHZ, options, results, tell)
+        tell("")
         return timing
 
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(one, seed): seed for seed in range(1, seeds + 1)}
-        done = {running[future]: future.result() for future in as_completed(running)}
+        try:
+            done = {running[future]: future.result() for future in as_completed(running)}
+        except BaseException:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            while not all(future.done() for future in running):
+                stop_all()
+                sleep(0.1)
+            raise
     return [done[seed] for seed in sorted(done)]
 
 

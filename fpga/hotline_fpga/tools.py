@@ -63,6 +63,16 @@ def find_tool(name: str) -> Tool:
     return max(found, key=lambda tool: version_numbers(tool.version))  # of equals, the packaged one
 
 
+#: Processes of tools, for `stop_all`.
+_running: set[subprocess.Popen] = set()
+
+
+def stop_all() -> None:
+    """Kills all tools that are running, in whatever thread; `run` raises FpgaToolError there."""
+    for process in list(_running):
+        process.kill()
+
+
 def run(
     tool: Tool, arguments: list[str], folder: Path, log: Path, progress: Callable[[str], None] = lambda text: None
 ) -> None:
@@ -80,6 +90,7 @@ def run(
             errors="replace",
         )
         assert process.stdout
+        _running.add(process)
         try:
             for line in process.stdout:
                 out.write(line)
@@ -88,6 +99,7 @@ def run(
         finally:
             if process.poll() is None:
                 process.kill() if sys.exc_info()[0] else process.wait()
+            _running.discard(process)
     if process.wait():
         tail = "\n".join(log.read_text().splitlines()[-12:])
         raise FpgaToolError(f"{Path(tool.command).name} failed (exit code {process.returncode}), see {log}:\n{tail}")

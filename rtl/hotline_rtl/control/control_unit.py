@@ -81,10 +81,11 @@ class ControlUnit(wiring.Component):
         wiring.connect(m, completions.write, wiring.flipped(self.write_completions))
         link(m, config, "commands", commands.o, processor.i)
         link(m, config, "completions", processor.o, completions.i)
+        link(m, config, "acknowledged", completions.acknowledged, processor.acknowledged)
         for name in JOBS:
-            link(m, config, name, getattr(processor, name), wiring.flipped(getattr(self, name)))
+            link(m, config, name, getattr(processor, name), wiring.flipped(getattr(self, name)), rare=True)
         for name in RESULTS:
-            link(m, config, name, wiring.flipped(getattr(self, name)), getattr(processor, name))
+            link(m, config, name, wiring.flipped(getattr(self, name)), getattr(processor, name), rare=True)
 
         # The model, from the registers to whoever needs it.
         store.connect_registers(m, registers)
@@ -111,7 +112,7 @@ class ControlUnit(wiring.Component):
             m.d.comb += [getattr(interrupts, name).eq(error), getattr(registers, f"ring_error_{name}").eq(error)]
         m.d.comb += [
             commands.hold.eq(store.busy),
-            commands.stop.eq(interrupts.stopped),
+            commands.stop.eq(delayed(m, interrupts.stopped)),
             commands.completions_outside.eq(completions.outside),
             commands.enable.eq(registers.control_enable & ready & self.armed),
             commands.base.eq(Cat(registers.command_base_lo_value, registers.command_base_hi_value)),

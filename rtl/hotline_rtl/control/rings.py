@@ -134,6 +134,8 @@ class CompletionRing(wiring.Component):
         Completions written and acknowledged.
     i : In(stream of completion_layout)
         ``sequence`` is filled in here.
+    acknowledged : Out(stream)
+        After each completion: it is in memory. Before that the next one is not taken.
     written : Out(1)
         In the cycle in which ``tail`` counts up.
     full : Out(1)
@@ -149,7 +151,8 @@ class CompletionRing(wiring.Component):
         self.config = config
         super().__init__({
             "base": In(64), "log2_entries": In(4), "head": In(32), "tail": Out(32),
-            "i": In(stream.Signature(completion_layout())), "written": Out(1), "full": Out(1), "outside": Out(1),
+            "i": In(stream.Signature(completion_layout())), "acknowledged": Out(stream.Signature(0)),
+            "written": Out(1), "full": Out(1), "outside": Out(1),
             "write_error": Out(1), "base_error": Out(1), "head_error": Out(1),
             "write": Out(WriteClientSignature(config)),
         })  # fmt: skip
@@ -162,7 +165,7 @@ class CompletionRing(wiring.Component):
         beat, gives = Signal(range(beats + 1)), Signal()
         idle = delayed(m, self.write.idle)
         used, full, astray = Signal(32), self.full, Signal()
-        entries = Const(1, 1) << self.log2_entries
+        entries = delayed(m, Const(1, 1) << self.log2_entries)
         m.d.sync += [
             used.eq(self.tail - self.head),
             full.eq(used >> self.log2_entries != 0),
@@ -217,7 +220,9 @@ class CompletionRing(wiring.Component):
             with m.State("COUNT"):  # until `full` knows of it
                 m.next = "COUNTED"
             with m.State("COUNTED"):
-                m.next = "IDLE"
+                m.d.comb += self.acknowledged.valid.eq(1)
+                with m.If(self.acknowledged.ready):
+                    m.next = "IDLE"
             with m.State("STOPPED"):
                 pass
         return m

@@ -1,4 +1,4 @@
-"""A register slice: everything that leaves it, in both directions, comes from a register."""
+"""Register slices: everything that leaves one, in both directions, comes from a register."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
@@ -40,4 +40,24 @@ class RegisterSlice(wiring.Component):
             m.d.sync += out.eq(Mux(spare_valid, spare, self.i.p))
         with m.If(self.i.ready):  # whatever comes: whether it counts is known later than this
             m.d.sync += spare.eq(self.i.p)
+        return m
+
+
+class HalfSlice(wiring.Component):
+    """A register slice with one register for the payload: no path goes through, in either direction. Latency 1 cycle, a payload
+    in two cycles.
+
+    Members: ``i``, ``o``, streams of ``shape``.
+    """
+
+    def __init__(self, shape):
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    def elaborate(self, platform):
+        m = Module()
+        out = without_reset(m, self.o.p)
+        m.d.comb += self.i.ready.eq(~self.o.valid)
+        m.d.sync += self.o.valid.eq(Mux(self.o.valid, ~self.o.ready, self.i.valid))
+        with m.If(~self.o.valid):
+            m.d.sync += out.eq(self.i.p)
         return m

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
 
 from ..config import AcceleratorConfig
-from .register_slice import RegisterSlice
+from .register_slice import HalfSlice, RegisterSlice
 
 
 def fork(m: Module, source, sinks: list, wanted: Sequence | None = None, name: str = "fork") -> None:
@@ -25,13 +25,18 @@ def fork(m: Module, source, sinks: list, wanted: Sequence | None = None, name: s
     m.d.comb += source.ready.eq(Cat(takes).all())
 
 
-def link(m: Module, config: AcceleratorConfig, name: str, source, sink) -> None:
+def link(m: Module, config: AcceleratorConfig, name: str, source, sink, *, rare: bool = False) -> None:
     """Connects ``source``, a stream that is read, with ``sink``, one that is fed.
 
     Whether registers lie between them changes no result. Where ``config.link_slices`` is not 0, it chooses the links, about half
-    of all, that have a register slice.
+    of all, that have a register slice. ``rare``: payloads are few, and a slice of half the rate lies between them in any case, so
+    that no path leads from one block into the other.
     """
-    if config.link_slices and random.Random(f"{config.link_slices} {name}").random() < 0.5:
+    if rare:
+        m.submodules[f"link_{name}"] = half = HalfSlice(source.p.shape())
+        wiring.connect(m, source, half.i)
+        wiring.connect(m, half.o, sink)
+    elif config.link_slices and random.Random(f"{config.link_slices} {name}").random() < 0.5:
         m.submodules[f"link_{name}"] = between = RegisterSlice(source.p.shape())
         wiring.connect(m, source, between.i)
         wiring.connect(m, between.o, sink)

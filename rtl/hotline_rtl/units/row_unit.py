@@ -103,10 +103,10 @@ class RowUnit(wiring.Component):
         link(m, config, "key_words", gather.key_words, keys_writer.i)
 
         # Jobs.
-        link(m, config, "gather_jobs", scheduler.gather, gather.jobs)
-        link(m, config, "keys_jobs", scheduler.keys, keys_writer.jobs)
-        link(m, config, "gathered", gather.results, scheduler.gather_results)
-        link(m, config, "keys_written", keys_writer.results, scheduler.keys_results)
+        link(m, config, "gather_jobs", scheduler.gather, gather.jobs, rare=True)
+        link(m, config, "keys_jobs", scheduler.keys, keys_writer.jobs, rare=True)
+        link(m, config, "gathered", gather.results, scheduler.gather_results, rare=True)
+        link(m, config, "keys_written", keys_writer.results, scheduler.keys_results, rare=True)
         ask, passing = self.gathers.p, self.scatters.p
         gather_list, scatter_list = stream.Signature(0).create(), stream.Signature(0).create()
         is_list, listing = ask.ask == Ask.GATHER, Signal()  # a GATHER is under way

@@ -29,8 +29,8 @@ class CommandProcessor(wiring.Component):
     """Members
     -------
     i : In(stream of fetched_layout)
-    o : Out(stream of completion_layout)
-        Ready again when the completion before is in memory.
+    o : Out(stream of completion_layout), acknowledged : In(stream)
+        A completion; it is in memory.
     fetches, batches, lists, gathers, scatters : Out(streams)
         JOBS.
     batch_results, popular_results, non_popular_results, list_results, gather_results, scatter_results, looked_up : In(streams)
@@ -55,7 +55,8 @@ class CommandProcessor(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "i": In(stream.Signature(fetched_layout(config))), "o": Out(stream.Signature(completion_layout())),
+            "i": In(stream.Signature(fetched_layout(config))),
+            "o": Out(stream.Signature(completion_layout())), "acknowledged": In(stream.Signature(0)),
             **{name: Out(stream.Signature(layout(config))) for name, layout in JOBS.items()},
             **{name: In(stream.Signature(layout(config))) for name, layout in RESULTS.items()},
             "expired": In(1), "model_valid": In(1), "sample_words": In(range(config.max_record_words + 1)),
@@ -148,7 +149,8 @@ class CommandProcessor(wiring.Component):
                     m.next = "DRAIN"
             with m.State("DRAIN"):
                 # The completion is in memory before the next one's data counts as complete.
-                with m.If(self.o.ready):
+                m.d.comb += self.acknowledged.ready.eq(1)
+                with m.If(self.acknowledged.valid):
                     m.d.comb += [scatter.ended.eq(serving_scatter), commit.ended.eq(~serving_scatter)]
                     m.next = "CHOOSE"
         m.d.comb += [

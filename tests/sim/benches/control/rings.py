@@ -97,7 +97,7 @@ async def _completion_ring(dut, **values: int):
     memory = Memory(dut, "bus", {"ring": 4 * 64}, TIMINGS[0])
     memory.model.allow({"ring"})
     source = StreamSource(dut, "i", completion_layout(), "always", 3)
-    dut.head.value = 0
+    dut.head.value, dut.acknowledged_ready.value = 0, 1
     dut.base.value, dut.log2_entries.value = memory.address("ring"), 2
     await start(dut)
     for name, value in values.items():
@@ -137,7 +137,7 @@ async def completions_wait_for_room_and_count_when_acknowledged(dut):
         memory = Memory(dut, "bus", {"ring": 4 * 64}, timing)
         memory.model.allow({"ring"})
         source = StreamSource(dut, "i", completion_layout(), "half", 3)
-        dut.head.value = 0
+        dut.head.value, dut.acknowledged_ready.value = 0, 1
         dut.base.value, dut.log2_entries.value = memory.address("ring"), 2
         await start(dut)
         source.put({"tag": n, "status": n % 3, "kind": 1, "opcode": 5, "popular": n * n, "cycles": n << 33}

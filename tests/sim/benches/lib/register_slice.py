@@ -1,9 +1,9 @@
-"""A register slice loses nothing."""
+"""Register slices lose nothing."""
 
 import cocotb
 from benches.streams import passes_payloads
 
-from hotline_rtl.lib.register_slice import RegisterSlice
+from hotline_rtl.lib.register_slice import HalfSlice, RegisterSlice
 
 
 @cocotb.test()
@@ -14,5 +14,6 @@ async def register_slice_keeps_order_and_loses_nothing(dut):
 
 #: What is tested: what makes it, and the tests, if not all of this file.
 BLOCKS = {
+    "half_slice": (lambda c: HalfSlice(37), ""),
     "register_slice": (lambda c: RegisterSlice(37), ""),
 }
