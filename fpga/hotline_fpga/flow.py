@@ -17,7 +17,7 @@ from .harness import TOP, harness_verilog
 from .parts import Part, part
 from .sharing import keep_apart, share_modules
 from .timing import Timing
-from .tools import FpgaToolError, Progress, find_tool, run, stop_all
+from .tools import PLACER, FpgaToolError, Progress, find_tool, run, stop_all
 
 #: What nextpnr optimises for, MHz: more than can be had, so that it goes on trying.
 TARGET_MHZ = 200
@@ -114,8 +114,8 @@ def place_and_route_once(
 ) -> Timing:
     """A Placer: nextpnr alone. Leaves ``nextpnr_SEED.log``."""
     folder = netlist.parent
-    files = [text for option, name in results.items() for text in (option, name)]
-    options = [*options, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed), "--json", netlist.name]
+    files = ["--json", netlist.name, *(text for option, name in results.items() for text in (option, name))]
+    options = [*options, *PLACER, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed)]
     run(find_tool("nextpnr-ecp5"), [*options, *files], folder, folder / f"nextpnr_{seed}.log", progress)
     return Timing.read(folder / results["--report"])
 

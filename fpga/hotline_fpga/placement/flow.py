@@ -5,10 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..timing import Timing
-from ..tools import Progress, find_tool, missing, run
+from ..tools import PLACER, Progress, find_tool, missing, run
 
-#: How nextpnr places: analytically on densities, which takes 20 to 30 % less wire here than its default.
-PLACE = ["--placer", "static", "--no-route"]
 #: How it routes what has been placed: with its default router, which makes hardly a detour; `router2` makes some of 3 ns.
 ROUTE = ["--no-pack", "--no-place", "--router", "router1"]
 #: How often at most a routed design that is too slow is repaired.
@@ -45,7 +43,8 @@ def place_and_refine(
     options = [*options, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed), "--json", design.name]
     progress("floorplan")
     floorplan(netlist, sites, seed, design)
-    run(tool, [*options, *PLACE, "--write", design.name], folder, folder / f"place_{seed}.log", progress)
+    place = [*options, *PLACER, "--no-route", "--write", design.name]
+    run(tool, place, folder, folder / f"place_{seed}.log", progress)
     refine(design, seed, design, progress)
     results = results | {"--write": f"routed_{seed}.json", "--sdf": f"routed_{seed}.sdf"}
     routed, delays = folder / results["--write"], folder / results["--sdf"]
