@@ -7,6 +7,8 @@ from pathlib import Path
 from ..timing import Timing
 from ..tools import PLACER, Progress, find_tool, missing, run
 
+#: How nextpnr places.
+PLACE = [*PLACER, "--no-route"]
 #: How it routes what has been placed: with its default router, which makes hardly a detour; `router2` makes some of 3 ns.
 ROUTE = ["--no-pack", "--no-place", "--router", "router1"]
 #: How often at most a routed design that is too slow is repaired.
@@ -43,8 +45,7 @@ def place_and_refine(
     options = [*options, "--freq", str(mhz), "--timing-allow-fail", "--seed", str(seed), "--json", design.name]
     progress("floorplan")
     floorplan(netlist, sites, seed, design)
-    place = [*options, *PLACER, "--no-route", "--write", design.name]
-    run(tool, place, folder, folder / f"place_{seed}.log", progress)
+    run(tool, [*options, *PLACE, "--write", design.name], folder, folder / f"place_{seed}.log", progress)
     refine(design, seed, design, progress)
     results = results | {"--write": f"routed_{seed}.json", "--sdf": f"routed_{seed}.sdf"}
     routed, delays = folder / results["--write"], folder / results["--sdf"]
