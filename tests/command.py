@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -37,10 +38,10 @@ class Command:
         self.arguments = ["hotline", *map(str, arguments)]
         self.folder = tempfile.TemporaryDirectory()
         environment = {**os.environ, "COLUMNS": COLUMNS, **environment}
-        # The first command starts what is forked, with the environment that this process then has.
-        os.environ["COLUMNS"] = COLUMNS
         self.process = FORKS.Process(target=_run, args=(self.arguments, self.folder.name, environment))
-        self.process.start()
+        # The first one starts what is forked.
+        with patch.dict(os.environ, COLUMNS=COLUMNS):
+            self.process.start()
 
     def wait(self, timeout: float = 600) -> subprocess.CompletedProcess:
         """What has become of it. Raises TimeoutError when it takes longer than ``timeout`` seconds; it is killed then."""

@@ -37,8 +37,7 @@ class Tool:
     version: str
 
 
-#: How nextpnr places: analytically on densities. That takes a quarter less wire here than its default, so that routing takes
-#: minutes instead of an hour.
+#: How nextpnr places: analytically on densities. That takes less wire here than its default, so that routing takes minutes.
 PLACER = ["--placer", "static"]
 
 

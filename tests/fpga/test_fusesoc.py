@@ -65,17 +65,13 @@ def test_the_test_bench_can_fail(tmp_path):
     assert done.returncode != 0 and "register 004 is" in done.stdout + done.stderr
 
 
-#: A core that is generated in no time, and what emits its Verilog: the RTL of another day.
-SMALL = ("preset: alveo", "preset: tiny")
-
-
-def emitting(text: str) -> tuple[str, str]:
-    return "text = accelerator_verilog(config, name)", f"text = {text!r}"
+#: In the core: an accelerator that takes less time to emit.
+SMALL = ("{preset: alveo}", f"{{preset: tiny, settings: [{', '.join(LEAST)}]}}")
 
 
 def test_vivado_gets_a_project(tmp_path):
     """Without Vivado: FuseSoC writes what Vivado would read."""
-    cores = changed_cores(tmp_path / "cores", SMALL, emitting("// nothing"))
+    cores = changed_cores(tmp_path / "cores", SMALL)
     done = fusesoc(tmp_path, "run", "--setup", "--target", "alveo", "hotline", cores=cores)
     assert done.returncode == 0, done.stderr
     project = "".join(file.read_text() for file in tmp_path.glob("build/*/alveo/*.tcl"))
@@ -86,12 +82,13 @@ def test_verilog_is_that_of_the_sources_as_they_are(tmp_path):
     """The core says what is generated; when only the generator's answer changes, as with other RTL, the old is not served."""
     project = "build/*/alveo/src/**/hotline.v"
     for n in (1, 2):
-        cores = changed_cores(tmp_path / f"cores{n}", SMALL, emitting(f"// the RTL of today, {n}"))
+        emitted = ("text = accelerator_verilog(config, name)", f"text = '// the RTL of today, {n}\\n'")
+        cores = changed_cores(tmp_path / f"cores{n}", SMALL, emitted)
         os.utime(cores / "fusesoc" / "generator.py", (1, 1))
         done = fusesoc(tmp_path, "run", "--setup", "--target", "alveo", "hotline", cores=cores)
         assert done.returncode == 0, done.stderr
         (verilog,) = tmp_path.glob(project)
-        assert verilog.read_text() == f"// the RTL of today, {n}"
+        assert verilog.read_text() == f"// the RTL of today, {n}\n"
     assert not list((tmp_path / "cache").rglob("*.v"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hotline_rtl import VERSION
-from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_rtl.config import preset
 from hotline_rtl.emit.verilog import WAIVERS, accelerator_verilog
 from hotline_sim.engine.emission import emitted_verilog
 from hotline_sim.engine.toolchain import find_verilator
@@ -19,7 +19,7 @@ from ..configurations import LEAST, MAIN, tiny
 EMIT = """
 import sys
 from pathlib import Path
-from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_rtl.config import preset
 from hotline_rtl.emit.verilog import accelerator_verilog
 sys.stdout.write(accelerator_verilog(preset("tiny").with_settings(sys.argv[1:])))
 """
@@ -28,20 +28,21 @@ sys.stdout.write(accelerator_verilog(preset("tiny").with_settings(sys.argv[1:]))
 def test_the_same_configuration_gives_the_same_bytes():
     other = subprocess.run([sys.executable, "-c", EMIT, *LEAST], capture_output=True, text=True, check=True).stdout
     assert other == emitted_verilog(tiny(LEAST))
+    assert other != emitted_verilog(tiny([*LEAST, "permutation_seed=2"]))
 
 
-def check_banks(text: str, name: str, config: AcceleratorConfig, many: bool) -> None:
-    """Where the crossbar has ``many`` queues, all tracker banks are instances of one module."""
+@pytest.mark.parametrize(
+    "settings, many",
+    [(LEAST, False), ([*LEAST, "lanes=8", "banks_per_lane=2", "tracker_sets=1024", "row_bits=24"], True)],
+    ids=["least", "8-lanes"],
+)
+def test_tracker_banks_are_instances_of_one_module_where_the_crossbar_has_many_queues(settings, many):
+    config = preset("tiny").with_settings(settings)
+    text = accelerator_verilog(config, "acme")
     banks = re.findall(r"^  (\w+)\s+bank_\d+ \($", text, re.M)
-    assert len(banks) == config.banks and (set(banks) == {f"{name}_tracker_bank"}) == many
-    assert text.count(f"\nmodule {name}_request_queue (") == many
-    assert all(module.startswith(name) for module in re.findall(r"^module (\w+)", text, re.M))
-
-
-@pytest.mark.slow
-def test_tracker_banks_of_eight_lanes_are_instances_of_one_module():
-    config = tiny([*LEAST, "lanes=8", "banks_per_lane=2", "tracker_sets=1024", "row_bits=24"])
-    check_banks(accelerator_verilog(config, "acme"), "acme", config, many=True)
+    assert len(banks) == config.banks and (set(banks) == {"acme_tracker_bank"}) == many
+    assert text.count("\nmodule acme_request_queue (") == many
+    assert all(name.startswith("acme") for name in re.findall(r"^module (\w+)", text, re.M))
 
 
 def test_header_names_version_and_every_size():
@@ -60,7 +61,7 @@ def test_header_names_version_and_every_size():
         pytest.param(
             "tiny", ["lanes=8", "lane_filter=8", "bus_bits=512", "tracker_sets=1024"], marks=pytest.mark.slow
         ),
-        pytest.param("tiny", [*LEAST, "policy=srrip", "tracker_arrays=1"], marks=pytest.mark.slow),
+        ("tiny", [*LEAST, "policy=srrip", "tracker_arrays=1"]),
     ],
 )
 def test_verilator_finds_nothing_to_warn_about(name, settings, tmp_path):
@@ -72,22 +73,36 @@ def test_verilator_finds_nothing_to_warn_about(name, settings, tmp_path):
     assert all(why for why in WAIVERS.values())
 
 
-def test_two_configurations_fit_into_one_design(monkeypatch):
-    """With a name each: no module of one has the name of a module of the other. The banks of one are instances of one module,
-    those of the other are not."""
-    one, two = tiny(LEAST), tiny([*LEAST, "banks_per_lane=2", "tracker_sets=16"])
-    texts = {"acme": accelerator_verilog(one, "acme")}
-    monkeypatch.setattr("hotline_rtl.emit.verilog.MANY_QUEUES", 2)
-    texts["other"] = accelerator_verilog(two, "other")
-    check_banks(texts["acme"], "acme", one, many=False)
-    check_banks(texts["other"], "other", two, many=True)
+def test_two_configurations_fit_into_one_design(tmp_path):
+    """With a name each: no module of one has the name of a module of the other, and Verilator takes both together."""
+    texts = {
+        "acme": accelerator_verilog(tiny(LEAST), "acme"),
+        "other": accelerator_verilog(tiny([*LEAST, "banks_per_lane=2", "tracker_sets=16"]), "other"),
+    }
     modules = {name: set(re.findall(r"^module (\w+)", text, re.M)) for name, text in texts.items()}
     for name, found in modules.items():
         assert name in found and f"{name}_ram" in found and len(found) > 50
         assert all(module == name or module.startswith(f"{name}_") for module in found)
         instantiated = set(re.findall(r"^  (\w+) (?:#\(|\w+ \()", texts[name], re.M)) - {"always", "assign"}
         assert {module for module in instantiated if "hotline" in module} == set()
-    assert not modules["acme"] & modules["other"]
+    for name in ("acme", "other"):
+        (tmp_path / f"{name}.v").write_text(texts[name])
+    (tmp_path / "both.v").write_text("module both; acme a (); other b (); endmodule\n")
+    verilator = find_verilator()
+    command = [
+        verilator.executable,
+        "--lint-only",
+        "-Wno-fatal",
+        "-Wno-lint",
+        "-Wno-style",
+        "--top-module",
+        "both",
+        "both.v",
+        "acme.v",
+        "other.v",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=verilator.env(), capture_output=True, text=True)
+    assert done.returncode == 0 and "MODDUP" not in done.stderr, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,6 @@ from .conftest import with_payload
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT.parent / "shared" / "data" / "criteo_sample.tsv"
-
-
 TINY = options(MAIN)
 #: An accelerator that is built in a third of the time, for what any accelerator shows.
 SMALL = options(LEAST)

@@ -50,10 +50,7 @@ def test_both_engines_leave_the_same_memory_after_the_same_cycles():
     assert (cosim.split_cycles, cosim.popular_cycles) == (cocotb.split_cycles, cocotb.popular_cycles)
 
 
-@pytest.mark.slow
 def test_broken_rtl_is_found_in_cocotb(monkeypatch):
-    """Slow for its accelerator of its own. By default broken trackers are found (test_benches), and the command finds a broken
-    accelerator (test_cli)."""
     monkeypatch.setattr("hotline_rtl.lib.keys.PRODUCT_SHIFT", 7)
     config = tiny(LEAST)
     bad = accelerator_verilog.__wrapped__(config)

@@ -23,6 +23,7 @@ from hotline_sim.studies.parts import (  # noqa: E402
 from hotline_sim.studies.pipeline import estimate  # noqa: E402
 
 from ..command import hotline  # noqa: E402
+from ..configurations import MAIN, options  # noqa: E402
 
 KERNELS = Kernels(50e-6, 300e-6, 50e-6, 0.0, 200e-6, 300e-6, 150e-6, 8e6)
 FAST = Links(1e12, 1e12, 1e12, 1e12)
@@ -158,10 +159,7 @@ def test_files_that_are_none_are_refused(tmp_path):
 def test_the_command_estimates_from_a_run_and_a_benchmark(tmp_path):
     hotline(
         "run",
-        "--preset",
-        "tiny",
-        "--set",
-        "working_rows=2048",
+        *options(MAIN),
         "--samples",
         64,
         "--batch-size",

@@ -214,9 +214,13 @@ def test_a_model_register_written_while_a_command_runs_changes_nothing_of_it(ses
     session._allow({"completion ring"}, {b for b in job.device.buffers})
     before = driver.read(register)
     driver.submit(replace(job.split(0), tag=77))
-    while driver.read("command_head") != driver.read("command_tail"):
+    for _ in range(300):
+        if driver.read("command_head") == driver.read("command_tail"):
+            break
         transport.run_cycles(10)
-    transport.run_cycles(60)  # it has been fetched; now it has begun
+    else:
+        raise AssertionError("the command has not been fetched")
+    transport.run_cycles(60)  # now it has begun
     assert driver.read("status") & 1
     driver.write(register, 1)
     assert driver.read(register) == before and driver.read("model_error") & 0xFFFF == ModelError.BUSY

@@ -16,12 +16,10 @@ torch = pytest.importorskip("torch")
 from hotline_train.checkpoint import read  # noqa: E402
 
 from ..command import Command  # noqa: E402
+from ..configurations import MAIN, options  # noqa: E402
 
 OPTIONS = [
-    "--preset",
-    "tiny",
-    "--set",
-    "working_rows=2048",
+    *options(MAIN),
     "--trace",
     "synthetic:ratings,samples=1500",
     "--batch-size",

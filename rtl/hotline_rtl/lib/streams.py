@@ -33,12 +33,12 @@ def link(m: Module, config: AcceleratorConfig, name: str, source, sink, *, rare:
     that no path leads from one block into the other.
     """
     if rare:
-        m.submodules[f"link_{name}"] = half = HalfSlice(source.p.shape())
-        wiring.connect(m, source, half.i)
-        wiring.connect(m, half.o, sink)
+        between = HalfSlice(source.p.shape())
     elif config.link_slices and random.Random(f"{config.link_slices} {name}").random() < 0.5:
-        m.submodules[f"link_{name}"] = between = RegisterSlice(source.p.shape())
-        wiring.connect(m, source, between.i)
-        wiring.connect(m, between.o, sink)
+        between = RegisterSlice(source.p.shape())
     else:
         wiring.connect(m, source, sink)
+        return
+    m.submodules[f"link_{name}"] = between
+    wiring.connect(m, source, between.i)
+    wiring.connect(m, between.o, sink)

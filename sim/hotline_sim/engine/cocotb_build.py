@@ -13,7 +13,7 @@ import xml.etree.ElementTree
 from collections.abc import Collection
 from pathlib import Path
 
-from .toolchain import ToolError, cached_build, find_verilator, python_tag
+from .toolchain import ToolError, cached_build, find_verilator, include_precompiled, python_tag
 
 #: Compiling takes most of the time of a bench, and cocotb's Python most of the rest.
 MAKE_OPTIONS = ["OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "VM_PARALLEL_BUILDS=0"]
@@ -21,7 +21,7 @@ MAKE_OPTIONS = ["OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "VM_PARALLEL_BUILDS=0"]
 HEADER = '#include "verilated.h"\n#include "verilated_vpi.h"\n'
 
 
-def _runner(header: Path | None = None, compiled: Collection[str] = ()):
+def _runner(header: Path = Path(), compiled: Collection[str] = ()):
     """cocotb's Verilator runner without ``--public-flat-rw``, which compiles with ``header`` precompiled. If no object file is
     ``compiled`` yet, it precompiles the header, too; those that are stay as they are: Verilator's makefile has its runtime
     compiled again whenever it is written itself."""
@@ -31,13 +31,11 @@ def _runner(header: Path | None = None, compiled: Collection[str] = ()):
         def _build_command(self):
             verilate, make = super()._build_command()
             keep = [f"--old-file={file}" for file in compiled]
-            # Rule and variables are those by which Verilator's makefile precompiles a model's own header.
             precompile = [*make, *MAKE_OPTIONS, "OPT_FAST=-O0", f"{header}.fast.gch"]
-            include = f"$(CFG_CXXFLAGS_PCH_I) {header}.fast$(CFG_GCH_IF_CLANG)"
             return [
                 [argument for argument in verilate if argument != "--public-flat-rw"],
                 *([] if compiled else [precompile]),
-                [*make, *keep, *MAKE_OPTIONS, f"OPT_FAST=-O0 {include}"],
+                [*make, *keep, *MAKE_OPTIONS, f"OPT_FAST=-O0 {include_precompiled(header, 'fast')}"],
             ]
 
     return PortsOnlyVerilator()

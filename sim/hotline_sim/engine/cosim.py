@@ -23,7 +23,7 @@ from .memory_model import (
     declare_memory,
     memory_object,
 )
-from .toolchain import ToolError, cached_build, cxx, find_verilator, python_tag, run_tool
+from .toolchain import ToolError, cached_build, cxx, find_verilator, include_precompiled, python_tag, run_tool
 
 #: -Og builds in half the time and runs a tenth slower: good for tests.
 OPTIMISATION = os.environ.get("HOTLINE_CXX_OPTIMISATION", "-O2")
@@ -89,8 +89,7 @@ def build(verilog: str, *, waves: bool = False) -> Path:
                 shutil.copyfile(folder / "obj" / "libverilated.a", runtime)
         # Verilator's makefile would precompile a header of each model.
         precompiled = [f"VK_PCH_H={header}"] + [
-            f"VK_PCH_I_{speed.upper()}=$(CFG_CXXFLAGS_PCH_I) {header}.{speed}$(CFG_GCH_IF_CLANG)"
-            for speed in ("fast", "slow")
+            f"VK_PCH_I_{speed.upper()}={include_precompiled(header, speed)}" for speed in ("fast", "slow")
         ]
         run_tool([*make, *precompiled, "libVhotline.a"], env=env, cwd=folder, what="Compiling the Verilated model")
         root = env.get("VERILATOR_ROOT") or _verilator_root(verilator.executable, env)

@@ -146,6 +146,12 @@ def run_tool(command: list, *, env: dict[str, str], cwd: Path, what: str) -> Non
         raise ToolError(f"{what} failed (exit code {done.returncode}):\n{tail}")
 
 
+def include_precompiled(header: Path, speed: str) -> str:
+    """What includes ``header`` first, in the words of Verilator's makefile, whose target ``header.SPEED.gch`` precompiles it with
+    the options of ``speed``: fast or slow."""
+    return f"$(CFG_CXXFLAGS_PCH_I) {header}.{speed}$(CFG_GCH_IF_CLANG)"
+
+
 def cxx() -> str:
     """The C++ compiler. Raises ToolError when there is none."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")

@@ -30,7 +30,7 @@ class CommandProcessor(wiring.Component):
     -------
     i : In(stream of fetched_layout)
     o : Out(stream of completion_layout), acknowledged : In(stream)
-        A completion; it is in memory.
+        ``acknowledged``: the completion is in memory.
     fetches, batches, lists, gathers, scatters : Out(streams)
         JOBS.
     batch_results, popular_results, non_popular_results, list_results, gather_results, scatter_results, looked_up : In(streams)

@@ -43,10 +43,7 @@ class RowAddress(wiring.Component):
         m.submodules.out_fifo = out_fifo = CreditFifo(self.o.p.shape(), 5)
         wiring.connect(m, out_fifo.o, wiring.flipped(self.o))
         takes = self.i.valid & out_fifo.credit
-        m.d.comb += [
-            self.i.ready.eq(out_fifo.credit),
-            out_fifo.spend.eq(takes),
-        ]
+        m.d.comb += [self.i.ready.eq(out_fifo.credit), out_fifo.spend.eq(takes)]
 
         # Stages 1 and 2: the table's descriptor.
         fields = Cat(model.descriptor.base, model.descriptor.rows, model.descriptor.stride)
