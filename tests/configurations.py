@@ -42,8 +42,13 @@ LEAST = [
     "working_rows=16",
     "lane_rows=4",
 ]
-#: One above a power of two, where a size need not be one; one AXI ID for each kind of read; a tracker of few entries.
+#: One above a power of two, where a size need not be one; one AXI ID for each kind of read; a tracker of few entries; other
+#: attributes of memory than those by default, all different.
 ODD = [
+    "host_axcache=15",
+    "host_axprot=1",
+    "device_axcache=2",
+    "device_axprot=3",
     "lanes=1",
     "banks_per_lane=1",
     "tracker_sets=8",

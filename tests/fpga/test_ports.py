@@ -3,10 +3,9 @@
 import re
 
 from hotline_fpga.harness import ports
-from hotline_rtl.emit.verilog import accelerator_verilog
 from hotline_sim.engine.emission import emitted_verilog
 
-from ..configurations import LEAST, tiny
+from ..configurations import LEAST, ODD, tiny
 
 AXI4 = """awid awaddr awlen awsize awburst awcache awprot awvalid awready wdata wstrb wlast wvalid wready
 bid bresp bvalid bready arid araddr arlen arsize arburst arcache arprot arvalid arready
@@ -23,13 +22,15 @@ def test_ports_are_the_interfaces_and_nothing_else():
 
 
 def test_memory_attributes_are_those_of_the_configuration():
-    settings = ["host_axcache=15", "host_axprot=1", "device_axcache=2", "device_axprot=3"]
-    text = accelerator_verilog(tiny([*LEAST, *settings]))
+    config = tiny(ODD)
+    text = emitted_verilog(config)
     found = {
         name: int(value, 16)
         for name, value in re.findall(r"assign (m_axi_[a-z]+_a[rw](?:cache|prot)) = \d'h(\w);", text)
     }
     expected = {"m_axi_host": (15, 1), "m_axi_dev": (2, 3)}
+    assert expected["m_axi_host"] == (config.host_axcache, config.host_axprot)
+    assert expected["m_axi_dev"] == (config.device_axcache, config.device_axprot)
     assert found == {
         f"{port}_{channel}{what}": value
         for port, values in expected.items()

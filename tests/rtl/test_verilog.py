@@ -16,19 +16,9 @@ from hotline_sim.engine.toolchain import find_verilator
 
 from ..configurations import LEAST, MAIN, tiny
 
-EMIT = """
-import sys
-from pathlib import Path
-from hotline_rtl.config import preset
-from hotline_rtl.emit.verilog import accelerator_verilog
-sys.stdout.write(accelerator_verilog(preset("tiny").with_settings(sys.argv[1:])))
-"""
 
-
-def test_the_same_configuration_gives_the_same_bytes():
-    other = subprocess.run([sys.executable, "-c", EMIT, *LEAST], capture_output=True, text=True, check=True).stdout
-    assert other == emitted_verilog(tiny(LEAST))
-    assert other != emitted_verilog(tiny([*LEAST, "permutation_seed=2"]))
+def test_another_permutation_gives_other_bytes():
+    assert emitted_verilog(tiny(LEAST)) != emitted_verilog(tiny([*LEAST, "permutation_seed=2"]))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +28,7 @@ def test_the_same_configuration_gives_the_same_bytes():
 )
 def test_tracker_banks_are_instances_of_one_module_where_the_crossbar_has_many_queues(settings, many):
     config = preset("tiny").with_settings(settings)
-    text = accelerator_verilog(config, "acme")
+    text = emitted_verilog(config, "acme")
     banks = re.findall(r"^  (\w+)\s+bank_\d+ \($", text, re.M)
     assert len(banks) == config.banks and (set(banks) == {"acme_tracker_bank"}) == many
     assert text.count("\nmodule acme_request_queue (") == many
@@ -52,32 +42,36 @@ def test_header_names_version_and_every_size():
     assert "/work/" not in text and "/tmp/" not in text and "/home/" not in text, "no paths of this machine"
 
 
+def lint(folder: Path, *arguments: str) -> None:
+    """Fails when Verilator warns about anything."""
+    verilator = find_verilator()
+    command = [verilator.executable, "--lint-only", "-Wall", *arguments]
+    done = subprocess.run(command, cwd=folder, env=verilator.env(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.parametrize(
     "name, settings",
     [
         ("tiny", MAIN),
         ("ecp5", []),
-        ("tiny", LEAST),
         pytest.param(
             "tiny", ["lanes=8", "lane_filter=8", "bus_bits=512", "tracker_sets=1024"], marks=pytest.mark.slow
         ),
-        ("tiny", [*LEAST, "policy=srrip", "tracker_arrays=1"]),
     ],
 )
 def test_verilator_finds_nothing_to_warn_about(name, settings, tmp_path):
-    verilator = find_verilator()
     (tmp_path / "hotline.v").write_text(emitted_verilog(preset(name).with_settings(settings)))
-    command = [verilator.executable, "--lint-only", "-Wall", "--top-module", "hotline", "hotline.v"]
-    done = subprocess.run(command, cwd=tmp_path, env=verilator.env(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+    lint(tmp_path, "--top-module", "hotline", "hotline.v")
     assert all(why for why in WAIVERS.values())
 
 
 def test_two_configurations_fit_into_one_design(tmp_path):
-    """With a name each: no module of one has the name of a module of the other, and Verilator takes both together."""
+    """With a name each: no module of one has the name of a module of the other. Verilator finds nothing to warn about in either,
+    nor in both together, but for ports that the design leaves open."""
     texts = {
-        "acme": accelerator_verilog(tiny(LEAST), "acme"),
-        "other": accelerator_verilog(tiny([*LEAST, "banks_per_lane=2", "tracker_sets=16"]), "other"),
+        "acme": emitted_verilog(tiny(LEAST), "acme"),
+        "other": emitted_verilog(tiny([*LEAST, "policy=srrip", "tracker_arrays=1"]), "other"),
     }
     modules = {name: set(re.findall(r"^module (\w+)", text, re.M)) for name, text in texts.items()}
     for name, found in modules.items():
@@ -85,24 +79,9 @@ def test_two_configurations_fit_into_one_design(tmp_path):
         assert all(module == name or module.startswith(f"{name}_") for module in found)
         instantiated = set(re.findall(r"^  (\w+) (?:#\(|\w+ \()", texts[name], re.M)) - {"always", "assign"}
         assert {module for module in instantiated if "hotline" in module} == set()
-    for name in ("acme", "other"):
         (tmp_path / f"{name}.v").write_text(texts[name])
     (tmp_path / "both.v").write_text("module both; acme a (); other b (); endmodule\n")
-    verilator = find_verilator()
-    command = [
-        verilator.executable,
-        "--lint-only",
-        "-Wno-fatal",
-        "-Wno-lint",
-        "-Wno-style",
-        "--top-module",
-        "both",
-        "both.v",
-        "acme.v",
-        "other.v",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, env=verilator.env(), capture_output=True, text=True)
-    assert done.returncode == 0 and "MODDUP" not in done.stderr, done.stderr[-3000:]
+    lint(tmp_path, "-Wno-PINMISSING", "--top-module", "both", "both.v", "acme.v", "other.v")
 
 
 @pytest.mark.parametrize(

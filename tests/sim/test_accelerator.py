@@ -70,8 +70,9 @@ def test_neither_timing_nor_lanes_nor_bus_width_change_results():
                 assert np.array_equal(getattr(a, name), getattr(b, name)), name
 
 
+@pytest.mark.slow
 def test_instances_of_repeated_blocks_are_what_the_blocks_are(monkeypatch):
-    """As a design of many lanes has them; to the cycle."""
+    """As a design of many lanes has them; to the cycle. Slow for its accelerator of its own: by default a bench has instances."""
     config = tiny(MAIN)
     whole = emitted_verilog(config)
     monkeypatch.setattr("hotline_rtl.emit.verilog.MANY_QUEUES", 1)

@@ -5,7 +5,9 @@ The narrow configuration goes through all timings, the others by default through
 """
 
 import os
+import re
 import sys
+import time
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +17,7 @@ from amaranth.hdl import Cat
 
 from hotline_rtl.config import AcceleratorConfig, preset
 from hotline_rtl.emit.verilog import component_verilog
+from hotline_rtl.lib.shared_module import SharedModulePlatform
 from hotline_sim.engine.cocotb_build import run_cocotb
 from hotline_sim.engine.toolchain import ToolError
 
@@ -99,12 +102,13 @@ def verilog(name: str, config: AcceleratorConfig) -> str:
     return component_verilog(BLOCKS[name][0](config), name)
 
 
-def bench(name: str, settings: str, **environment: str):
+def bench(name: str, settings: str, text: str | None = None, **environment: str):
+    """Runs the bench of a block on its Verilog, or on ``text``."""
     _, module, test = BLOCKS[name]
     config = preset("tiny").with_settings([s for s in settings.split(",") if s])
     waves = Path(os.environ["HOTLINE_WAVES"]) / f"{name}.vcd" if "HOTLINE_WAVES" in os.environ else None
     run_cocotb(
-        verilog(name, config), name, module, test=test or None, search_path=[HERE], waves=waves,
+        text or verilog(name, config), name, module, test=test or None, search_path=[HERE], waves=waves,
         environment={"BENCH_SETTINGS": settings, "HOTLINE_SEED": os.environ.get("HOTLINE_SEED", "1"), **environment},
     )  # fmt: skip
 
@@ -120,26 +124,75 @@ def test_block_equals_golden_under_all_timings(name: str, settings: str):
     bench(name, settings)
 
 
+BENCH = """
+import os, time
+import cocotb
+
+@cocotb.test()
+async def it(dut):
+"""
+
+
+def runs(pid: str) -> bool:
+    """Whether the process is there, and has not ended."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(") ", 1)[1][0] != "Z"
+
+
+@pytest.mark.parametrize(
+    "body, timeout, message",
+    [
+        ("    value = 3\n    assert value == 4", 100, "assert 3 == 4"),
+        ("    open('{pid}', 'w').write(str(os.getpid()))\n    time.sleep(100)", 2, "no end within 2 s"),
+        ("    os._exit(7)", 100, "return code: 7"),
+    ],
+    ids=["assertion", "no end", "no result"],
+)
+def test_a_bench_that_fails_says_why_and_leaves_nothing_running(body, timeout, message, tmp_path):
+    name, pid = "register_slice", tmp_path / "pid"
+    (tmp_path / "failing.py").write_text(BENCH + body.format(pid=pid))
+    with pytest.raises(ToolError, match=message):
+        run_cocotb(verilog(name, preset("tiny")), name, "failing", search_path=[tmp_path], timeout=timeout)
+    last = time.monotonic() + 10
+    while pid.exists() and runs(pid.read_text()):
+        assert time.monotonic() < last, "the simulation is still running"
+        time.sleep(0.01)
+
+
+SMALL_TRACKER = "tracker_sets=16,banks_per_lane=1,lanes=1"
+#: By what is broken: block and settings; what is replaced in the RTL, and by what.
 BREAKAGES = {
     # The tag comparison of every bank ignores one bit.
-    "tag bit dropped": ("hotline_rtl.tracker.bank", "match_entries",
+    "tag bit dropped": ("tracker", SMALL_TRACKER, "hotline_rtl.tracker.bank.match_entries",
                         lambda entries, tag: Cat(entry.valid & (entry.tag[:3] == tag[:3]) for entry in entries)),
     # A hit does not count.
-    "no promotion": ("hotline_rtl.tracker.policies.frequency.Frequency", "touched", lambda self, state, shift: state),
+    "no promotion": ("tracker", SMALL_TRACKER, "hotline_rtl.tracker.policies.frequency.Frequency.touched",
+                     lambda self, state, shift: state),
     # The second array places keys otherwise than golden.
-    "another hash": ("hotline_rtl.tracker.placement", "hash_masks",
+    "another hash": ("tracker", SMALL_TRACKER, "hotline_rtl.tracker.placement.hash_masks",
                      lambda function, in_bits, out_bits: [1 << bit for bit in range(out_bits)]),
+    # Another bit of each product is the first of a round.
+    "another permutation": ("keys", "", "hotline_rtl.lib.keys.PRODUCT_SHIFT", 7),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BREAKAGES)
-def test_a_broken_tracker_is_found(name, monkeypatch):
-    module, attribute, replacement = BREAKAGES[name]
+@pytest.mark.parametrize("block, settings, what, replacement", BREAKAGES.values(), ids=BREAKAGES)
+def test_a_broken_block_is_found(block, settings, what, replacement, monkeypatch):
     verilog.cache_clear()
-    monkeypatch.setattr(f"{module}.{attribute}", replacement)
-    with pytest.raises(ToolError, match="tracker_equals_golden"):
-        bench("tracker", "tracker_sets=16,banks_per_lane=1,lanes=1", BENCH_SAMPLES="400", BENCH_TIMINGS="some")
+    monkeypatch.setattr(what, replacement)
+    with pytest.raises(ToolError, match="failed: [a-z_]+"):
+        bench(block, settings, BENCH_SAMPLES="400", BENCH_TIMINGS="some")
     verilog.cache_clear()
+
+
+def test_instances_of_repeated_blocks_are_what_the_blocks_are():
+    """As a design of many lanes has them: tracker banks, and the crossbar's queues."""
+    settings = AGING["lanes2"]
+    config = preset("tiny").with_settings(settings.split(","))
+    text = component_verilog(BLOCKS["tracker"][0](config), "tracker", SharedModulePlatform("tracker"))
+    for kind in ("bank", "request_queue"):
+        assert re.search(rf"^module tracker_\w*{kind} ?\(", text, re.M), kind
+    bench("tracker", settings, text, BENCH_TIMINGS="some")
 
 
 @pytest.mark.parametrize("label", [label for label in AGING if label not in SLOW])

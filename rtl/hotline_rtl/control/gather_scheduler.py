@@ -18,7 +18,7 @@ from amaranth.lib.wiring import In, Out
 from ..config import AcceleratorConfig
 from ..interfaces.control import fault_layout
 from ..interfaces.jobs import Ask, gather_ask_layout, gather_job_layout
-from ..lib.register_slice import RegisterSlice
+from ..lib.register_slice import HalfSlice, RegisterSlice
 from ..lib.streams import fork
 
 
@@ -75,23 +75,25 @@ class GatherScheduler(wiring.Component):
             m.d.sync += base.eq(job.rows)
 
         # Results, a set at a time; that of a SPLIT when its last set has ended.
+        m.submodules.result = result = HalfSlice(fault_layout())
+        wiring.connect(m, result.o, wiring.flipped(self.results))
         fault = Signal(fault_layout(), reset_less=True)  # of an earlier set of the same SPLIT
         of_set = sets.o.p
         there = (self.gather_results.valid | ~of_set.rows) & (self.keys_results.valid | ~of_set.keys)
         ends = Signal()
         m.d.comb += [
-            self.results.valid.eq(sets.o.valid & there & ~of_set.more),
-            ends.eq(sets.o.valid & there & (of_set.more | self.results.ready)),
+            result.i.valid.eq(sets.o.valid & there & ~of_set.more),
+            ends.eq(sets.o.valid & there & (of_set.more | result.i.ready)),
             sets.o.ready.eq(ends),
             self.gather_results.ready.eq(ends & of_set.rows),
             self.keys_results.ready.eq(ends & of_set.keys),
         ]
         with m.If(first_there & fault.valid):
-            m.d.comb += self.results.p.eq(fault)
+            m.d.comb += result.i.p.eq(fault)
         with m.Elif(of_set.keys & self.keys_results.p.valid):
-            m.d.comb += self.results.p.eq(self.keys_results.p)
+            m.d.comb += result.i.p.eq(self.keys_results.p)
         with m.Elif(of_set.rows):
-            m.d.comb += self.results.p.eq(self.gather_results.p)
+            m.d.comb += result.i.p.eq(self.gather_results.p)
         with m.If(ends):
-            m.d.sync += [first_there.eq(of_set.more), fault.eq(self.results.p)]
+            m.d.sync += [first_there.eq(of_set.more), fault.eq(result.i.p)]
         return m

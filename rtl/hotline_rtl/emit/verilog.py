@@ -93,9 +93,10 @@ def _file(netlist: str, name: str = TOP) -> str:
     return text
 
 
-def component_verilog(component: wiring.Component, name: str) -> str:
-    """Verilog of any block, its ports flattened to names joined by single underscores."""
-    return _file(component_rtlil(component, name))
+def component_verilog(component: wiring.Component, name: str, platform: SharedModulePlatform | None = None) -> str:
+    """Verilog of any block, its ports flattened to names joined by single underscores; with ``platform``, repeated blocks in it
+    are instances."""
+    return _file(component_rtlil(component, name, platform))
 
 
 def check_name(name: str) -> None:

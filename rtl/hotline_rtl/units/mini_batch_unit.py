@@ -137,7 +137,7 @@ class MiniBatchUnit(wiring.Component):
 
         # A job goes to all that take part in it.
         job, splits = self.jobs.p, Signal(reset_less=True)
-        new_set, of_set = stream.Signature(0).create(), working_set.results
+        new_set = stream.Signature(0).create()
         fork(
             m,
             self.jobs,
@@ -156,29 +156,42 @@ class MiniBatchUnit(wiring.Component):
             working_set.jobs.p.limit.eq(job.limit),
             new_set.ready.eq(working_set.jobs.ready & ~self.looks_up.valid),
             self.looks_up.ready.eq(working_set.jobs.ready),
-            self.looked_up.valid.eq(of_set.valid & of_set.p.looked_up),
         ]
 
-        # It is over when all have said so.
+        # It is over when all have said so. They may lie far apart: a register is between each of them and this.
+        decoded, classified, fragmented, of_set = (
+            stream.Signature(source.p.shape()).create(path=(name,))
+            for name, source in (
+                ("decoded", decoder.results),
+                ("classified", classifier.results),
+                ("fragmented", fragmenter.results),
+                ("of_set", working_set.results),
+            )
+        )
+        link(m, config, "decoded_result", decoder.results, wiring.flipped(decoded), rare=True)
+        link(m, config, "classified_result", classifier.results, wiring.flipped(classified), rare=True)
+        link(m, config, "fragmented_result", fragmenter.results, wiring.flipped(fragmented), rare=True)
+        link(m, config, "working_set_result", working_set.results, wiring.flipped(of_set), rare=True)
         m.submodules.result = result = RegisterSlice(batch_result_layout(config))
         wiring.connect(m, result.o, wiring.flipped(self.results))
         counted = of_set.valid & ~of_set.p.looked_up
-        parts = [decoder.results, classifier.results, fragmenter.results]
+        parts = [decoded, classified, fragmented]
         over = Signal()
         m.d.comb += [
             result.i.valid.eq(Cat(*(part.valid for part in parts), counted | ~splits).all()),
             over.eq(result.i.valid & result.i.ready),
             *(part.ready.eq(over) for part in parts),
+            self.looked_up.valid.eq(of_set.valid & of_set.p.looked_up),
             of_set.ready.eq(Mux(of_set.p.looked_up, self.looked_up.ready, over & splits)),
-            result.i.p.fault.eq(decoder.results.p.fault),
-            result.i.p.popular.eq(fragmenter.results.p.popular),
-            result.i.p.non_popular.eq(fragmenter.results.p.non_popular),
+            result.i.p.fault.eq(decoded.p.fault),
+            result.i.p.popular.eq(fragmented.p.popular),
+            result.i.p.non_popular.eq(fragmented.p.non_popular),
             result.i.p.working_rows.eq(Mux(splits, of_set.p.count, 0)),
-            result.i.p.accesses.eq(decoder.results.p.accesses),
-            result.i.p.hot_accesses.eq(decoder.results.p.resident + classifier.results.p),
+            result.i.p.accesses.eq(decoded.p.accesses),
+            result.i.p.hot_accesses.eq(decoded.p.resident + classified.p),
             result.i.p.overflow.eq(splits & of_set.p.overflow),
             result.i.p.overflow_sample.eq(of_set.p.overflow_sample),
-            scheduler.decoded.eq(decoder.results.valid & ~decoder.results.p.fault.valid),
+            scheduler.decoded.eq(decoded.valid & ~decoded.p.fault.valid),
             scheduler.over.eq(over),
         ]
 

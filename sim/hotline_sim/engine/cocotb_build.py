@@ -4,13 +4,16 @@ Only the ports of the top module are made visible to cocotb: the runner's defaul
 public, which slows model and build several times. Builds are cached by content.
 """
 
+import multiprocessing
 import os
 import re
 import shutil
-import subprocess
+import signal
 import sys
+import tempfile
 import xml.etree.ElementTree
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from .toolchain import ToolError, cached_build, find_verilator, include_precompiled, python_tag
@@ -49,6 +52,19 @@ def _ports(verilog: str, top: str) -> list[str]:
     return [name.strip() for name in header[1].split(",")]
 
 
+def _assertions(test_module: str) -> dict[str, str]:
+    """The environment in which a failed ``assert`` of ``test_module``, or of the package that it is in, shows its values.
+
+    cocotb has pytest rewrite assertions. By default it does so in every module that is imported, NumPy's too, and loads pytest's
+    plug-ins before: that takes longer than most benches.
+    """
+    package, dot, _ = test_module.partition(".")
+    return {
+        "COCOTB_REWRITE_ASSERTION_FILES": f"*/{package}/*.py" if dot else f"*/{package}.py",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+
+
 def run_cocotb(
     verilog: str,
     top: str,
@@ -62,7 +78,7 @@ def run_cocotb(
 ) -> None:
     """Builds ``verilog`` and runs the cocotb tests of ``test_module`` (or just ``test``) on it.
 
-    The runner works in a child process, so that its environment changes stay there. Raises ToolError
+    The runner takes its environment from the process that it works in, so it has one of its own. Raises ToolError
     with the end of the log when a build or a test fails, or no test has run.
     """
     verilator = find_verilator()
@@ -88,14 +104,19 @@ def run_cocotb(
         if not built:
             (folder / f"{top}.v").write_text(verilog)
             (folder / f"{top}.vlt").write_text(control)
-            _child(["build", str(folder), top, str(int(bool(waves))), *options], env, folder, 1500)
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as where:
-        results = Path(where) / "results.xml"
-        env = env | (environment or {})
-        arguments = ["test", str(folder), top, str(int(bool(waves))), test_module, str(results), test or ""]
-        log = _child(arguments, env, Path(where), timeout, search_path)
+            _apart("build", _build, (folder, top, bool(waves), options), env, folder, 1500)
+    with tempfile.TemporaryDirectory() as name:
+        where = Path(name)
+        results = where / "results.xml"
+        env = env | _assertions(test_module) | (environment or {})
+        log = _apart(
+            "test",
+            _test,
+            (folder, top, bool(waves), test_module, results, test, search_path or []),
+            env,
+            where,
+            timeout,
+        )
         cases = list(xml.etree.ElementTree.parse(results).iter("testcase")) if results.exists() else []
         failed = [c.get("name") for c in cases if c.find("failure") is not None or c.find("error") is not None]
         if failed or not cases:
@@ -103,34 +124,55 @@ def run_cocotb(
             raise ToolError(
                 f"cocotb, {test_module}: {'failed: ' + ', '.join(map(str, failed)) if failed else 'no test ran'}\n{tail}"
             )
-        if waves and (Path(where) / "dump.vcd").exists():
-            (Path(where) / "dump.vcd").replace(waves)
+        if waves and (where / "dump.vcd").exists():
+            (where / "dump.vcd").replace(waves)
 
 
-def _child(
-    arguments: list[str], env: dict[str, str], cwd: Path, timeout: float, search_path: list[Path] | None = None
-) -> str:
-    path = [str(p) for p in search_path or []] + [p for p in sys.path if p]
-    env = {**env, "PYTHONPATH": os.pathsep.join(path)}
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "hotline_sim.engine.cocotb_build", *arguments],
-            env=env,
-            cwd=cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=timeout,
+def _apart(what: str, work: Callable, arguments: tuple, env: dict[str, str], cwd: Path, timeout: float) -> str:
+    """Calls ``work`` in a process forked from this one, with an environment and a folder of its own; returns what it and
+    the tools that it ran printed. Raises ToolError when it fails, or has not ended within ``timeout`` seconds: then all of
+    them are stopped."""
+    from cocotb_tools import runner  # noqa: F401  so that it need not be imported by each process
+
+    with tempfile.TemporaryFile("w+") as printed:
+        process = multiprocessing.get_context("fork").Process(
+            target=_child, args=(work, arguments, env, cwd, printed.fileno())
         )
-    except subprocess.TimeoutExpired as e:
-        raise ToolError(f"cocotb, {arguments[0]}: no end within {timeout:.0f} s\n{e.output or ''}") from e
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-60:])
-        raise ToolError(f"cocotb, {arguments[0]} failed (exit code {done.returncode}):\n{tail}")
-    return done.stdout
+        process.start()
+        group = int(process.pid or 0)
+        with suppress(OSError):  # it does so, too: whoever is first
+            os.setpgid(group, group)
+        try:
+            process.join(timeout)
+        finally:
+            ended = process.exitcode is not None
+            if not ended:
+                os.killpg(group, signal.SIGKILL)
+                process.join()
+        printed.seek(0)
+        log = printed.read()
+    if not ended:
+        raise ToolError(f"cocotb, {what}: no end within {timeout:.0f} s\n{log}")
+    if process.exitcode:
+        tail = "\n".join(log.splitlines()[-60:])
+        raise ToolError(f"cocotb, {what} failed (exit code {process.exitcode}):\n{tail}")
+    return log
 
 
-def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
+def _child(work: Callable, arguments: tuple, env: dict[str, str], cwd: Path, printed: int) -> None:
+    """The process that :func:`_apart` forks. Its group is its own, so that it can be stopped with all that it runs."""
+    os.setpgid(0, 0)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
+    sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+    os.environ.clear()
+    os.environ.update(env)
+    os.environ.pop("PYTEST_CURRENT_TEST", None)  # with it, the runner would end the process when a test fails
+    os.chdir(cwd)
+    work(*arguments)
+
+
+def _build(folder: Path, top: str, waves: bool, options: list[str]) -> None:
     """Verilates and compiles. What is always the same, and most of the work, is compiled by the first build: Verilator's
     runtime, and the headers that every model includes."""
 
@@ -140,14 +182,14 @@ def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
             hdl_toplevel=top,
             build_dir=target,
             build_args=options,
-            waves=waves == "1",
+            waves=waves,
             always=True,
         )
 
     target = folder / "build"
     target.mkdir(exist_ok=True)
     with cached_build(
-        "verilated", waves, HEADER, *options, *MAKE_OPTIONS, find_verilator().description, python_tag()
+        "verilated", str(waves), HEADER, *options, *MAKE_OPTIONS, find_verilator().description, python_tag()
     ) as (
         shared,
         built,
@@ -164,27 +206,19 @@ def _build(folder: Path, top: str, waves: str, options: list[str]) -> None:
         compile_all(compiled)
 
 
-def _main(arguments: list[str]) -> None:
-    """The child process: ``build FOLDER TOP WAVES OPTIONS`` or ``test FOLDER TOP WAVES MODULE RESULTS TEST``."""
-    verb, folder, top, waves, *rest = arguments
-    if verb == "build":
-        _build(Path(folder), top, waves, rest)
-    else:
-        module, results, test = rest
-        seed = os.environ.get("HOTLINE_SEED")
-        _runner().test(
-            hdl_toplevel=top,
-            hdl_toplevel_lang="verilog",
-            test_module=module,
-            build_dir=f"{folder}/build",
-            test_dir=os.getcwd(),
-            results_xml=results,
-            testcase=test or None,
-            waves=waves == "1",
-            seed=int(seed) if seed else None,
-            plusargs=["+verilator+rand+reset+2"],
-        )
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1:])
+def _test(folder: Path, top: str, waves: bool, module: str, results: Path, test: str | None, search_path: list[Path]):
+    """Runs the tests of ``module``, or just ``test``, in the current folder."""
+    sys.path[:0] = map(str, search_path)
+    seed = os.environ.get("HOTLINE_SEED")
+    _runner().test(
+        hdl_toplevel=top,
+        hdl_toplevel_lang="verilog",
+        test_module=module,
+        build_dir=folder / "build",
+        test_dir=os.getcwd(),
+        results_xml=str(results),
+        testcase=test,
+        waves=waves,
+        seed=int(seed) if seed else None,
+        plusargs=["+verilator+rand+reset+2"],
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import hotline_rtl
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.emit.verilog import accelerator_verilog
+from hotline_rtl.emit.verilog import TOP, accelerator_verilog
 
 from .toolchain import cached_build
 
@@ -23,10 +23,10 @@ def _sources_digest() -> str:
     return digest.hexdigest()
 
 
-def emitted_verilog(config: AcceleratorConfig) -> str:
+def emitted_verilog(config: AcceleratorConfig, name: str = TOP) -> str:
     """What ``accelerator_verilog`` gives, from the build folder when it is there already."""
-    with cached_build("verilog", config.digest(), _sources_digest()) as (folder, built):
-        path = folder / "hotline.v"
+    with cached_build("verilog", config.digest(), name, _sources_digest()) as (folder, built):
+        path = folder / f"{name}.v"
         if not built:
-            path.write_text(accelerator_verilog(config))
+            path.write_text(accelerator_verilog(config, name))
         return path.read_text()

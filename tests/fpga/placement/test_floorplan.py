@@ -13,6 +13,8 @@ from hotline_fpga.tools import FpgaToolError, find_tool, run
 from hotline_rtl.emit.verilog import component_verilog
 from hotline_rtl.lib.fifo import StreamFifo
 
+pytestmark = pytest.mark.fpga
+
 
 @pytest.mark.parametrize("missing", ["SciPy", "Numba"])
 def test_without_what_places_it_is_said_what_to_install(monkeypatch, missing):
@@ -70,7 +72,6 @@ def test_macros_that_belong_together_come_together_each_on_a_site_of_its_own():
     assert within < 0.6 * apart[:8, 8:].mean()
 
 
-@pytest.mark.fpga
 @pytest.mark.parametrize("target", ["ecp5-25k", "ecp5-45k", "ecp5-85k"])
 def test_every_site_of_a_part_is_known(target, tmp_path):
     sites = macro_sites(PARTS[target], tmp_path)
@@ -78,7 +79,6 @@ def test_every_site_of_a_part_is_known(target, tmp_path):
         assert len({site.bel for site in sites[kind]}) == PARTS[target].resources[resource]
 
 
-@pytest.mark.fpga
 def test_nextpnr_leaves_block_rams_where_they_were_put(tmp_path):
     part = PARTS["ecp5-25k"]
     (tmp_path / "hotline.v").write_text(component_verilog(StreamFifo(64, 2048), "fifo"))

@@ -7,6 +7,8 @@ import pytest
 from hotline_fpga.placement import floorplan, flow, refinement
 from hotline_fpga.timing import Timing
 
+pytestmark = pytest.mark.fpga
+
 
 @pytest.fixture
 def repairs(monkeypatch, tmp_path):

@@ -11,6 +11,8 @@ from hotline_fpga.placement.output_registers import absorb, use_output_registers
 from hotline_fpga.timing import Timing
 from hotline_fpga.tools import find_tool, run
 
+pytestmark = pytest.mark.fpga
+
 
 def ram(**outputs: int) -> dict:
     connections = {"CLKB": [1], "OCEB": ["1"], "RSTB": ["0"], **{port: [bit] for port, bit in outputs.items()}}
@@ -104,7 +106,6 @@ def netlist(verilog: str, folder: Path) -> Path:
     return folder / "netlist.json"
 
 
-@pytest.mark.fpga
 def test_the_register_behind_a_narrow_memory_has_its_enable(tmp_path):
     """Elsewhere enables of so few flip-flops are in LUTs."""
     path = netlist(NARROW, tmp_path)
@@ -115,7 +116,6 @@ def test_the_register_behind_a_narrow_memory_has_its_enable(tmp_path):
     assert isinstance(memory["connections"]["OCEB"][0], int)
 
 
-@pytest.mark.fpga
 def test_nextpnr_is_faster_with_them(tmp_path):
     """A memory and a multiplier between registers: with theirs outside, the memory alone takes more than 5 ns."""
     netlist(VERILOG, tmp_path)

@@ -11,8 +11,8 @@ from hotline_golden.keys import KeySpace
 from hotline_golden.memory import MemoryPlan
 from hotline_golden.model import Model, Table
 from hotline_rtl.config import preset
+from hotline_sim.engine.cocotb_memory import CocotbMemory
 from hotline_sim.engine.cocotb_streams import PATTERNS, background
-from hotline_sim.engine.cocotb_transport import CocotbMemory
 from hotline_sim.engine.memory_model import MemoryTiming
 
 CONFIG = preset("tiny").with_settings([s for s in os.environ.get("BENCH_SETTINGS", "").split(",") if s])

@@ -14,6 +14,7 @@ from ...interfaces.control import fault_layout
 from ...interfaces.jobs import Ask, gather_ask_layout
 from ...interfaces.layouts import COUNT_BITS, Kind, Opcode, Status, completion_layout
 from ...lib.logic import is_one_of
+from ...lib.register_slice import HalfSlice
 from .issue_slot import COUNTS, issued_layout
 
 
@@ -127,6 +128,16 @@ class CommitSlot(wiring.Component):
                 ends_with(Status.TIMEOUT)
                 m.next = "END"
 
+        # The rest of a SPLIT: what went wrong first, of writing before gathering.
+        m.submodules.rest = rest = HalfSlice(fault_layout())
+        written, gathered = self.non_popular_results, self.gather_results
+        m.d.comb += [
+            rest.i.valid.eq(written.valid & gathered.valid),
+            rest.i.p.eq(Mux(written.p.valid, written.p, gathered.p)),
+            written.ready.eq(rest.i.valid & rest.i.ready),
+            gathered.ready.eq(rest.i.valid & rest.i.ready),
+        ]
+
         with m.FSM() as fsm:
             with m.State("FREE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -152,16 +163,13 @@ class CommitSlot(wiring.Component):
                         m.next = "END"
                     gives_up()
             with m.State("REST"):
-                both = self.non_popular_results.valid & self.gather_results.valid
-                m.d.comb += [self.non_popular_results.ready.eq(both), self.gather_results.ready.eq(both)]
-                with m.If(both):
+                m.d.comb += rest.o.ready.eq(1)
+                with m.If(rest.o.valid):
                     with m.If(~fault.valid):
                         with m.If(here.overflow):
                             ends_with(Status.WORKING_SET_OVERFLOW, index=here.overflow_sample)
-                        with m.Elif(self.non_popular_results.p.valid):
-                            m.d.sync += fault.eq(self.non_popular_results.p)
-                        with m.Elif(self.gather_results.p.valid):
-                            m.d.sync += fault.eq(self.gather_results.p)
+                        with m.Elif(rest.o.p.valid):
+                            m.d.sync += fault.eq(rest.o.p)
                         with m.Elif(missed):
                             ends_with(Status.SCATTER_MISSING)
                     m.next = "END"
