@@ -1,5 +1,8 @@
 """Helpers for tests that run the whole accelerator."""
 
+from dataclasses import replace
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
@@ -7,7 +10,7 @@ from hotline_golden.layouts import NO_ACCESS
 from hotline_rtl.config import AcceleratorConfig
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.engine.memory_model import MemoryTiming
-from hotline_sim.run.job import Job, prepare
+from hotline_sim.run.job import Job, copy_image, prepare
 from hotline_sim.run.session import Session
 from hotline_sim.traces import ArrayTrace, Trace, open_trace
 
@@ -18,9 +21,16 @@ IDEAL = MemoryTiming((1, 1), (0, 0))
 SLOW = MemoryTiming((500, 500), (100, 100))
 
 
+@lru_cache(maxsize=8)
+def _prepared(config: AcceleratorConfig, spec: str, changes: tuple) -> Job:
+    return prepare(open_trace(spec), config, **({"batch_size": 37, "learn": 0.3} | dict(changes)))
+
+
 def small_job(config: AcceleratorConfig, spec: str = "synthetic:samples=150", **changes) -> Job:
-    """A job of a few mini-batches; odd sizes on purpose."""
-    return prepare(open_trace(spec), config, **({"batch_size": 37, "learn": 0.3} | changes))
+    """A job of a few mini-batches; odd sizes on purpose. Its memories are its own."""
+    job = _prepared(config, spec, tuple(changes.items()))
+    images = {name: copy_image(getattr(job, name)) for name in ("host", "device")}
+    return replace(job, loaded=list(job.loaded), **images)
 
 
 def cold_job(

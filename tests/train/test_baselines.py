@@ -1,5 +1,7 @@
 """What Hotline is timed beside: every exact system trains the same, and what cannot be measured says why."""
 
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
@@ -27,13 +29,15 @@ from ..configurations import MAIN, tiny  # noqa: E402
 
 torch.set_num_threads(1)
 SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
+#: Many tests compare with the same training of the same log.
+opened, plain_training = lru_cache(lambda spec: in_memory(open_trace(spec))), lru_cache(maxsize=16)(train_plain)
 ONE_HOT, MULTI_HOT = "synthetic:ratings,samples=400", "synthetic:taobao,samples=400,scale=0.001"
 
 
 def task_for(spec=ONE_HOT, optimizer="rowwise-adagrad", dtype="float64", cap=1 << 40, device=None, **options):
     settings = Settings(SHAPE, optimizer, 0.05, dtype, seed=3)
     job = prepare(
-        in_memory(open_trace(spec)),
+        opened(spec),
         tiny(MAIN),
         batch_size=16,
         dim=settings.rows.words,
@@ -54,7 +58,7 @@ def test_exact_systems_train_as_plain_training(system, optimizer, spec):
         return
     made = system(task)
     assert made.steps(10) == 160 and made.steps(30) == 480
-    plain, start = (train_plain(task.trace, task.settings, 16, steps) for steps in (40, 0))
+    plain, start = (plain_training(task.trace, task.settings, 16, steps) for steps in (40, 0))
     rows = made.rows(np.arange(int(task.trace.table_rows.sum())))
     found = part_of_movement(
         [*parameters(made.model), rows],

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -41,6 +42,8 @@ torch.set_num_threads(1)  # small tensors, and tests beside each other
 RATES = {"sgd": 0.3, "rowwise-adagrad": 0.05, "adagrad": 0.05, "adam": 0.01}
 RELEARN = Relearn(every=3, swap_every=10, limit=40, worth=1, halve_every=2)
 SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
+#: Many tests compare with the same training of the same log.
+opened, plain_training = lru_cache(open_trace), lru_cache(maxsize=16)(train_plain)
 
 
 def settings_for(optimizer: str, dtype: str = "float64") -> Settings:
@@ -50,7 +53,7 @@ def settings_for(optimizer: str, dtype: str = "float64") -> Settings:
 def job_for(settings: Settings, spec: str, batch_size: int = 16, shadow: int = 0, **options):
     config = tiny(WIDE if shadow else MAIN)
     options = {"resident": 100, **options}
-    return prepare(open_trace(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
+    return prepare(opened(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
 
 
 def largest_difference(ours: list, theirs: list) -> float:
@@ -88,10 +91,10 @@ def threaded():
 
 def check_against_plain(settings, trainer, job, steps):
     losses = run(trainer, steps)
-    plain = train_plain(job.trace, settings, job.batch_size, steps)
+    plain = plain_training(job.trace, settings, job.batch_size, steps)
     assert largest_difference([torch.tensor(losses)], [torch.tensor(plain.losses)]) < 1e-10
     assert difference(trainer, plain) < 1e-10
-    start = train_plain(job.trace, settings, job.batch_size, 0)
+    start = plain_training(job.trace, settings, job.batch_size, 0)
     assert difference(trainer, start) > 1e-2, "something has been learnt"
 
 
@@ -144,7 +147,7 @@ def test_stepping_after_each_micro_batch_is_something_else(optimizer, least):
     steps = []
     trainer.run(STEPS, steps.append)
     assert any(0 < step.popular < step.samples for step in steps), "mini-batches with both parts"
-    assert difference(trainer, train_plain(job.trace, settings, job.batch_size, STEPS)) > least
+    assert difference(trainer, plain_training(job.trace, settings, job.batch_size, STEPS)) > least
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rowwise-adagrad"])
@@ -153,7 +156,7 @@ def test_float32_is_as_near_as_two_orders_of_summation(optimizer):
     job = job_for(settings, "synthetic:ratings,samples=1000")
     trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu(), prefetch=True)
     run(trainer)
-    plain = train_plain(job.trace, settings, job.batch_size, STEPS)
+    plain = plain_training(job.trace, settings, job.batch_size, STEPS)
     spread = 0.0
     for seed in range(3):
         order = np.random.default_rng(seed).permutation
@@ -206,7 +209,7 @@ def test_relearning_changes_the_hot_set_and_not_the_mathematics():
     before = trainer.hot_list.copy()
     run(trainer)
     assert (before != trainer.hot_list).any(axis=1).sum() > 40
-    assert difference(trainer, train_plain(job.trace, settings, job.batch_size, STEPS)) < 1e-10
+    assert difference(trainer, plain_training(job.trace, settings, job.batch_size, STEPS)) < 1e-10
 
 
 @pytest.mark.parametrize("source", [GoldenSource, NativeSource])
@@ -286,7 +289,7 @@ def test_a_resumed_training_that_relearns_has_the_same_mathematics(tmp_path):
         lambda **more: Trainer(settings, source, Cpu(), **options, **more),
     )
     run(resumed, STEPS - 77)
-    assert difference(resumed, train_plain(job.trace, settings, job.batch_size, STEPS)) < 1e-10
+    assert difference(resumed, plain_training(job.trace, settings, job.batch_size, STEPS)) < 1e-10
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
@@ -320,7 +323,7 @@ def test_quality_on_held_out_samples_is_that_of_plain_training():
     steps = 2 * job.batches
     run(trainer, steps)
     ours = evaluate(trainer, held_out)
-    plain = train_plain(part, settings, 64, steps)
+    plain = plain_training(part, settings, 64, steps)
     theirs = quality(*plain.probabilities(held_out))
     assert ours.samples == held_out.samples and ours.auc > 0.6
     assert abs(ours.auc - theirs.auc) < 5e-5 and abs(ours.log_loss - theirs.log_loss) < 5e-5
@@ -376,8 +379,8 @@ def test_training_without_dense_features_is_exact_too(optimizer):
     job = prepare(trace, tiny(MAIN), batch_size=16, dim=settings.rows.words, resident=100)
     trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu())
     run(trainer, 50)
-    assert difference(trainer, train_plain(trace, settings, 16, 50)) < 1e-10
-    assert difference(trainer, train_plain(trace, settings, 16, 0)) > 1e-3, "something has been learnt"
+    assert difference(trainer, plain_training(trace, settings, 16, 50)) < 1e-10
+    assert difference(trainer, plain_training(trace, settings, 16, 0)) > 1e-3, "something has been learnt"
 
 
 def test_a_training_that_leaves_the_finite_numbers_fails_with_its_step_and_keeps_nothing(tmp_path):
@@ -497,7 +500,7 @@ def test_any_model_and_loss_with_clipping_and_a_schedule(together):
     ours = all_tables(trainer)
 
     plain, optimizer, schedule = made()
-    start = train_plain(trace, settings, batch, 0).tables
+    start = plain_training(trace, settings, batch, 0).tables
     weights = [torch.nn.Parameter(table.clone()) for table in start]
     rows_optimizer = torch.optim.SGD(weights, lr=settings.learning_rate)
     for step in range(steps):

@@ -71,6 +71,14 @@ def _field(field: data.Field, bits: int):
     return unpack(field.shape, bits >> field.offset & ((1 << field.width) - 1))
 
 
+async def _until_reset_is_over(reset, edge) -> None:
+    """Until the first edge at which ``reset`` is low: nothing is reset again while a bench runs."""
+    while True:
+        await edge
+        if not int(reset.value):
+            return
+
+
 class StreamSource:
     """Drives stream ``name`` of ``dut``; :meth:`put` queues payloads."""
 
@@ -96,17 +104,16 @@ class StreamSource:
 
     async def _run(self, clk) -> None:
         edge = RisingEdge(clk)
+        await _until_reset_is_over(self.reset, edge)
         while True:
-            await edge
-            if self.reset.value == 1:
-                continue
-            if self.offered and self.ready.value == 1:
+            if self.offered and int(self.ready.value):
                 self.offered = False
                 self.valid.value = 0
             if not self.offered and self.queue and next(self.go):
                 self.payload.value = self.queue.popleft()
                 self.valid.value = 1
                 self.offered = True
+            await edge
 
 
 class StreamSink:
@@ -126,11 +133,9 @@ class StreamSink:
     async def _run(self, clk) -> None:
         edge = RisingEdge(clk)
         ready, waiting = False, -1
+        await _until_reset_is_over(self.reset, edge)
         while True:
-            await edge
-            if self.reset.value == 1:
-                continue
-            valid = self.valid.value == 1
+            valid = int(self.valid.value)
             bits = int(self.payload.value) if valid else -1
             if waiting >= 0:
                 assert bits == waiting, f"{self.name}: a payload changed, or went away, before it was taken"
@@ -141,6 +146,7 @@ class StreamSink:
                 waiting = bits
             ready = bool(next(self.go))
             self.ready.value = int(ready)
+            await edge
 
 
 async def start(dut) -> None:

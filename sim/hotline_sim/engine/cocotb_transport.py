@@ -34,7 +34,7 @@ class CocotbTransport:
         edge = RisingEdge(self.dut.clk)
         while True:
             await edge
-            reset = self.dut.rst.value == 1
+            reset = bool(int(self.dut.rst.value))
             self.host_memory.edge(reset)
             self.device_memory.edge(reset)
             self.cycles += 1
@@ -55,7 +55,7 @@ class CocotbTransport:
         edge = RisingEdge(self.dut.clk)
         while self.cycles < last:
             await edge
-            if self.dut.irq.value == 1:
+            if int(self.dut.irq.value):
                 return True
         return False
 

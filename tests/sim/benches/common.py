@@ -69,7 +69,7 @@ class Memory:
         edge = RisingEdge(self.dut.clk)
         while True:
             await edge
-            self.model.edge(self.dut.rst.value == 1)
+            self.model.edge(bool(int(self.dut.rst.value)))
 
     def address(self, name: str) -> int:
         return self.image.buffers[name].address
