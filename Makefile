@@ -61,8 +61,8 @@ bench-gpu:  ## On a machine with a GPU: training there, compared with plain trai
 synth: $(VENV)/.test  ## Yosys and nextpnr: area, clock and critical path of the ecp5 preset (ARGS='--seeds 0': area alone, ten minutes)
 	@$(BIN)/hotline synth --seeds 5 --jobs 2 $(ARGS)
 
-synth-check: $(VENV)/.test  ## Area and clock of the ecp5 preset against its baseline: fails when either is 5 % worse (half an hour to an hour)
-	@$(BIN)/hotline synth --seeds 1 --refine --check fpga/baselines/ecp5_refined.json $(ARGS)
+synth-check: $(VENV)/.test  ## Area and clock of the ecp5 preset against its baseline: fails when either is 5 % worse (half an hour)
+	@$(BIN)/hotline synth --seeds 1 --check fpga/baselines/ecp5.json $(ARGS)
 
 lint: $(VENV)/.test  ## ruff, mypy and the layering check
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports

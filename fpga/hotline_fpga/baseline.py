@@ -75,7 +75,7 @@ def read(path: Path) -> dict:
         baseline = json.loads(path.read_text())
     except json.JSONDecodeError as e:
         raise ValueError(f"{path}: not JSON ({e})") from None
-    if not isinstance(baseline, dict) or {"digest", "target", "used"} - set(baseline):
+    if not isinstance(baseline, dict) or {"hotline", "digest", "target", "used"} - set(baseline):
         raise ValueError(f"{path}: not a baseline, as `hotline synth --save` writes it")
     return baseline
 
@@ -83,12 +83,14 @@ def read(path: Path) -> dict:
 def markdown(baselines: list[dict]) -> str:
     """A table of ``baselines``, a row each."""
     lines = [
-        "| preset | part | LUTs | flip-flops | block RAMs | UltraRAMs | DSPs | MHz: best, median, worst of seeds | tools |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| preset | version | part | LUTs | flip-flops | block RAMs | UltraRAMs | DSPs "
+        "| MHz: best, median, worst of seeds | tools |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for b in baselines:
         cells = [
             f"`{b['preset']}`" + "".join(f" `{s}`" for s in b["settings"]),
+            b["hotline"],
             b["part"] + (f", speed {b['speed']}" if "speed" in b else "") + (", refined" if b.get("refined") else ""),
         ]
         for name in ("LUTs", "flip-flops", "block RAMs", "UltraRAMs", "DSPs"):

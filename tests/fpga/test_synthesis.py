@@ -250,7 +250,8 @@ def test_a_baseline_that_does_not_fit_is_refused_before_the_synthesis(tmp_path):
 
 def found(**changes) -> dict:
     report = {
-        "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "refined": False, "tools": {"yosys": "Y"},
+        "hotline": "1.2.3", "digest": "d", "target": "ecp5-85k", "part": "P", "speed": 8, "seeds": 5, "refined": False,
+        "tools": {"yosys": "Y"},
         "used": {"LUTs": [1000, 10000]},
         "fmax_mhz": {"best": 110.0, "median": 100.0, "worst": 90.0, "by_seed": [90.0, 110.0, 100.0, 105.0, 95.0]},
     }  # fmt: skip
@@ -289,7 +290,8 @@ def test_the_table_of_the_docs_is_that_of_the_baselines():
     page = (root / "docs" / "fpga.md").read_text()
     kept = [baseline.read(file) for file in sorted((root / "fpga" / "baselines").glob("*.json"))]
     assert kept and baseline.markdown(kept) in page, "run `make registers`"
-    assert "**100.0**" in baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])
+    row = baseline.markdown([baseline.kept(found(), "ecp5", ["lanes=2"])])
+    assert "**100.0**" in row and "| 1.2.3 |" in row
 
 
 @pytest.mark.fpga

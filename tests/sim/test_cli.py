@@ -247,7 +247,7 @@ def small_trace(folder: Path) -> str:
 
 @pytest.mark.parametrize("engine", ["cosim", "cocotb"])
 def test_a_difference_between_rtl_and_golden_exits_with_1(engine, tmp_path):
-    """It is golden that is another one here, a copy with another permutation: RTL would have to be compiled."""
+    """Golden is a copy with another permutation here; RTL would have to be compiled."""
     shutil.copytree(ROOT / "golden" / "hotline_golden", tmp_path / "hotline_golden")
     keys = tmp_path / "hotline_golden" / "keys.py"
     good = "PRODUCT_SHIFT = 8"
@@ -256,6 +256,38 @@ def test_a_difference_between_rtl_and_golden_exits_with_1(engine, tmp_path):
     words = ["run", *TINY, "--engine", engine, "--trace", "synthetic:samples=60", "--batch-size", "30"]
     done = subprocess.run(
         [sys.executable, "-m", "hotline_cli", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "RTL differs from golden" in done.stdout
+
+
+@pytest.mark.slow
+def test_broken_rtl_exits_with_1(tmp_path):
+    """A copy of the RTL whose tag comparison ignores eight bits. Slow for its accelerator of its own."""
+    shutil.copytree(ROOT / "rtl" / "hotline_rtl", tmp_path / "hotline_rtl")
+    tracker = tmp_path / "hotline_rtl" / "tracker" / "bank.py"
+    good = "(entry.tag == tag)"
+    assert good in tracker.read_text()
+    tracker.write_text(tracker.read_text().replace(good, "(entry.tag[8:] == tag[8:])"))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "hotline_cli",
+            "run",
+            *SMALL,
+            "--trace",
+            small_trace(tmp_path),
+            "--resident",
+            "none",
+            "--batch-size",
+            "4",
+            "--learn",
+            "0.5",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

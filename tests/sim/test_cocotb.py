@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from hotline_rtl.emit.verilog import component_verilog
+from hotline_rtl.emit.verilog import accelerator_verilog, component_verilog
 from hotline_rtl.lib.register_slice import RegisterSlice
 from hotline_sim.engine.cocotb_build import run_cocotb
 from hotline_sim.run.cocotb_engine import run_in_cocotb
 
-from ..configurations import MAIN, tiny
-from .conftest import HOSTILE, IDEAL, run_cosim, small_job
+from ..configurations import LEAST, MAIN, tiny
+from .conftest import HOSTILE, IDEAL, cold_job, run_cosim, small_job
 
 SPEC = "synthetic:samples=60"
 
@@ -48,6 +48,16 @@ def test_both_engines_leave_the_same_memory_after_the_same_cycles():
     assert np.array_equal(ours.host.data[rings:], theirs.host.data[rings:])
     assert cosim.working_rows == cocotb.working_rows
     assert (cosim.split_cycles, cosim.popular_cycles) == (cocotb.split_cycles, cocotb.popular_cycles)
+
+
+@pytest.mark.slow
+def test_broken_rtl_is_found_in_cocotb(monkeypatch):
+    """Slow for its accelerator of its own: by default a block that is broken is found (test_benches)."""
+    monkeypatch.setattr("hotline_rtl.lib.keys.PRODUCT_SHIFT", 7)
+    config = tiny(LEAST)
+    bad = accelerator_verilog.__wrapped__(config)
+    job = cold_job(config, batches=2, samples=3, accesses=4, seed=1)
+    assert run_in_cocotb(job, timings=(IDEAL, IDEAL), verilog=bad).difference
 
 
 def test_verilators_runtime_is_compiled_once_and_waves_are_written(tmp_path, monkeypatch):

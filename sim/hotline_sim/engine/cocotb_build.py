@@ -24,7 +24,7 @@ MAKE_OPTIONS = ["OPT_SLOW=-O0", "OPT_GLOBAL=-O0", "VM_PARALLEL_BUILDS=0"]
 HEADER = '#include "verilated.h"\n#include "verilated_vpi.h"\n'
 
 
-def _runner(header: Path = Path(), compiled: Collection[str] = ()):
+def _builder(header: Path, compiled: Collection[str]):
     """cocotb's Verilator runner without ``--public-flat-rw``, which compiles with ``header`` precompiled. If no object file is
     ``compiled`` yet, it precompiles the header, too; those that are stay as they are: Verilator's makefile has its runtime
     compiled again whenever it is written itself."""
@@ -177,7 +177,7 @@ def _build(folder: Path, top: str, waves: bool, options: list[str]) -> None:
     runtime, and the headers that every model includes."""
 
     def compile_all(compiled: Collection[str]) -> None:
-        _runner(header, compiled).build(
+        _builder(header, compiled).build(
             sources=[folder / f"{top}.vlt", folder / f"{top}.v"],
             hdl_toplevel=top,
             build_dir=target,
@@ -208,9 +208,11 @@ def _build(folder: Path, top: str, waves: bool, options: list[str]) -> None:
 
 def _test(folder: Path, top: str, waves: bool, module: str, results: Path, test: str | None, search_path: list[Path]):
     """Runs the tests of ``module``, or just ``test``, in the current folder."""
+    from cocotb_tools.runner import Verilator
+
     sys.path[:0] = map(str, search_path)
     seed = os.environ.get("HOTLINE_SEED")
-    _runner().test(
+    Verilator().test(
         hdl_toplevel=top,
         hdl_toplevel_lang="verilog",
         test_module=module,
