@@ -159,19 +159,15 @@ class MiniBatchUnit(wiring.Component):
         ]
 
         # It is over when all have said so. They may lie far apart: a register is between each of them and this.
-        decoded, classified, fragmented, of_set = (
-            stream.Signature(source.p.shape()).create(path=(name,))
-            for name, source in (
-                ("decoded", decoder.results),
-                ("classified", classifier.results),
-                ("fragmented", fragmenter.results),
-                ("of_set", working_set.results),
-            )
-        )
-        link(m, config, "decoded_result", decoder.results, wiring.flipped(decoded), rare=True)
-        link(m, config, "classified_result", classifier.results, wiring.flipped(classified), rare=True)
-        link(m, config, "fragmented_result", fragmenter.results, wiring.flipped(fragmented), rare=True)
-        link(m, config, "working_set_result", working_set.results, wiring.flipped(of_set), rare=True)
+        def held(name: str, block: str, results) -> stream.Interface:
+            near = stream.Signature(results.p.shape()).create(path=(name,))
+            link(m, config, f"{block}_result", results, wiring.flipped(near), rare=True)
+            return near
+
+        decoded = held("decoded", "decoded", decoder.results)
+        classified = held("classified", "classified", classifier.results)
+        fragmented = held("fragmented", "fragmented", fragmenter.results)
+        of_set = held("of_set", "working_set", working_set.results)
         m.submodules.result = result = RegisterSlice(batch_result_layout(config))
         wiring.connect(m, result.o, wiring.flipped(self.results))
         counted = of_set.valid & ~of_set.p.looked_up
