@@ -19,8 +19,10 @@ ENTRY_WORDS = 16
 MAX_COUNT = 1 << 20
 #: Number of the first word of each address in a command; ``index`` of a completion names an address by it.
 ADDRESS_WORDS = {"source": 4, "popular": 6, "non_popular": 8, "working_keys": 10, "working_rows": 12}
-#: Words of an entry of a delta list: slot, (table, row) before, (table, row) after.
-DELTA_WORDS = 5
+#: Words of an entry of a delta list: slot, (table, row) before, (table, row) after, working row of the latter.
+DELTA_WORDS = 6
+#: In a delta list: the row is not among those that were gathered last.
+NO_WORKING_ROW = 0xFFFF_FFFF
 
 
 class Opcode(IntEnum):
@@ -34,6 +36,17 @@ class Opcode(IntEnum):
     SCATTER = 6
     SWAP = 7
     GATHER = 8
+
+
+class Flag(IntFlag):
+    """Bits of ``flags`` of a command.
+
+    ``AFTER``, of a SPLIT or SCATTER: it names an earlier SPLIT by its tag, ``after``: the one whose SCATTER is still to
+    come, or whose working rows these are. ``FOLLOW``, of a SPLIT: the shadow learns from what is split.
+    """
+
+    AFTER = 1
+    FOLLOW = 2
 
 
 class Status(IntEnum):
@@ -97,8 +110,7 @@ class Command:
     ``source`` is in host memory: sample records (LEARN, SPLIT) or the hot list (DUMP writes it
     there, LOAD reads it) or the delta list (SWAP writes it). The other addresses are in device memory.
     ``working_limit`` is the most working rows that the SPLIT's buffers hold, or the most slots that the SWAP
-    may change. ``flags`` bit 0 of a SWAP halves all counters. With ``flags`` bit 0 a SPLIT or SCATTER names an earlier
-    SPLIT by its tag, ``after``: the one whose SCATTER is still to come, or whose working rows these are.
+    may change. ``flags``: see :class:`Flag`.
     """
 
     opcode: int

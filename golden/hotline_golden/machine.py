@@ -17,15 +17,17 @@ from .layouts import (
     BUFFER_ALIGNMENT,
     DELTA_WORDS,
     MAX_COUNT,
+    NO_ACCESS,
     Command,
     Completion,
+    Flag,
     Kind,
     Opcode,
     Status,
 )
 from .memory import MemoryImage
 from .model import Model
-from .split import SplitResult, first_row_outside, learn, split
+from .split import Sampling, SplitResult, first_row_outside, follow, learn, split
 from .tracker.tracker import HotListError, Tracker
 
 #: SPLITs that may be named: this many of the newest, one less by a SPLIT.
@@ -59,13 +61,20 @@ class Refusal(Exception):
     address: int = 0
 
 
+def _before(rows: np.ndarray, sample: int, access: int) -> np.ndarray:
+    """What of ``rows`` comes before an access, in trace order."""
+    before = rows[: sample + 1].copy()
+    before[sample, access:] = NO_ACCESS
+    return before
+
+
 class Machine:
     """Golden twin of ``hotline_rtl.accelerator``.
 
     ``working_rows`` is the configuration's largest working set, ``max_record_words`` its longest micro-batch record,
     ``max_row_bytes`` its longest row, ``address_bits`` the width of an address. ``last_split`` is the result of the
-    newest SPLIT, for reports and bounds, ``last_delta`` that of the newest SWAP. ``swap_limit`` and ``swap_worth``: the
-    registers of these names.
+    newest SPLIT, for reports and bounds, ``last_delta`` that of the newest SWAP. ``swap_limit``, ``swap_worth`` and
+    ``sampling``: the registers of these names. ``working_keys`` uint32 [n, 2]: the newest working set.
     """
 
     def __init__(
@@ -93,6 +102,8 @@ class Machine:
         self.last_delta = np.zeros((0, DELTA_WORDS), np.uint32)
         self.swap_limit = 0xFFFF_FFFF
         self.swap_worth = 0
+        self.sampling = Sampling()
+        self.working_keys = np.zeros((0, 2), np.uint32)
         self.open: list[OpenSplit | None] = []
         self.waiting: Waiting | None = None
 
@@ -157,7 +168,8 @@ class Machine:
         if command.opcode not in Opcode._value2member_map_:
             raise Refusal(Status.UNKNOWN_OPCODE)
         opcode = Opcode(command.opcode)
-        if opcode is Opcode.SWAP and not self.tracker.shadow:
+        follows = opcode is Opcode.SWAP or (opcode is Opcode.SPLIT and command.flags & Flag.FOLLOW)
+        if follows and not self.tracker.shadow:
             raise Refusal(Status.UNSUPPORTED)
         sizes = self._buffer_bytes(command)
         for name in sizes:
@@ -201,7 +213,7 @@ class Machine:
 
     def _named(self, command: Command, among: int = OPEN_SPLITS) -> OpenSplit | None:
         """The newest open SPLIT that ``command`` names, if it names one at all."""
-        if not command.flags & 1:
+        if not command.flags & Flag.AFTER:
             return None
         for split_ in self.open[:among]:
             if split_ and split_.tag == command.after:
@@ -210,7 +222,7 @@ class Machine:
 
     def _is_awaited(self, command: Command, split_: Command) -> bool:
         """Whether this is the SCATTER that ``split_`` waits for, and one that is carried out."""
-        if command.opcode != Opcode.SCATTER or not command.flags & 1 or command.after != split_.after:
+        if command.opcode != Opcode.SCATTER or not command.flags & Flag.AFTER or command.after != split_.after:
             return False
         try:
             self.check(command)
@@ -237,12 +249,8 @@ class Machine:
         rows = self._samples(command)[:, self.model.payload_words :]
         where = first_row_outside(self.model, rows)
         if where is not None:
-            # What precedes the bad access in trace order has been learnt; nothing after it.
-            sample, access = where
-            before = rows[: sample + 1].copy()
-            before[sample, access:] = 0xFFFF_FFFF
-            learn(self.model, self.tracker, before)
-            raise Refusal(Status.ROW_OUTSIDE_TABLE, index=sample, access=access)
+            learn(self.model, self.tracker, _before(rows, *where))
+            raise Refusal(Status.ROW_OUTSIDE_TABLE, index=where[0], access=where[1])
         accesses, hot = learn(self.model, self.tracker, rows)
         yield {"accesses": accesses, "hot_accesses": hot}
 
@@ -259,7 +267,7 @@ class Machine:
 
     def _swap(self, command: Command):
         limit = min(self.swap_limit, command.working_limit)
-        delta, left = self.tracker.swap(limit, self.swap_worth, bool(command.flags & 1))
+        delta, left = self.tracker.swap(limit, self.swap_worth, self.working_keys)
         self.last_delta = delta
         if delta.size:
             self.host.words(command.source, delta.size)[:] = delta.reshape(-1)
@@ -268,7 +276,11 @@ class Machine:
     def _split(self, command: Command):
         named = self._named(command, OPEN_SPLITS - 1)
         samples = self._samples(command)
-        where = first_row_outside(self.model, samples[:, self.model.payload_words :])
+        rows = samples[:, self.model.payload_words :]
+        where = first_row_outside(self.model, rows)
+        if command.flags & Flag.FOLLOW:
+            follow(self.model, self.tracker, rows if where is None else _before(rows, *where), self.sampling)
+        self.working_keys = np.zeros((0, 2), np.uint32)
         if where is not None:
             raise Refusal(Status.ROW_OUTSIDE_TABLE, index=where[0], access=where[1])
         result = self.last_split = split(self.model, self.tracker, samples)
@@ -289,6 +301,7 @@ class Machine:
             raise Refusal(Status.WORKING_SET_OVERFLOW, index=int(result.non_popular[first, 0]))
         self._store(command.non_popular, result.non_popular)
         self._store(command.working_keys, result.working_keys)
+        self.working_keys = result.working_keys
         self.open = [OpenSplit(command.tag, len(result.working_keys)), *self.open][:OPEN_SPLITS]
         counts |= {"working_rows": len(result.working_keys)}
         if named:

@@ -78,8 +78,26 @@ def learn(model: Model, tracker: Tracker, rows: np.ndarray) -> tuple[int, int]:
     return accesses, accesses - int(c.tracked.sum()) + hits
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """Which samples a SPLIT learns from: of every ``1 << shift``, the one whose position ends in the bits of ``seed``."""
+
+    shift: int = 0
+    seed: int = 0
+
+    def of(self, samples: int) -> np.ndarray:
+        """bool [samples]: which of a mini-batch."""
+        return (np.arange(samples) ^ self.seed) & ((1 << self.shift) - 1) == 0
+
+
+def follow(model: Model, tracker: Tracker, rows: np.ndarray, sampling: Sampling) -> None:
+    """Shows the tracked accesses of those samples to the tracker, in trace order, as a SPLIT does that learns."""
+    c = classify(model, tracker, rows)
+    tracker.follow(c.keys[c.tracked & sampling.of(len(rows))[:, None]])
+
+
 def split(model: Model, tracker: Tracker, samples: np.ndarray) -> SplitResult:
-    """Splits ``samples`` uint32 [n, sample_words] against the frozen tracker.
+    """Splits ``samples`` uint32 [n, sample_words] against the hot set.
 
     Raises :class:`RowOutsideTable` for a row that its table does not have.
     """

@@ -114,6 +114,10 @@ class Accelerator(wiring.Component):
         link(m, config, "looks_up", rows.looks_up, batches.looks_up)
         wiring.connect(m, rows.lookups, batches.lookups)
         wiring.connect(m, lists.tracker, batches.tracker)
+        if config.shadow:
+            wiring.connect(m, lists.finds, batches.finds)
+            wiring.connect(m, batches.found, lists.found)
+            m.d.comb += batches.sampling.eq(control.sampling)
         for unit in (batches, rows):
             wiring.connect(m, control.model, unit.model)
         m.d.comb += [

@@ -22,20 +22,21 @@ def partition_bits(index_bits: int) -> int:
 class PolicyTraits:
     """What the sizes of an accelerator depend on in a replacement policy.
 
-    ``state_bits``: of each entry, unless ``policy_bits`` says otherwise. ``sketch``: it counts keys that have no entry.
-    ``scores_samples``: accesses are weighted by their sample.
+    ``state_bits``: of each entry, unless ``policy_bits`` says otherwise. ``counts``: state is a counter of accesses.
+    ``sketch``: it counts keys that have no entry. ``scores_samples``: accesses are weighted by their sample.
     """
 
     state_bits: int
+    counts: bool
     sketch: bool
     scores_samples: bool
 
 
 #: The replacement policies of ``hotline_rtl.tracker.policies``. Their order gives the number in register ``tracker_policy``.
 POLICY_TRAITS = {
-    "srrip": PolicyTraits(state_bits=3, sketch=False, scores_samples=False),
-    "frequency": PolicyTraits(state_bits=8, sketch=True, scores_samples=False),
-    "sample_aware": PolicyTraits(state_bits=8, sketch=True, scores_samples=True),
+    "srrip": PolicyTraits(state_bits=3, counts=False, sketch=False, scores_samples=False),
+    "frequency": PolicyTraits(state_bits=8, counts=True, sketch=True, scores_samples=False),
+    "sample_aware": PolicyTraits(state_bits=8, counts=True, sketch=True, scores_samples=True),
 }
 POLICY_NAMES = tuple(POLICY_TRAITS)
 
@@ -62,7 +63,7 @@ class AcceleratorConfig:
     policy: str = "sample_aware"
     #: Bits of replacement state of each entry; 0 for what the policy likes.
     policy_bits: int = 0
-    #: 1: learning trains a shadow of the hot set, and SWAP takes it over; 0: there is one set.
+    #: 1: the hot set follows the data: learning trains a shadow of it, and SWAP takes it over; 0: there is one set.
     shadow: int = 0
     #: Cells of the sketch for each entry, if the policy has one: 4, 8, 16 or 32.
     sketch_cells: int = 16
@@ -249,6 +250,11 @@ class AcceleratorConfig:
     @property
     def scores_samples(self) -> bool:
         return self._policy.scores_samples
+
+    @property
+    def forgets(self) -> bool:
+        """Entries that are used no more are forgotten."""
+        return bool(self.shadow) and self._policy.counts
 
     @property
     def state_bits(self) -> int:

@@ -378,16 +378,16 @@ def bench_relearn(
     ] = "synthetic:drift,samples=128000",
     entries: Annotated[int, typer.Option("--entries", min=256, help="Of the tracker; a power of two.")] = 16384,
     batch_size: BatchSizeOption = 256,
-    every: Annotated[int, typer.Option("--every", min=1, help="Learn every Nth mini-batch.")] = 4,
-    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 8,
-    swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 4,
-    halve_every: Annotated[
-        int, typer.Option("--halve-every", min=0, help="Swaps between two halvings; 0: none.")
-    ] = 8,
+    every: Annotated[int, typer.Option("--every", min=1, help="Learn from every Nth mini-batch.")] = 1,
+    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 1,
+    swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 0,
     plot: PlotOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """A hot set that follows the data: popular share, slots changed and bytes moved over time, for several caps."""
+    """A hot set that follows the data, beside a frozen one and the best fixed one.
+
+    Of each: popular share, slots changed and bytes of rows over the bus, mini-batch by mini-batch. The software engine does it.
+    """
     from rich.progress import Progress
 
     from hotline_sim.run.job import Relearn
@@ -397,9 +397,9 @@ def bench_relearn(
     need("bench relearn", "numba")
     if entries & (entries - 1):
         raise ValueError(f"--entries {entries}: must be a power of two")
-    plan = Relearn(every, swap_every, worth=swap_worth, halve_every=halve_every)
+    plan = Relearn(every, swap_every, worth=swap_worth)
     with Progress(console=err, transient=True) as bar:
-        task = bar.add_task("intervals", total=None)
+        task = bar.add_task("mini-batches", total=None)
         found = r.study(
             trace,
             entries,

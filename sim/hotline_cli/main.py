@@ -23,7 +23,6 @@ from .options import (
     ColdRowsOption,
     DeviceOption,
     Engine,
-    HalveEveryOption,
     JsonOption,
     LearnOption,
     ModelOption,
@@ -130,8 +129,7 @@ def run(
     relearn: RelearnOption = None,
     swap_every: SwapEveryOption = 32,
     swap_limit: SwapLimitOption = None,
-    swap_worth: SwapWorthOption = 4,
-    halve_every: HalveEveryOption = 8,
+    swap_worth: SwapWorthOption = 0,
     prefetch: Annotated[
         bool,
         typer.Option(
@@ -158,7 +156,7 @@ def run(
     from hotline_sim.run.runner import run_job
 
     config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
-    plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None
+    plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth) if relearn else None
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
     check_outputs(json_file, timeline)
@@ -434,8 +432,7 @@ def train(
     relearn: RelearnOption = None,
     swap_every: SwapEveryOption = 32,
     swap_limit: SwapLimitOption = None,
-    swap_worth: SwapWorthOption = 4,
-    halve_every: HalveEveryOption = 8,
+    swap_worth: SwapWorthOption = 0,
     device: DeviceOption = "cpu",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits in every run, on a GPU, too.")
@@ -499,7 +496,7 @@ def train(
         steps,
         held_out,
         prefetch,
-        Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth, halve_every) if relearn else None,
+        Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth) if relearn else None,
         check,
         deterministic,
         checkpoint,

@@ -110,10 +110,6 @@ SwapWorthOption = Annotated[
         "--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."
     ),
 ]
-HalveEveryOption = Annotated[
-    int,
-    typer.Option("--halve-every", min=0, help="With --relearn: swaps between two halvings of all counters; 0: none."),
-]
 PICTURES = (".png", ".svg", ".pdf")
 PlotOption = Annotated[
     Optional[Path],  # noqa: UP045

@@ -2,19 +2,23 @@
 
 import numpy as np
 
-from hotline_golden.layouts import DELTA_WORDS, NO_ACCESS
+from hotline_golden.layouts import NO_ACCESS
 from hotline_golden.model import Model
-from hotline_golden.split import SplitResult
+from hotline_golden.split import RowOutsideTable, Sampling, SplitResult
 
 from .compiler import default_threads
 from .split import HotMap, Splitter
 from .tracker import NativeTracker
 
+#: A limit of slots that no SWAP reaches.
+ALL = 0xFFFF_FFFF
+
 
 class NativeEngine:
     """CLEAR, LEARN, DUMP, LOAD, SWAP and SPLIT of an accelerator with ``model`` loaded, whose tracker is ``tracker``.
 
-    ``threads`` work on a mini-batch; as many as there are cores by default. Takes 4 bytes for each row of all tables.
+    ``sampling``: which samples a SPLIT that follows learns from. ``threads`` work on a mini-batch; as many as there are cores
+    by default. Takes 4 bytes for each row of all tables.
     """
 
     def __init__(self, model: Model, tracker: NativeTracker, threads: int = 0):
@@ -24,6 +28,7 @@ class NativeEngine:
         self.splitter = Splitter(model, self.hot, self.threads)
         self.tables = np.array(model.table_of, np.int64)
         self.tracked = ~model.resident[self.tables]
+        self.sampling = Sampling()
         self.known = True  # the map has what the tracker has
 
     def clear(self) -> None:
@@ -48,19 +53,39 @@ class NativeEngine:
         self.tracker.load(hot_list)
         self.known = False
 
-    def swap(self, limit: int, worth: int = 0, halve: bool = False) -> tuple[np.ndarray, int]:
+    def swap(self, limit: int = ALL, worth: int = 0) -> tuple[np.ndarray, int]:
         """SWAP: the delta list uint32 [n, DELTA_WORDS], and how many slots still differ."""
-        delta, left = self.tracker.swap(limit, worth, halve)
-        if self.known and len(delta):
-            self.hot.change(delta.reshape(-1, DELTA_WORDS))
+        delta, left = self.tracker.swap(limit, worth)
+        if len(delta):
+            delta[:, -1] = self.splitter.numbers(delta[:, 3:5])
+            if self.known:
+                self.hot.change(delta)
         return delta, left
 
     def split(
-        self, rows: np.ndarray, payload: np.ndarray, out: tuple[np.ndarray, np.ndarray] | None = None
+        self,
+        rows: np.ndarray,
+        payload: np.ndarray,
+        out: tuple[np.ndarray, np.ndarray] | None = None,
+        follow: bool = False,
     ) -> SplitResult:
         """SPLIT of samples, ``rows`` uint32 [n, accesses] and ``payload`` uint32 [n, payload words]; ``out``: see
-        :meth:`Splitter.split`. Raises RowOutsideTable."""
+        :meth:`Splitter.split`. ``follow``: the shadow learns from them. Raises RowOutsideTable; what comes before that row has
+        been learnt."""
         if not self.known:
             self.hot.set(self.tracker.dump())
             self.known = True
-        return self.splitter.split(rows, payload, out)
+        try:
+            result = self.splitter.split(rows, payload, out)
+        except RowOutsideTable as error:
+            if follow:
+                before = rows[: error.sample + 1].copy()
+                before[error.sample, error.access :] = NO_ACCESS
+                self._follow(before)
+            raise
+        if follow:
+            self._follow(rows)
+        return result
+
+    def _follow(self, rows: np.ndarray) -> None:
+        self.tracker.follow(rows, self.tables, self.tracked, self.sampling.shift, self.sampling.seed)

@@ -8,7 +8,7 @@ records.
 import numba
 import numpy as np
 
-from hotline_golden.layouts import NO_ACCESS, WORKING_ROW
+from hotline_golden.layouts import NO_ACCESS, NO_WORKING_ROW, WORKING_ROW
 from hotline_golden.model import Model
 from hotline_golden.split import RowOutsideTable, SplitResult
 
@@ -46,16 +46,25 @@ class HotMap:
         self._put(hot_list[::-1], slots)
 
     def change(self, delta: np.ndarray) -> None:
-        """A SWAP's ``delta`` uint32 [n, 5] has happened."""
+        """A SWAP's ``delta`` uint32 [n, DELTA_WORDS] has happened."""
         self._put(delta[:, 1:3], np.full(len(delta), COLD))
         self._put(delta[:, 3:5], delta[:, 0].astype(np.int32))
 
     def _put(self, keys: np.ndarray, slots: np.ndarray) -> None:
         """Rows (table, row) uint32 [n, 2] get ``slots``; those that no tracked table has are left out."""
+        there = self.known(keys)
+        self.slots[self.places(keys[there])] = slots[there]
+
+    def known(self, keys: np.ndarray) -> np.ndarray:
+        """bool [n]: a tracked table has the row, of (table, row) uint32 [n, 2]."""
         tables = keys[:, 0].astype(np.int64)
         there = tables < len(self.first)
         there[there] &= ~self.model.resident[tables[there]] & (keys[there, 1] < self.model.rows[tables[there]])
-        self.slots[self.first[tables[there]] + keys[there, 1]] = slots[there]
+        return there
+
+    def places(self, keys: np.ndarray) -> np.ndarray:
+        """int64 [n]: where the rows stand in ``slots``."""
+        return self.first[keys[:, 0].astype(np.int64)] + keys[:, 1]
 
 
 class Splitter:
@@ -67,7 +76,8 @@ class Splitter:
         self.table_of = tables.astype(np.uint32)
         self.first, self.rows = hot.first[tables], model.rows[tables].astype(np.uint32)
         self.tracked = ~model.resident[tables]
-        self.table = np.zeros(0, np.int64)
+        # The working set of the newest mini-batch: see _number.
+        self.table, self.size = np.zeros(0, np.int64), 0
         self.refs = np.zeros((0, len(tables)), np.uint32)
         self.cold, self.place = np.zeros(0, np.int32), np.zeros(0, np.int32)
 
@@ -88,9 +98,10 @@ class Splitter:
         with several(self.threads):
             _classify_all(rows, self.first, self.rows, self.tracked, self.hot.slots, refs, cold, counts)
             present, tracked, total, bad = counts.sum(axis=0).tolist()
+            self.size = 0
             if bad:
                 self._refuse(rows)
-            size = 1 << max(4, (2 * total).bit_length())
+            self.size = size = 1 << max(4, (2 * total).bit_length())
             if len(self.table) < size:
                 self.table = np.empty(size, np.int64)
             keys = np.empty((total, 2), np.uint32)
@@ -107,6 +118,15 @@ class Splitter:
             tracked,
             total,
         )
+
+    def numbers(self, keys: np.ndarray) -> np.ndarray:
+        """uint32 [n]: the number of each of ``keys`` uint32 [n, 2] in the working set of the newest mini-batch that was split,
+        or NO_WORKING_ROW."""
+        found = np.full(len(keys), NO_WORKING_ROW, np.uint32)
+        there = self.hot.known(keys)
+        if self.size:
+            found[there] = _numbers_of(self.hot.places(keys[there]), self.table[: self.size])
+        return found
 
     def _refuse(self, rows: np.ndarray) -> None:
         bad = (rows != NO_ACCESS) & (rows >= self.rows)
@@ -163,16 +183,42 @@ def _classify_all(rows, firsts, limits, tracked, slots, refs, cold, counts):
 
 
 @compiled
+def _bits_of(table):
+    """Bits of the index of ``table``."""
+    bits = 0
+    while (np.int64(1) << bits) < len(table):
+        bits += 1
+    return bits
+
+
+@compiled
+def _place_of(table, bits, key):
+    """Where ``key`` stands in ``table``, or would: see :func:`_number`."""
+    mask = np.int64(len(table) - 1)
+    at = (key * np.int64(-7046029254386353131) >> 20) & mask
+    while table[at] >= 0 and table[at] >> bits != key:
+        at = (at + 1) & mask
+    return at
+
+
+@compiled
+def _numbers_of(keys, table):
+    """uint32: the numbers of ``keys`` in ``table``, or NO_WORKING_ROW."""
+    bits = _bits_of(table)
+    found = np.empty(len(keys), np.uint32)
+    for n in range(len(keys)):
+        entry = table[_place_of(table, bits, np.int64(keys[n]))]
+        found[n] = NO_WORKING_ROW if entry < 0 else np.uint32(entry & ((np.int64(1) << bits) - 1))
+    return found
+
+
+@compiled
 def _number(rows, refs, cold, place, firsts, table_of, table, keys):
     """Numbers the cold rows in order of first use, and samples among the popular or the other ones (``place``); returns how many
     working rows and popular samples there are. ``table``: a hash table whose size is a power of two and at least twice the cold
     accesses; an entry is a row's place among all rows, shifted, with its number."""
     table[:] = -1
-    mask = np.int64(len(table) - 1)
-    # The number takes as many low bits as the table's index.
-    bits = 0
-    while (np.int64(1) << bits) < len(table):
-        bits += 1
+    bits = _bits_of(table)  # of the number, too
     found, popular, other = 0, 0, 0
     for s in range(len(cold)):
         left = cold[s]
@@ -187,9 +233,7 @@ def _number(rows, refs, cold, place, firsts, table_of, table, keys):
             if refs[s, j] == np.uint32(WORKING_ROW):
                 left -= 1
                 key = firsts[j] + np.int64(rows[s, j])
-                at = (key * np.int64(-7046029254386353131) >> 20) & mask
-                while table[at] >= 0 and table[at] >> bits != key:
-                    at = (at + 1) & mask
+                at = _place_of(table, bits, key)
                 if table[at] < 0:
                     table[at] = key << bits | found
                     keys[found, 0], keys[found, 1] = table_of[j], rows[s, j]

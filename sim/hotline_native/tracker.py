@@ -1,12 +1,14 @@
 """The hot-entry tracker in compiled code: learning, hot lists, and following by a shadow.
 
-The semantics are golden's ``tracker``, ``policies`` and ``sample_scorer``; a mini-batch is learnt in one compiled call.
+The semantics are golden's ``tracker``, ``policies``, ``sample_scorer`` and ``forgetting``; a mini-batch is learnt in one
+compiled call.
 """
 
 import numpy as np
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS, NO_WORKING_ROW
+from hotline_golden.tracker.forgetting import DRIFT_SHIFT, MAX_SILENT, MAX_SPAN, SILENCE
 from hotline_golden.tracker.placement import CELL_ARRAYS, WORD_CELLS, Placement
 from hotline_golden.tracker.policies import POLICIES
 from hotline_golden.tracker.sample_scorer import (
@@ -24,14 +26,15 @@ from .keys import ARRAYS, INDEX_BITS, ROW_BITS, cell_of, hash_tables, key_of_slo
 #: What a policy's training is, by its name.
 SRRIP, FREQUENCY = 0, 1
 KINDS = {"srrip": SRRIP, "frequency": FREQUENCY, "sample_aware": FREQUENCY}
-#: Places in the numbers that learning keeps from block to block.
-PRESSURE, THRESHOLD = 0, 1
+#: Places in the numbers that learning keeps: those of golden's SampleScorer, and of its Forgetting.
+PRESSURE, THRESHOLD, MISSES, SPAN = range(4)
 
 
 class NativeTracker:
     """A tracker of golden's shape and contents: ``tags`` [sets, ways], -1 for an empty entry, and ``state`` of the same shape,
-    ``sketch`` [cells]; with ``shadow``, ``frozen`` is what lookups see until :meth:`swap`. Each is of the smallest integers that
-    hold its values: the sketch of a large tracker stays in the caches of a CPU."""
+    ``sketch`` [cells]; with ``shadow``, ``hot`` is what lookups see until :meth:`swap`. Each is of the smallest integers that
+    hold its values: the sketch of a large tracker stays in the caches of a CPU. ``silent``, ``kept`` int64 [4]: what golden's
+    tracker counts for forgetting and for scoring samples."""
 
     def __init__(
         self,
@@ -73,35 +76,30 @@ class NativeTracker:
         self.tags = np.full((self.sets, self.ways), -1, tag)
         self.state = np.zeros((self.sets, self.ways), state)
         self.sketch = np.zeros(self.cells, cell)
-        self.frozen = self.tags.copy() if self.shadow else self.tags
-        self.kept = np.zeros(2, np.int64)  # pressure and threshold
+        self.silent = np.zeros((self.sets, self.ways), np.uint8)
+        self.hot = self.tags.copy() if self.shadow else self.tags
+        self.kept = np.zeros(4, np.int64)
         self.cursor = 0
 
     def learn(self, rows: np.ndarray, tables: np.ndarray, tracked: np.ndarray) -> int:
         """Shows the tracked accesses of ``rows`` uint32 [samples, accesses], one at a time; ``tables`` int64 and ``tracked`` bool
         [accesses]: their table, and whether it is tracked. Returns how many were hits."""
-        return int(
-            _learn(
-                rows,
-                tables,
-                tracked,
-                self.shape,
-                self.tables,
-                self.tags,
-                self.state,
-                self.sketch,
-                self.kept,
-                self.kind,
-                self.policy.scores_samples,
-                self.policy.weight,
-                self.state_max,
-                self.cell_max,
-            )
-        )
+        return int(_learn(rows, tables, tracked, self.policy.scores_samples, *self._shape_and_contents()))
+
+    def follow(
+        self, rows: np.ndarray, tables: np.ndarray, tracked: np.ndarray, shift: int = 0, seed: int = 0
+    ) -> None:
+        """Shows the tracked accesses of ``rows``, each with its whole weight; of every ``1 << shift`` samples the one whose
+        position ends in the bits of ``seed``."""
+        _follow(rows, tables, tracked, shift, seed, *self._shape_and_contents())
+
+    def _shape_and_contents(self) -> tuple:
+        contents = self.tags, self.state, self.silent, self.sketch, self.kept
+        return self.shape, self.tables, *contents, self.kind, self.policy.weight, self.state_max, self.cell_max
 
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, EMPTY_SLOT twice where empty."""
-        return _dump(self.shape, self.tables, self.frozen)
+        return _dump(self.shape, self.tables, self.hot)
 
     def load(self, hot_list: np.ndarray) -> None:
         """Replaces the contents by a hot list, entries new and all counts forgotten. Raises HotListError, changing nothing."""
@@ -113,20 +111,19 @@ class NativeTracker:
             raise HotListError(int(bad), f"(table, row) = ({hot[bad, 0]}, {hot[bad, 1]}) {why}")
         self.clear()
         self.tags = tags
-        self.frozen = tags.copy() if self.shadow else tags
+        self.hot = tags.copy() if self.shadow else tags
         self.state[tags >= 0] = self.policy.inserted(self.state_max)
 
-    def swap(self, limit: int, worth: int = 0, halve: bool = False) -> tuple[np.ndarray, int]:
-        """Takes over what the shadow has learnt, at most ``limit`` slots: the delta list, uint32 [n, DELTA_WORDS], and how many
-        slots still differ."""
+    def swap(self, limit: int, worth: int = 0) -> tuple[np.ndarray, int]:
+        """Takes over what the shadow has learnt, at most ``limit`` slots, then forgets if an epoch has ended: the delta list,
+        uint32 [n, DELTA_WORDS], without working rows, and how many slots still differ."""
         delta = np.empty((min(limit, self.slots), DELTA_WORDS), np.uint32)
+        delta[:, -1] = NO_WORKING_ROW
         taken, left, self.cursor = _swap(
-            self.shape, self.tables, self.tags, self.state, self.frozen, worth, self.cursor, delta
+            self.shape, self.tables, self.tags, self.state, self.hot, worth, self.cursor, delta
         )
-        if halve:
-            np.right_shift(self.state, 1, out=self.state)
-            np.right_shift(self.sketch, 1, out=self.sketch)
-            self.kept[PRESSURE] = self.kept[PRESSURE] >> 1
+        if self.shadow and self.policy.counts and self.kept[MISSES] >= self.slots:
+            _end_epoch(self.tags, self.state, self.silent, self.sketch, self.kept, self.policy.weight)
         return delta[:taken].copy(), int(left)
 
 
@@ -142,8 +139,9 @@ def _find(tags, sets, tag, arrays):
 
 
 @compiled
-def _count(tags, state, sketch, sets, tag, cells, weight, arrays, state_max, cell_max):
-    """Frequency: an entry counts its key, the sketch all others; a key takes the place of one counted no more often."""
+def _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, margin):
+    """Frequency: an entry counts its key, the sketch all others; a key takes the place of one counted no more often, or with a
+    ``margin`` of 1 less often."""
     ways = tags.shape[1]
     victim_set, victim_way, smallest = np.int64(-1), np.int64(-1), np.int64(state_max + 1)
     hit = False
@@ -153,6 +151,7 @@ def _count(tags, state, sketch, sets, tag, cells, weight, arrays, state_max, cel
             held = tags[s, w]
             if held == tag:
                 state[s, w] = min(np.int64(state_max), np.int64(state[s, w]) + weight)
+                silent[s, w] = 0
                 hit = True
             count = np.int64(-1) if held < 0 else np.int64(state[s, w])
             if count < smallest:
@@ -163,9 +162,10 @@ def _count(tags, state, sketch, sets, tag, cells, weight, arrays, state_max, cel
     estimate = min(np.int64(cell_max), min(first, second) + weight)
     sketch[cells[0]] = max(first, estimate)
     sketch[cells[1]] = max(second, estimate)
-    if estimate >= smallest:
+    if estimate >= smallest + margin:
         tags[victim_set, victim_way] = tag
         state[victim_set, victim_way] = min(np.int64(state_max), estimate)
+        silent[victim_set, victim_way] = 0
     return False
 
 
@@ -197,7 +197,21 @@ def _predict(tags, state, sets, tag, arrays, state_max):
 
 @compiled
 def _learn(
-    rows, tables, tracked, shape, hashes, tags, state, sketch, kept, kind, scores, weight, state_max, cell_max
+    rows,
+    tables,
+    tracked,
+    scores,
+    shape,
+    hashes,
+    tags,
+    state,
+    silent,
+    sketch,
+    kept,
+    kind,
+    weight,
+    state_max,
+    cell_max,
 ):
     """A mini-batch, block by block of whole samples: a block is placed and looked up first, if samples are scored by their
     misses, and then trained."""
@@ -239,24 +253,93 @@ def _learn(
         level = min(MAX_LEVEL, _bits(kept[PRESSURE] // (entries << LEVEL_SHIFT)))
         for n in range(count):
             shift = min(max(misses[sample_of[n]] - kept[THRESHOLD], 0), level) if scores else 0
+            at, tag, cell = sets[n], wanted[n], cells[n]
             if kind == FREQUENCY:
                 hit = _count(
-                    tags, state, sketch, sets[n], wanted[n], cells[n], weight >> shift, arrays, state_max, cell_max
+                    tags, state, silent, sketch, at, tag, cell, weight >> shift, arrays, state_max, cell_max, 0
                 )
             else:
-                hit = _predict(tags, state, sets[n], wanted[n], arrays, state_max)
+                hit = _predict(tags, state, at, tag, arrays, state_max)
+            kept[MISSES] += not hit
             if hit and not scores:
                 hits += 1
         if scores:
             hits += count - _note(misses[:scored], kept, entries)
             if kept[PRESSURE] >= entries << AGING_SHIFT:
                 kept[PRESSURE] >>= 1
-                for s in range(state.shape[0]):
-                    for w in range(state.shape[1]):
-                        state[s, w] = state[s, w] >> 1
-                for n in range(sketch.size):
-                    sketch[n] = sketch[n] >> 1
+                _halve(state, sketch, kept)
     return hits
+
+
+@compiled
+def _follow(
+    rows,
+    tables,
+    tracked,
+    shift,
+    seed,
+    shape,
+    hashes,
+    tags,
+    state,
+    silent,
+    sketch,
+    kept,
+    kind,
+    weight,
+    state_max,
+    cell_max,
+):
+    """A mini-batch's accesses, one at a time, each with its whole weight."""
+    samples, accesses = rows.shape
+    arrays = np.int64(shape[ARRAYS])
+    sets, cells = np.empty(arrays, np.int64), np.zeros(2, np.int64)
+    mask = (np.int64(1) << shift) - 1
+    for sample in range(samples):
+        if (sample ^ seed) & mask:
+            continue
+        for j in range(accesses):
+            row = rows[sample, j]
+            if row == NO_ACCESS or not tracked[j]:
+                continue
+            key = permuted(shape, (np.uint64(tables[j]) << shape[ROW_BITS]) | np.uint64(row))
+            tag = np.int64(key >> shape[INDEX_BITS])
+            for a in range(arrays):
+                sets[a] = set_of(shape, hashes, key, a)
+            if kind == FREQUENCY:
+                cells[0], cells[1] = cell_of(shape, hashes, key, 0), cell_of(shape, hashes, key, 1)
+                hit = _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, 1)
+            else:
+                hit = _predict(tags, state, sets, tag, arrays, state_max)
+            kept[MISSES] += not hit
+
+
+@compiled
+def _halve(state, sketch, kept):
+    """All counters, and the span that they stand for."""
+    for s in range(state.shape[0]):
+        for w in range(state.shape[1]):
+            state[s, w] = state[s, w] >> 1
+    for n in range(sketch.size):
+        sketch[n] = sketch[n] >> 1
+    kept[SPAN] >>= 1
+
+
+@compiled
+def _end_epoch(tags, state, silent, sketch, kept, weight):
+    """Forgets entries whose silence is improbable; halves counters where many are, or the span has become long."""
+    kept[MISSES] = 0
+    kept[SPAN] += 1
+    least = SILENCE * kept[SPAN] * weight
+    forgotten = 0
+    for s in range(tags.shape[0]):
+        for w in range(tags.shape[1]):
+            if tags[s, w] >= 0 and np.int64(silent[s, w]) * np.int64(state[s, w]) >= least:
+                state[s, w] = 0
+                forgotten += 1
+            silent[s, w] = min(silent[s, w] + 1, MAX_SILENT)
+    if forgotten << DRIFT_SHIFT >= tags.size or kept[SPAN] == MAX_SPAN:
+        _halve(state, sketch, kept)
 
 
 @compiled
@@ -326,7 +409,7 @@ def _load(hot, table_bits, row_bits, shape, hashes, tags):
 
 
 @compiled
-def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
+def _swap(shape, hashes, tags, state, hot, worth, cursor, delta):
     """Changes, in order of sets from ``cursor`` on, until ``delta`` is full; (taken, left, the next cursor)."""
     sets, ways = tags.shape
     arrays = np.int64(shape[ARRAYS])
@@ -338,7 +421,7 @@ def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
         # What is nowhere in the hot set as it was before this set's turn.
         for w in range(ways):
             fresh[w] = False
-            if tags[s, w] == frozen[s, w] or tags[s, w] < 0 or state[s, w] < worth:
+            if tags[s, w] == hot[s, w] or tags[s, w] < 0 or state[s, w] < worth:
                 continue
             new[w] = key_of_slot(shape, hashes, tags[s, w], s)
             key = permuted(shape, new[w])
@@ -346,7 +429,7 @@ def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
             for a in range(arrays):
                 other = set_of(shape, hashes, key, a)
                 for v in range(ways):
-                    found |= frozen[other, v] == np.int64(key >> shape[INDEX_BITS])
+                    found |= hot[other, v] == np.int64(key >> shape[INDEX_BITS])
             fresh[w] = not found
             left += found
         for w in range(ways):
@@ -358,12 +441,12 @@ def _swap(shape, hashes, tags, state, frozen, worth, cursor, delta):
                     kept_back = s
                 continue
             delta[taken, 0] = s * ways + w
-            if frozen[s, w] < 0:
+            if hot[s, w] < 0:
                 delta[taken, 1] = delta[taken, 2] = EMPTY_SLOT
             else:
-                old = key_of_slot(shape, hashes, frozen[s, w], s)
+                old = key_of_slot(shape, hashes, hot[s, w], s)
                 delta[taken, 1], delta[taken, 2] = old >> shape[ROW_BITS], old & mask
             delta[taken, 3], delta[taken, 4] = new[w] >> shape[ROW_BITS], new[w] & mask
-            frozen[s, w] = tags[s, w]
+            hot[s, w] = tags[s, w]
             taken += 1
     return taken, left, cursor if kept_back < 0 else kept_back

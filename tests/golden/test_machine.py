@@ -6,10 +6,22 @@ import numpy as np
 import pytest
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import ADDRESS_WORDS, Command, Completion, Kind, ModelError, Opcode, Status
+from hotline_golden.layouts import (
+    ADDRESS_WORDS,
+    DELTA_WORDS,
+    NO_WORKING_ROW,
+    Command,
+    Completion,
+    Flag,
+    Kind,
+    ModelError,
+    Opcode,
+    Status,
+)
 from hotline_golden.machine import Machine, Refusal
 from hotline_golden.memory import MemoryPlan
 from hotline_golden.model import Model, Table, table_errors
+from hotline_golden.split import Sampling, follow
 from hotline_golden.tracker.tracker import Tracker
 
 SAMPLES = 12
@@ -229,13 +241,82 @@ def test_swap_writes_a_delta_list_under_both_limits_and_only_with_a_shadow(machi
     assert statuses(machine.execute(Command(Opcode.SWAP, source=buffer.address + 4))) == [Status.MISALIGNED_ADDRESS]
     (done,) = machine.execute(swap)
     assert (done.working_rows, done.accesses) == (7, machine.tracker.valid.sum() - 7)
-    delta = machine.host.words(buffer.address, 35).reshape(7, 5)
+    delta = machine.host.words(buffer.address, 42).reshape(7, DELTA_WORDS)
     assert np.array_equal(delta, machine.last_delta)
-    assert np.array_equal(machine.tracker.dump()[delta[:, 0]], delta[:, 3:])
+    assert np.array_equal(machine.tracker.dump()[delta[:, 0]], delta[:, 3:5])
+    assert (delta[:, 5] == NO_WORKING_ROW).all()
     machine.swap_limit = 3
     (done,) = machine.execute(swap)
     assert done.working_rows == 3
     machine.swap_limit, machine.swap_worth = 0xFFFF_FFFF, 255
-    (done,) = machine.execute(Command(Opcode.SWAP, source=buffer.address, working_limit=7, flags=1))
+    (done,) = machine.execute(Command(Opcode.SWAP, source=buffer.address, working_limit=7))
     assert (done.working_rows, done.accesses) == (0, 0)
-    assert machine.tracker.state.max() < 255
+
+
+def follower(machine, policy="frequency"):
+    machine.tracker = Tracker(KeySpace(5, 16, 1), 16, 4, policy, arrays=2, shadow=True)
+    return Command(Opcode.SWAP, source=machine.host.buffers["hot list"].address, working_limit=12)
+
+
+def test_a_split_learns_from_what_it_splits_if_it_is_asked_to(machine):
+    swap = follower(machine)
+    learnt = Tracker(KeySpace(5, 16, 1), 16, 4, "frequency", arrays=2, shadow=True)
+    rows = machine._samples(split_command(machine))[:, 1:]
+    follow(machine.model, learnt, rows, Sampling())
+    assert statuses(machine.execute(split_command(machine))) == [Status.OK] * 2
+    assert not machine.tracker.valid.any(), "it was not asked to"
+    popular, done = machine.execute(split_command(machine, flags=Flag.FOLLOW))
+    assert popular.popular == 0 and np.array_equal(machine.tracker.tags, learnt.tags)
+    assert np.array_equal(machine.tracker.state, learnt.state)
+    # What enters the hot set is in the working rows: the delta list says where.
+    (swapped,) = machine.execute(swap)
+    delta = machine.last_delta
+    assert swapped.working_rows == len(delta) == 12
+    keys = machine.device.words(machine.device.buffers["keys"].address, 2 * done.working_rows).reshape(-1, 2)
+    assert np.array_equal(keys[delta[:, 5]], delta[:, 3:5])
+    # They are hot for the next SPLIT. Of the rest some are not in its working set.
+    _, again = machine.execute(split_command(machine))
+    assert again.hot_accesses >= 12 and again.working_rows == done.working_rows - 12
+
+
+def test_a_delta_list_knows_the_newest_working_set_only(machine):
+    swap = follower(machine)
+    machine.execute(split_command(machine, flags=Flag.FOLLOW))
+    machine.execute(split_command(machine, samples=1))
+    machine.execute(swap)
+    keys = machine.last_split.working_keys.tolist()
+    for *_, table, row, number in machine.last_delta.tolist():
+        assert number == (keys.index([table, row]) if [table, row] in keys else NO_WORKING_ROW)
+    assert (machine.last_delta[:, 5] == NO_WORKING_ROW).any()
+    # One that did not go well has none.
+    assert statuses(machine.execute(split_command(machine, working_limit=1)))[1] == Status.WORKING_SET_OVERFLOW
+    machine.execute(swap)
+    assert (machine.last_delta[:, 5] == NO_WORKING_ROW).all()
+
+
+def test_a_split_learns_what_comes_before_a_bad_row_and_nothing_without_a_shadow(machine):
+    command = split_command(machine, flags=Flag.FOLLOW)
+    assert statuses(machine.execute(command)) == [Status.UNSUPPORTED] * 2
+    follower(machine)
+    words = machine.host.words(command.source, SAMPLES * 4).reshape(-1, 4)
+    words[3, 2] = 200  # of a table with 200 rows
+    done = machine.execute(command)
+    assert statuses(done) == [Status.ROW_OUTSIDE_TABLE] * 2 and (done[0].index, done[0].access) == (3, 1)
+    learnt = Tracker(KeySpace(5, 16, 1), 16, 4, "frequency", arrays=2, shadow=True)
+    before = words[:4, 1:].copy()
+    before[3, 1:] = 0xFFFF_FFFF
+    follow(machine.model, learnt, before, Sampling())
+    assert machine.tracker.valid.sum() > 0 and np.array_equal(machine.tracker.state, learnt.state)
+
+
+@pytest.mark.parametrize(
+    "shift, seed, learns", [(0, 9, range(12)), (2, 1, (1, 5, 9)), (3, 14, (6,)), (15, 4, (4,)), (15, 99, ())]
+)
+def test_a_split_learns_from_a_sample_of_the_samples(machine, shift, seed, learns):
+    follower(machine)
+    machine.sampling = Sampling(shift, seed)
+    machine.execute(split_command(machine, flags=Flag.FOLLOW))
+    learnt = Tracker(KeySpace(5, 16, 1), 16, 4, "frequency", arrays=2, shadow=True)
+    rows = machine._samples(split_command(machine))[list(learns), 1:]
+    follow(machine.model, learnt, rows, Sampling())
+    assert np.array_equal(machine.tracker.state, learnt.state) and np.array_equal(machine.tracker.tags, learnt.tags)

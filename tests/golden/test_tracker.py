@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from hotline_golden.keys import KeySpace
-from hotline_golden.layouts import EMPTY_SLOT
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_WORKING_ROW
 from hotline_golden.tracker.placement import Placement, linear_hash, partition_bits
 from hotline_golden.tracker.policies import POLICIES
 from hotline_golden.tracker.sample_scorer import BLOCK_ACCESSES, SampleScorer, blocks
@@ -23,15 +23,17 @@ SHAPES = [
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "-".join(map(str, s.values())))
 
 
-def learn_one_set(policy, tags, state, wanted, *, state_max, cell_max=63, weights=None):
+def learn_one_set(policy, tags, state, wanted, *, state_max, cell_max=63, weights=None, margin=0):
     """``wanted`` tags shown to a tracker of one set, with a sketch cell for each tag in both arrays."""
-    tags, state = np.array([tags]), np.array([state])
+    tags, state, silent = np.array([tags]), np.array([state]), np.ones((1, len(tags)), np.int64)
     wanted = np.array(wanted)
     sketch = np.zeros(200, np.int64)
     cells = np.stack([wanted, 100 + wanted], axis=1)
     weights = np.ones(len(wanted), np.int64) if weights is None else np.array(weights)
     sets = np.zeros((len(wanted), 1), np.int64)
-    hits = POLICIES[policy].learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max)
+    hits = POLICIES[policy].learn(
+        tags, state, silent, sketch, sets, wanted, cells, weights, state_max, cell_max, margin
+    )
     return hits, tags[0].tolist(), state[0].tolist(), sketch
 
 
@@ -54,6 +56,11 @@ def test_frequency_by_hand():
     assert tags == [1, 2, 4], "3 takes the empty entry; 4, counted as often, pushes it out, then counts on"
     assert state == [6, 2, 3]
     assert sketch[[3, 4]].tolist() == [1, 1] and sketch[[103, 104]].tolist() == [1, 1]
+    # A SPLIT takes in only what was counted more often.
+    hits, tags, state, sketch = learn_one_set(
+        "frequency", [1, 2, -1], [5, 2, 0], [3, 4, 4, 4], state_max=255, margin=1
+    )
+    assert (hits, tags, state, sketch[4]) == (1, [1, 2, 4], [5, 2, 3], 2)
     # Counters stop at their limits; a key that was counted less often than the least pushes nobody out.
     hits, tags, state, sketch = learn_one_set("frequency", [1, 2], [14, 3], [1, 1, 5, 5], state_max=15, cell_max=3)
     assert (hits, tags, state, sketch[5]) == (2, [1, 2], [15, 3], 2)
@@ -70,7 +77,9 @@ def test_the_best_of_two_sets_is_taken():
     sets = np.array([[0, 1], [0, 1]])
     sketch, cells = np.zeros(50, np.int64), np.array([[7, 20], [8, 21]])
     weights = np.array([4, 4])
-    hits = POLICIES["frequency"].learn(tags, state, sketch, sets, np.array([7, 8]), cells, weights, 255, 63)
+    hits = POLICIES["frequency"].learn(
+        tags, state, np.zeros_like(state), sketch, sets, np.array([7, 8]), cells, weights, 255, 63, 0
+    )
     assert hits == 0 and tags.tolist() == [[1, 2], [8, 7]] and state.tolist() == [[4, 3], [4, 4]]
 
 
@@ -300,7 +309,7 @@ def test_a_shadow_learns_and_lookups_do_not_see_it_until_the_swap():
     plain = make(policy="sample_aware", arrays=2)
     plain.learn(KEYS.pack(1, np.random.default_rng(7).zipf(1.3, 3000) % 4000))
     assert np.array_equal(tracker.dump(), plain.dump())
-    assert tracker.swap(1000)[0].shape == (0, 5), "nothing more to take over"
+    assert tracker.swap(1000)[0].shape == (0, DELTA_WORDS), "nothing more to take over"
     before = tracker.dump()
     tracker.learn(KEYS.pack(2, np.arange(500)))
     assert np.array_equal(tracker.dump(), before)
@@ -315,7 +324,7 @@ def test_swaps_under_a_limit_come_to_the_same_and_never_hold_a_key_twice(limit):
         assert len(delta) <= limit
         slots = delta[:, 0]
         assert np.array_equal(hot[slots], delta[:, 1:3]), "old keys are those that the slots held"
-        hot[slots] = delta[:, 3:]
+        hot[slots] = delta[:, 3:5]
         assert np.array_equal(hot, tracker.dump())
         used = hot[hot[:, 0] != EMPTY_SLOT]
         assert len(np.unique(used, axis=0)) == len(used), "a key is in one slot"
@@ -323,7 +332,7 @@ def test_swaps_under_a_limit_come_to_the_same_and_never_hold_a_key_twice(limit):
             break
         if _ < 20:
             tracker.learn(KEYS.pack(1, np.random.default_rng(_).integers(0, 300, 400)))
-    assert left == 0 and np.array_equal(tracker.frozen, tracker.tags)
+    assert left == 0 and np.array_equal(tracker.hot, tracker.tags)
 
 
 def test_a_limit_goes_round_the_sets():
@@ -332,14 +341,34 @@ def test_a_limit_goes_round_the_sets():
     assert seen[0].max() <= seen[1].min() and seen[1].max() <= seen[2].min(), "it goes on where it stopped"
 
 
-def test_entries_of_little_worth_stay_out_and_halving_is_of_all_counters():
+def test_entries_of_little_worth_stay_out():
     tracker = shadowed()
     worthy = int((tracker.state >= 40).sum())
-    state, sketch, pressure = tracker.state.copy(), tracker.sketch.copy(), tracker.scorer.pressure
-    delta, left = tracker.swap(1000, worth=40, halve=True)
+    delta, left = tracker.swap(1000, worth=40)
     assert 0 < len(delta) == worthy < tracker.valid.sum() and left == 0
-    assert np.array_equal(tracker.state, state // 2) and np.array_equal(tracker.sketch, sketch // 2)
-    assert tracker.scorer.pressure == pressure // 2
+
+
+def test_a_delta_list_names_the_working_rows_of_new_keys():
+    tracker = shadowed()
+    listed = np.array([(1, 5), (1, 3999), (1, 2), (1, 1)], np.uint32)
+    delta, _ = tracker.swap(1000, working_keys=listed)
+    found = {tuple(new): number for *new, number in delta[:, 3:].tolist()}
+    assert (found[1, 5], found[1, 2], found[1, 1]) == (0, 2, 3)
+    assert (1, 3999) not in found, "it is not in the tracker"
+    assert sum(number != NO_WORKING_ROW for number in found.values()) == 3
+
+
+@every_shape
+def test_following_is_learning_with_whole_weights_and_a_margin(shape):
+    keys = KEYS.pack(1, np.random.default_rng(3).zipf(1.2, 3000) % 700)
+    followed, learnt = make(shadow=True, **shape), make(shadow=True, **shape)
+    hits = followed.follow(keys)
+    assert followed.forgetting.misses == len(keys) - hits
+    of_entries = learnt.tags, learnt.state, learnt.silent, learnt.sketch
+    most = (1 << (3 if shape["policy"] == "srrip" else 8)) - 1
+    assert hits == learnt.policy.learn(*of_entries, *learnt._place(keys), most, 63, 1)
+    assert np.array_equal(followed.tags, learnt.tags) and np.array_equal(followed.state, learnt.state)
+    assert np.array_equal(followed.sketch, learnt.sketch)
 
 
 def test_loading_and_clearing_reach_hot_set_and_shadow():

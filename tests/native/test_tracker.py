@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hotline_golden.layouts import EMPTY_SLOT
-from hotline_golden.split import learn
+from hotline_golden.layouts import EMPTY_SLOT, NO_WORKING_ROW
+from hotline_golden.split import RowOutsideTable, Sampling, follow, learn, split
 from hotline_golden.tracker.tracker import HotListError
 from hotline_sim.run.job import golden_tracker, native_tracker
 from hotline_sim.traces.shapes import SHAPES
@@ -13,9 +13,10 @@ from .conftest import pair, small
 
 
 def same(golden, native) -> None:
-    for name in ("tags", "state", "sketch", "frozen", "cursor"):
+    for name in ("tags", "state", "silent", "sketch", "hot", "cursor"):
         assert np.array_equal(getattr(golden, name), getattr(native, name)), name
-    assert [golden.scorer.pressure, golden.scorer.threshold] == native.kept.tolist()
+    clock = golden.forgetting
+    assert [golden.scorer.pressure, golden.scorer.threshold, clock.misses, clock.span] == native.kept.tolist()
     assert np.array_equal(golden.dump(), native.dump())
 
 
@@ -94,19 +95,45 @@ def test_hot_lists_that_cannot_be_are_refused_alike():
         engine.load(good)
 
 
-@pytest.mark.parametrize("limit, worth, halve_every", [(1 << 32, 0, 0), (5, 0, 0), (40, 3, 2), (0, 0, 1)])
-def test_the_hot_set_follows_alike(limit, worth, halve_every):
-    job, golden, engine = pair(small("shadow=1"), "synthetic:drift,samples=2400,scale=0.05", resident=None)
-    changed = 0
-    for n, first in enumerate(range(0, 2400, 200)):
-        rows = job.trace.part(first, first + 200).rows
-        assert learn(job.model, golden, rows) == engine.learn(rows)
-        halve = bool(halve_every and n % halve_every == 0)
-        (mine, left), (theirs, also) = engine.swap(limit, worth, halve), golden.swap(limit, worth, halve)
+@pytest.mark.parametrize("policy", ["frequency", "sample_aware", "srrip"])
+@pytest.mark.parametrize("limit, worth, shift", [(1 << 32, 0, 0), (5, 0, 1), (40, 3, 3), (0, 0, 0)])
+def test_the_hot_set_follows_alike(policy, limit, worth, shift):
+    """SPLITs that learn, with a LEARN between them, and a SWAP after each: contents, counts and delta lists."""
+    config = small("shadow=1", f"policy={policy}")
+    job, golden, engine = pair(config, "synthetic:drift,samples=4000,scale=0.05", resident=None)
+    engine.sampling = sampling = Sampling(shift, 5)
+    changed, known, spans = 0, 0, set()
+    for first in range(0, 4000, 200):
+        part = job.trace.part(first, first + 200)
+        samples = np.concatenate([part.payload, part.rows], axis=1)
+        follow(job.model, golden, part.rows, sampling)
+        wanted = split(job.model, golden, samples)
+        found = engine.split(part.rows, part.payload, follow=True)
+        assert np.array_equal(found.working_keys, wanted.working_keys)
+        if first % 1000 == 800:
+            assert learn(job.model, golden, part.rows) == engine.learn(part.rows)
+        (mine, left), (theirs, also) = engine.swap(limit, worth), golden.swap(limit, worth, wanted.working_keys)
         assert np.array_equal(mine, theirs) and left == also
         same(golden, engine.tracker)
         changed += len(mine)
-    assert (changed > 0) == (limit > 0)
+        known += int((mine[:, 5] != NO_WORKING_ROW).sum())
+        spans.add(golden.forgetting.span)
+    assert (changed > 0) == (limit > 0) and known <= changed
+    assert len(spans) > 1 or policy == "srrip", "this test has seen epochs"
+
+
+def test_what_comes_before_a_bad_row_is_followed_alike():
+    config = small("shadow=1", "policy=frequency")
+    job, golden, engine = pair(config, "synthetic:ratings,samples=60", resident=None)
+    part = job.trace.part()
+    rows = part.rows.copy()
+    rows[7, 3] = 1 << 30
+    with pytest.raises(RowOutsideTable, match="sample 7, access 3"):
+        engine.split(rows, part.payload, follow=True)
+    rows[7, 3:] = 0xFFFF_FFFF
+    follow(job.model, golden, rows[:8], Sampling())
+    same(golden, engine.tracker)
+    assert (engine.swap()[0][:, 5] == NO_WORKING_ROW).all(), "there is no working set"
 
 
 def test_an_unknown_policy_is_refused():

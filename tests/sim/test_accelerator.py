@@ -176,6 +176,7 @@ def test_first_difference_names_buffer_and_values():
         (2, MAIN),
         (3, MAIN),
         *(pytest.param(n, FOLLOWING, marks=pytest.mark.slow) for n in (1, 3)),
+        *(pytest.param(n, [*FOLLOWING, "policy=frequency"], marks=pytest.mark.slow) for n in (1, 2)),
         (3, WIDE),
         (4, WIDE),
         *(pytest.param(n, [*FOLLOWING, f"link_slices={n}"], marks=pytest.mark.slow) for n in range(2, 6)),
@@ -216,13 +217,12 @@ def test_commands_queued_at_random_act_as_one_after_another(seed, settings):
                 command = Command(**{**command.__dict__, "popular": command.popular + 4})
             elif kind == "swap":
                 room = int(random.choice([0, 3, 20, 1000]))
-                command = Command(
-                    **{**job.swap(bool(random.integers(2)), tag).__dict__, "working_limit": min(room, 256)}
-                )
+                command = Command(**{**job.swap(tag).__dict__, "working_limit": min(room, 256)})
             elif kind == "scatter" and rows:
                 command = job.scatter(rows, tag)
             else:
-                command = {"split": job.split(batch, tag, into), "learn": job.learn(batch, tag)}.get(
+                follow = bool(shadow and random.integers(2))
+                command = {"split": job.split(batch, tag, into, follow), "learn": job.learn(batch, tag)}.get(
                     kind, job.hot_list(Opcode.DUMP, tag)
                 )
             done = golden.execute(command)

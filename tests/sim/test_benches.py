@@ -43,7 +43,9 @@ HEAVY = {"tracker", "gather", "scatter", "row_mover"}
 AGING = {
     "lanes2": "tracker_sets=16,banks_per_lane=1",
     "lanes2-shadow": "tracker_sets=16,banks_per_lane=1,shadow=1",
-    "lanes8-bus256-filter8": "tracker_sets=64,tracker_ways=2,lanes=8,banks_per_lane=1,lane_filter=8,bus_bits=256,sketch_bits=5",
+    "lanes2-shadow-frequency": "tracker_sets=16,banks_per_lane=1,shadow=1,policy=frequency",
+    "lanes8-bus256-filter8": "tracker_sets=64,tracker_ways=2,lanes=8,banks_per_lane=1,lane_filter=8,bus_bits=256,sketch_bits=5,"
+    "shadow=1",
 }
 #: Wider than a bench needs, except where lanes, banks and filters meet.
 WIDE = {
@@ -55,6 +57,8 @@ WIDE = {
         "shadow": "shadow=1",
         "shadow-srrip": "shadow=1,policy=srrip,tracker_ways=2",
     },
+    "record_reader": {"shadow": "shadow=1"},
+    "working_set": {"shadow": "shadow=1"},
     "read_master": {
         "one-id-each": "id_bits=1,outstanding_rows=16",
         "few-ids": "id_bits=2,outstanding_rows=30,burst_beats=8",

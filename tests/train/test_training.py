@@ -40,7 +40,7 @@ LATE = {"main": 0.0001, "coming": 0.0002, "rows": 0.0003, "order": 0.0001}
 torch.set_num_threads(1)  # small tensors, and tests beside each other
 #: By optimizer; large enough that something is learnt in 200 steps.
 RATES = {"sgd": 0.3, "rowwise-adagrad": 0.05, "adagrad": 0.05, "adam": 0.01}
-RELEARN = Relearn(every=3, swap_every=10, limit=40, worth=1, halve_every=2)
+RELEARN = Relearn(every=3, swap_every=10, limit=40, worth=1)
 SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
 #: Many tests compare with the same training of the same log.
 opened, plain_training = lru_cache(open_trace), lru_cache(maxsize=16)(train_plain)

@@ -83,11 +83,11 @@ class OneMissing(Trainer):
 class OldHotSet(NativeSource):
     """A SWAP is told, but does not happen: mini-batches are split against the old hot set."""
 
-    def swap(self, limit, worth, halve):
-        frozen = self.engine.tracker.frozen.copy()
-        delta = super().swap(limit, worth, halve)
+    def swap(self, limit, worth):
+        hot = self.engine.tracker.hot.copy()
+        delta = super().swap(limit, worth)
         if len(delta.slots) and self.begun_once():
-            self.engine.tracker.frozen[:] = frozen
+            self.engine.tracker.hot[:] = hot
             self.engine.known = False
         return delta
 

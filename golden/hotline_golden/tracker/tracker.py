@@ -1,7 +1,10 @@
 """The hot-entry tracker: memories of keys, learnt one access at a time.
 
+With a *shadow* it follows the data. What is learnt trains the shadow; lookups see the hot set, which takes over the
+shadow's changes at a SWAP. How the shadow forgets is in ``forgetting``.
+
 Slots: set ``s`` and way ``w`` are slot ``s * ways + w``; sets are numbered through all arrays
-(``hotline_golden.tracker.placement``). The RTL twin is ``hotline_rtl.tracker.bank``.
+(``hotline_golden.tracker.placement``). The RTL twins are ``bank`` and ``list_swap`` of ``hotline_rtl.tracker``.
 """
 
 from collections.abc import Callable
@@ -9,7 +12,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..keys import KeySpace
-from ..layouts import DELTA_WORDS, EMPTY_SLOT
+from ..layouts import DELTA_WORDS, EMPTY_SLOT, NO_WORKING_ROW
+from .forgetting import Forgetting
 from .placement import CELL_ARRAYS, WORD_CELLS, Placement
 from .policies import POLICIES
 from .sample_scorer import SampleScorer, blocks
@@ -35,8 +39,9 @@ class Tracker:
     ``state`` int64 of the same shape, ``sketch`` int64 [cells]. ``compile`` makes the policy's function
     faster (``numba.njit``); it changes no result.
 
-    With ``shadow`` these are only a shadow of the hot set: lookups go to ``frozen`` int64 [sets, ways], which learning
-    does not touch, until :meth:`swap` takes changes over.
+    With ``shadow`` these are only a shadow of the hot set: lookups go to ``hot`` int64 [sets, ways], which learning
+    does not touch, until :meth:`swap` takes changes over; ``silent`` int64 of the same shape counts the epochs since an
+    entry was used.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class Tracker:
         self.cell_max = (1 << sketch_bits) - 1
         self.shadow = shadow
         self.scorer = SampleScorer(sets * ways)
+        self.forgetting = Forgetting(sets * ways, self.policy.weight)
         self._learn = compile(self.policy.learn)
         self.clear()
 
@@ -83,9 +89,11 @@ class Tracker:
         self.tags = np.full((self.sets, self.ways), -1, np.int64)
         self.state = np.zeros((self.sets, self.ways), np.int64)
         self.sketch = np.zeros(CELL_ARRAYS * WORD_CELLS * self.placement.words, np.int64)
-        self.frozen = self.tags.copy() if self.shadow else self.tags
+        self.silent = np.zeros((self.sets, self.ways), np.int64)
+        self.hot = self.tags.copy() if self.shadow else self.tags
         self.cursor = 0
         self.scorer.clear()
+        self.forgetting.clear()
 
     def learn(self, keys, samples=None) -> int:
         """Shows ``keys`` (uint64 [n], trace order) one at a time; returns how many were hits.
@@ -93,15 +101,9 @@ class Tracker:
         ``samples`` int [n] tells which sample each belongs to (rising; a sample each, if not given). Hits are
         counted as each key comes, or, where the policy scores samples, as the scorer finds them.
         """
-        permuted = self.keys.permute(keys)
-        sets, tags = self.placement.place(permuted)
-        cells = np.zeros((len(tags), CELL_ARRAYS), np.int64)
-        if self.policy.sketch:
-            cells = self.placement.place_cells(permuted)
-        weights = np.full(len(tags), self.policy.weight, np.int64)
         if not self.policy.scores_samples:
-            return self._train(sets, tags, cells, weights)
-
+            return self._train(*self._place(keys))
+        sets, tags, cells, weights = self._place(keys)
         samples = np.arange(len(tags)) if samples is None else np.asarray(samples)
         starts = np.flatnonzero(np.r_[len(samples) > 0, samples[1:] != samples[:-1]])
         bounds = np.r_[starts, len(samples)]
@@ -117,14 +119,31 @@ class Tracker:
                 self._halve()
         return hits
 
+    def follow(self, keys) -> int:
+        """Shows ``keys`` (uint64 [n], trace order) one at a time, each with its whole weight, whatever the policy thinks of
+        samples; returns how many were hits as they came. This is how a SPLIT learns: a key that counts takes an entry's place
+        only if it was counted more often."""
+        return self._train(*self._place(keys), margin=1)
+
+    def _place(self, keys) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Sets, tags, cells and whole weights of ``keys``."""
+        permuted = self.keys.permute(keys)
+        sets, tags = self.placement.place(permuted)
+        cells = np.zeros((len(tags), CELL_ARRAYS), np.int64)
+        if self.policy.sketch:
+            cells = self.placement.place_cells(permuted)
+        return sets, tags, cells, np.full(len(tags), self.policy.weight, np.int64)
+
     def _halve(self) -> None:
         self.state >>= 1
         self.sketch >>= 1
+        self.forgetting.span >>= 1
 
-    def _train(self, sets, tags, cells, weights) -> int:
-        return int(
-            self._learn(self.tags, self.state, self.sketch, sets, tags, cells, weights, self.state_max, self.cell_max)
-        )
+    def _train(self, sets, tags, cells, weights, margin=0) -> int:
+        entries = self.tags, self.state, self.silent, self.sketch
+        hits = int(self._learn(*entries, sets, tags, cells, weights, self.state_max, self.cell_max, margin))
+        self.forgetting.misses += len(tags) - hits
+        return hits
 
     def _find(self, where: np.ndarray, sets: np.ndarray, tags: np.ndarray) -> np.ndarray:
         """int64 [n]: the slot of each key in ``where`` int64 [sets, ways], or -1."""
@@ -135,18 +154,19 @@ class Tracker:
 
     def lookup(self, keys) -> np.ndarray:
         """int64 [n]: the slot of each key, or -1. Changes nothing."""
-        return self._find(self.frozen, *self.placement.place(self.keys.permute(keys)))
+        return self._find(self.hot, *self.placement.place(self.keys.permute(keys)))
 
-    def swap(self, limit: int, worth: int = 0, halve: bool = False) -> tuple[np.ndarray, int]:
-        """Takes over what the shadow has learnt, at most ``limit`` slots of it.
+    def swap(self, limit: int, worth: int = 0, working_keys: np.ndarray | None = None) -> tuple[np.ndarray, int]:
+        """Takes over what the shadow has learnt, at most ``limit`` slots of it; then forgets, if an epoch has ended.
 
-        Returns the delta list, uint32 [n, 5]: slot, (table, row) that it held, (table, row) that it holds now; and how
-        many slots still differ but for their worth. Only entries with at least ``worth`` of state are taken,
-        and only keys that are nowhere in the hot set as it was before their set's turn: a key is never in
-        two slots. Sets are visited in order, from the first in which the limit kept a change back last
-        time. ``halve``: all counters are halved afterwards, so that what is learnt next counts more.
+        Returns the delta list, uint32 [n, DELTA_WORDS]: slot, (table, row) that it held, (table, row) that it holds now,
+        the number of the new key in ``working_keys`` uint32 [n, 2] or NO_WORKING_ROW; and how many slots still differ but
+        for their worth. Only entries with at least ``worth`` of state are taken, and only keys that are nowhere in the
+        hot set as it was before their set's turn: a key is never in two slots. Sets are visited in order, from the first
+        in which the limit kept a change back last time.
         """
-        differs = (self.tags != self.frozen) & (self.tags >= 0) & (self.state >= worth)
+        numbers = {} if working_keys is None else {(t, r): n for n, (t, r) in enumerate(working_keys.tolist())}
+        differs = (self.tags != self.hot) & (self.tags >= 0) & (self.state >= worth)
         sets = np.flatnonzero(differs.any(axis=1))
         sets = np.r_[sets[sets >= self.cursor], sets[sets < self.cursor]]
         delta: list[tuple] = []
@@ -154,30 +174,35 @@ class Tracker:
         for s in sets.tolist():
             ways = np.flatnonzero(differs[s])
             own = np.full(len(ways), s)
-            old, new = (self.keys.inverse(self.placement.unplace(own, t[s, ways])) for t in (self.frozen, self.tags))
+            old, new = (self.keys.inverse(self.placement.unplace(own, t[s, ways])) for t in (self.hot, self.tags))
             held = self.lookup(new) >= 0
-            was_empty = self.frozen[s, ways] < 0
+            was_empty = self.hot[s, ways] < 0
             for n, way in enumerate(ways.tolist()):
                 if held[n] or len(delta) >= limit:
                     if not held[n] and kept_back is None:
                         kept_back = s
                     left += 1
                     continue
-                table, row = (EMPTY_SLOT, EMPTY_SLOT) if was_empty[n] else (int(x) for x in self.keys.unpack(old[n]))
-                delta.append((s * self.ways + way, table, row, *(int(x) for x in self.keys.unpack(new[n]))))
-                self.frozen[s, way] = self.tags[s, way]
+                before = (EMPTY_SLOT, EMPTY_SLOT) if was_empty[n] else self._table_row(old[n])
+                after = self._table_row(new[n])
+                delta.append((s * self.ways + way, *before, *after, numbers.get(after, NO_WORKING_ROW)))
+                self.hot[s, way] = self.tags[s, way]
         self.cursor = self.cursor if kept_back is None else kept_back
-        if halve:
-            self._halve()
-            self.scorer.pressure >>= 1
+        if self.shadow and self.policy.counts and self.forgetting.epoch_ends:
+            if self.forgetting.end_epoch(self.valid, self.state, self.silent):
+                self._halve()
         return np.array(delta, np.uint32).reshape(-1, DELTA_WORDS), left
+
+    def _table_row(self, key: np.uint64) -> tuple[int, int]:
+        table, row = self.keys.unpack(key)
+        return int(table), int(row)
 
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, ``EMPTY_SLOT`` twice where empty."""
-        sets = np.broadcast_to(np.arange(self.sets)[:, None], self.frozen.shape)
-        tables, rows = self.keys.unpack(self.keys.inverse(self.placement.unplace(sets, self.frozen)))
+        sets = np.broadcast_to(np.arange(self.sets)[:, None], self.hot.shape)
+        tables, rows = self.keys.unpack(self.keys.inverse(self.placement.unplace(sets, self.hot)))
         hot = np.stack([tables, rows], axis=-1)
-        hot[self.frozen < 0] = EMPTY_SLOT
+        hot[self.hot < 0] = EMPTY_SLOT
         return hot.reshape(self.slots, 2)
 
     def load(self, hot_list: np.ndarray) -> None:
@@ -206,7 +231,7 @@ class Tracker:
             raise HotListError(slot, f"(table, row) = ({hot[slot, 0]}, {hot[slot, 1]}) is {why}")
         self.clear()
         self.tags = line_tags
-        self.frozen = line_tags.copy() if self.shadow else line_tags
+        self.hot = line_tags.copy() if self.shadow else line_tags
         self.state = np.where(line_tags >= 0, self.policy.inserted(self.state_max), 0)
 
     def place(self, keys) -> np.ndarray:

@@ -34,6 +34,8 @@ class BankQueues(wiring.Component):
         Keys that are put into the queues, without the bank's number. Only as many as there is room for.
     train, shift : In
         With the keys, where the policy scores samples.
+    follow : In(lanes)
+        With the keys, with a shadow: they are looked up and learnt.
     bank : Out(BankSignature)
     results : Out(stream of result_layout).array(lanes)
         What the bank has said of each lane's keys, in order.
@@ -46,6 +48,7 @@ class BankQueues(wiring.Component):
         super().__init__({
             "turn": In(1), "put": In(config.lanes), "keys": In(data.ArrayLayout(rest, config.lanes)),
             **({"train": In(1), "shift": In(SHIFT_BITS)} if config.scores_samples else {}),
+            **({"follow": In(config.lanes)} if config.shadow else {}),
             "bank": Out(BankSignature(config)), "results": Out(stream.Signature(result_layout(config))).array(config.lanes),
         })  # fmt: skip
 
@@ -81,6 +84,8 @@ class BankQueues(wiring.Component):
             ]
             if config.scores_samples:
                 m.d.comb += [queue.i.p.train.eq(self.train), queue.i.p.shift.eq(self.shift)]
+            if config.shadow:
+                m.d.comb += queue.i.p.follow.eq(self.follow[lane])
             requests.append(queue.o.p)
             queue = self.result_queues.add(m, f"result_{lane}")
             result = self.results[lane]

@@ -8,7 +8,7 @@ Up to ``lanes`` tracked accesses per cycle; where the policy scores samples, hal
 """
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
@@ -20,7 +20,7 @@ from ..lib.logic import delayed
 from ..lib.streams import fork
 from .crossbar import Crossbar
 from .merger import Merger
-from .packer import Packer
+from .packer import Packer, about_layout
 from .sample_scorer import SampleScorer
 
 
@@ -120,18 +120,20 @@ class Classifier(wiring.Component):
                 scorer.learning.eq(learning),
                 scorer.ended.eq(~expected),
                 scorer.forget.eq(self.tracker.cleared),
-                scorer.halve_pressure.eq(self.tracker.halved),
                 self.tracker.halve.eq(scorer.halve),
                 self.tracker.number.eq(scorer.number),
                 busy.eq(scorer.busy),
             ]
         else:
+            about = data.View(about_layout(config), rows.p.extra)
             m.d.comb += [
                 crossbar.rows.valid.eq(rows.valid),
                 rows.ready.eq(crossbar.rows.ready),
                 Cat(crossbar.rows.p.keys).eq(Cat(rows.p.keys)),
-                crossbar.rows.p.present.eq(rows.p.extra),
+                crossbar.rows.p.present.eq(about.present),
             ]
+            if config.shadow:
+                m.d.comb += crossbar.rows.p.follow.eq(about.follow)
             wiring.connect(m, crossbar.results, merger.results)
         # Behind the last beat of a mini-batch, the next one's wait.
         opened, counted = Signal(), Signal()

@@ -10,10 +10,10 @@ in trace order; a lane takes its results bank by bank. At most ``lane_rows`` row
 Serving in trace order is all that learning asks for: its outcome depends on neither the number of lanes nor on time.
 
 Keys that were classified a moment ago are answered by their lane's filter (``lane_filter`` entries,
-direct-mapped): very hot keys would crowd their bank. Not while learning, when banks must see all.
+direct-mapped): very hot keys would crowd their bank. Not those that are learnt: banks must see them all.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -31,10 +31,12 @@ from .lane_filter import LaneFilter
 def requests_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A row of permuted keys for the tracker: ``present`` lanes. All of one sample, where the policy scores samples:
     then ``train`` tells whether they are learnt or looked up, ``shift`` by how much their weight is shifted
-    down, and ``first`` comes back with the results."""
+    down, and ``first`` comes back with the results. ``follow``: of each lane, it is looked up and learnt."""
     fields: dict = {"keys": data.ArrayLayout(config.key_bits, config.lanes), "present": config.lanes}
     if config.scores_samples:
         fields |= {"train": 1, "shift": SHIFT_BITS, "first": 1}
+    if config.shadow:
+        fields |= {"follow": config.lanes}
     return data.StructLayout(fields)
 
 
@@ -132,6 +134,8 @@ class Crossbar(wiring.Component):
         if config.scores_samples:
             m.d.comb += [putting.train.eq(row.train), putting.first.eq(row.first)]
             put_train, put_shift = delayed(m, row.train, reset_less=True), delayed(m, row.shift, reset_less=True)
+        if config.shadow:
+            put_follow = delayed(m, row.follow, reset_less=True)
         with m.If(self.rows.ready):
             m.d.sync += [row_valid.eq(self.rows.valid), row.eq(self.rows.p)]
         m.d.sync += self.filtered.eq(Mux(fire, count_ones(known), 0))
@@ -153,6 +157,8 @@ class Crossbar(wiring.Component):
             ]
             if config.scores_samples:
                 m.d.comb += [queues.train.eq(put_train), queues.shift.eq(put_shift)]
+            if config.shadow:
+                m.d.comb += queues.follow.eq(put_follow)
             for lane in range(lanes):
                 results[lane].append(queues.results[lane])
 
@@ -203,6 +209,7 @@ class Crossbar(wiring.Component):
                 if config.lane_filter:
                     answer = Mux(oldest.known[lane], oldest.answers[lane].as_value(), answer)
                 m.d.sync += row_out.lanes[lane].as_value().eq(answer)
+        follow = self.rows.p.follow if config.shadow else Const(0, lanes)
         for lane in range(lanes) if config.lane_filter else ():
             m.submodules[f"filter_{lane}"] = lane_filter = LaneFilter(config)
             m.d.comb += [
@@ -210,7 +217,7 @@ class Crossbar(wiring.Component):
                 lane_filter.learning.eq(self.learning),
                 lane_filter.load.eq(self.rows.ready),
                 lane_filter.arriving.eq(self.rows.p.keys[lane]),
-                lane_filter.present.eq(self.rows.p.present[lane]),
+                lane_filter.present.eq(self.rows.p.present[lane] & ~follow[lane]),
                 lane_filter.key.eq(keys[lane]),
                 known[lane].eq(lane_filter.known),
                 answers[lane].eq(lane_filter.answer),

@@ -1,7 +1,7 @@
 """A lane's filter: it remembers what the tracker said of recent keys, and answers those itself.
 
-Direct-mapped, ``lane_filter`` entries. Very hot keys would crowd their bank otherwise. It must not answer while the tracker
-learns, since the banks must see every access then; and it is emptied when the tracker may have changed.
+Direct-mapped, ``lane_filter`` entries. Very hot keys would crowd their bank otherwise. It must not answer an access that is
+learnt, since the banks must see that; and it is emptied when the hot set may have changed.
 Latency: the answer is there in the cycle after the key has come.
 """
 
@@ -23,7 +23,7 @@ class LaneFilter(wiring.Component):
     learning : In(1)
         It neither answers nor remembers.
     load : In(1), arriving, present : In
-        A key comes, if ``present``, and is ``key`` from the next cycle on.
+        A key comes, if ``present`` one that it may answer, and is ``key`` from the next cycle on.
     key : In
         The key that came last.
     known : Out(1), answer : Out(result_layout)

@@ -5,7 +5,7 @@ accesses are at hand; it never waits for more. One beat in and one row out per c
 6 cycles after it came.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,14 +16,16 @@ from ..lib.word_queue import WordQueue, masked_layout
 
 
 def row_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A key for each lane. Bit ``lane`` of ``extra`` says whether there is one; where the policy scores samples,
-    as many bits above say whether it is the first of its sample."""
-    return data.StructLayout(
-        {
-            "keys": data.ArrayLayout(config.key_bits, config.lanes),
-            "extra": config.lanes * (1 + config.scores_samples),
-        }
-    )
+    """A key for each lane. ``extra``: see about_layout."""
+    keys = data.ArrayLayout(config.key_bits, config.lanes)
+    return data.StructLayout({"keys": keys, "extra": about_layout(config).size})
+
+
+def about_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """What ``extra`` of a row says of its keys, a bit for each lane: whether there is one; where the policy scores samples,
+    whether it is the first of its sample; with a shadow, whether that learns from it."""
+    fields = ["present", *(["firsts"] if config.scores_samples else []), *(["follow"] if config.shadow else [])]
+    return data.StructLayout(dict.fromkeys(fields, config.lanes))
 
 
 class Packer(wiring.Component):
@@ -47,7 +49,9 @@ class Packer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        words, lanes, bits = config.beat_words, config.lanes, config.key_bits + config.scores_samples
+        words, lanes = config.beat_words, config.lanes
+        marks = [name for name, _ in about_layout(config) if name != "present"]  # bits that go along with a key
+        bits = config.key_bits + len(marks)
         count_bits = len(Signal(range(lanes + 1)))
         m.submodules.queue = queue = WordQueue(words, lanes, bits, extra=count_bits, masked_in=True, counted=True)
 
@@ -56,7 +60,7 @@ class Packer(wiring.Component):
         s1_keys = [Signal(config.key_bits, name=f"s1_key_{i}", reset_less=True) for i in range(words)]
         s1 = Signal(masked_layout(words, bits), reset_less=True)
         seen = Signal()  # a key of the sample in an earlier beat
-        s1_seen = Signal(reset_less=True)
+        s1_seen, s1_follow = Signal(reset_less=True), Signal(reset_less=True)
         with m.If(self.i.ready):
             m.d.sync += [
                 s1_valid.eq(self.i.valid & self.i.p.mask.any()),
@@ -64,6 +68,8 @@ class Packer(wiring.Component):
                 s1_seen.eq(seen),
                 s1.count.eq(count_ones(self.i.p.mask)),
             ]
+            if config.shadow:
+                m.d.sync += s1_follow.eq(self.i.p.follow)
             for i, rank in enumerate(ranks(self.i.p.mask)):
                 m.d.sync += [
                     s1.ranks[i].eq(rank),
@@ -79,10 +85,8 @@ class Packer(wiring.Component):
             queue.i.p.count.eq(s1.count),
         ]
         for i in range(words):
-            key: Value = s1_keys[i]
-            if config.scores_samples:
-                key = Cat(key, ~s1_seen & (s1.ranks[i] == 0))
-            m.d.comb += queue.i.p.data.word_select(i, bits).eq(key)
+            of_key = {"firsts": ~s1_seen & (s1.ranks[i] == 0), "follow": s1_follow}
+            m.d.comb += queue.i.p.data.word_select(i, bits).eq(Cat(s1_keys[i], *(of_key[name] for name in marks)))
 
         # Stage 2: rows. A short one only when nothing comes that could fill it.
         full = queue.level >= lanes
@@ -95,9 +99,9 @@ class Packer(wiring.Component):
             queue.o.ready.eq(self.rows.ready),
             self.busy.eq(s1_valid | queue.busy),
         ]
+        about = data.View(about_layout(config), self.rows.p.extra)
         for lane in range(lanes):
             word = row.data.word_select(lane, bits)
-            m.d.comb += [self.rows.p.keys[lane].eq(word), self.rows.p.extra[lane].eq(row.extra > lane)]
-            if config.scores_samples:
-                m.d.comb += self.rows.p.extra[lanes + lane].eq(word[-1])
+            m.d.comb += [self.rows.p.keys[lane].eq(word), about.present[lane].eq(row.extra > lane)]
+            m.d.comb += [about[name][lane].eq(word[config.key_bits + n]) for n, name in enumerate(marks)]
         return m

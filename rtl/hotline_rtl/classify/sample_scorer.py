@@ -21,7 +21,7 @@ from ..lib.logic import count_ones, delayed, rotate
 from ..lib.ram import Ram
 from ..lib.register_slice import RegisterSlice
 from .crossbar import requests_layout, results_layout
-from .packer import row_layout
+from .packer import about_layout, row_layout
 from .sample_splitter import SampleSplitter, piece_layout
 
 BLOCK_ACCESSES = 1024
@@ -107,8 +107,6 @@ class SampleScorer(wiring.Component):
         Samples are learnt; otherwise looked up. Changes only while nothing is inside.
     forget : In(1)
         The tracker is being emptied: pressure and threshold become 0.
-    halve_pressure : In(1)
-        Counters are being halved; nothing is inside.
     ended : In(1)
         No row will come after the one that is offered, if any.
     i : In(stream of row_layout)
@@ -126,7 +124,7 @@ class SampleScorer(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "learning": In(1), "forget": In(1), "halve_pressure": In(1), "ended": In(1),
+            "learning": In(1), "forget": In(1), "ended": In(1),
             "i": In(stream.Signature(row_layout(config))),
             "o": Out(stream.Signature(requests_layout(config))),
             "results": In(stream.Signature(results_layout(config))),
@@ -164,6 +162,7 @@ class SampleScorer(wiring.Component):
             out.p.train.eq(training),
             out.p.shift.eq(piece.shift),
             out.p.first.eq(piece.first),
+            *([out.p.follow.eq(piece.follow)] if config.shadow else []),
             store.count.eq(count_ones(news.o.p.present)),
         ]
         for n in reversed(range(lanes)):
@@ -179,13 +178,14 @@ class SampleScorer(wiring.Component):
         held_last = Signal(reset_less=True)
         held_words = Signal.like(store.words, reset_less=True)
         m.submodules.rows = rows = RegisterSlice(row_layout(config))
+        about = data.View(about_layout(config), rows.i.p.extra)
         wiring.connect(m, rows.o, repeats.i)
         over = store.level[:lane_bits] if lane_bits else Const(0, 1)  # keys of the last row; 0: all
         for n in range(lanes):
             m.d.comb += [
                 rows.i.p.keys[n].eq(held_words[n][:-1]),
-                rows.i.p.extra[n].eq(~held_last | (over > n) | (over == 0)),
-                rows.i.p.extra[lanes + n].eq(held_words[n][-1]),
+                about.present[n].eq(~held_last | (over > n) | (over == 0)),
+                about.firsts[n].eq(held_words[n][-1]),
             ]
         passes = ~held | rows.i.ready
         m.d.comb += [rows.i.valid.eq(held), store.read.eq((rows_left != 0) & (~read | passes))]
@@ -322,7 +322,5 @@ class SampleScorer(wiring.Component):
                 m.d.sync += threshold.eq(threshold + 1)
             with m.Elif(falls):
                 m.d.sync += threshold.eq(threshold - 1)
-        with m.If(self.halve_pressure):
-            m.d.sync += pressure.eq(pressure >> 1)
         with m.If(self.forget):
             m.d.sync += [threshold.eq(0), pressure.eq(0)]

@@ -11,17 +11,16 @@ from ..config import AcceleratorConfig
 from ..interfaces.layouts import SHIFT_BITS
 from ..lib.logic import first_set
 from ..lib.register_slice import RegisterSlice
-from .packer import row_layout
+from .packer import about_layout, row_layout
 
 
 def piece_layout(config: AcceleratorConfig) -> data.StructLayout:
     """Those ``present`` of the keys of a row. ``firsts``: keys of the row that begin a sample; ``first``: the piece's does.
-
-    ``shift``: of its sample.
+    ``follow``: keys of samples from which a shadow learns. ``shift``: of its sample.
     """
     return data.StructLayout({
         "keys": data.ArrayLayout(config.key_bits, config.lanes), "firsts": config.lanes, "present": config.lanes,
-        "first": 1, "shift": SHIFT_BITS,
+        "first": 1, "shift": SHIFT_BITS, **({"follow": config.lanes} if config.shadow else {}),
     })  # fmt: skip
 
 
@@ -67,7 +66,8 @@ class SampleSplitter(wiring.Component):
             return present, left & ~present, (lowest & firsts).any()
 
         new_row = ~valid | last
-        new = next_piece(self.i.p.extra[:lanes], self.i.p.extra[lanes:])
+        about = data.View(about_layout(self.config), self.i.p.extra)
+        new = next_piece(about.present, about.firsts)
         present, after, first = (Mux(new_row, a, b) for a, b in zip(new, next_piece(rest, piece.firsts), strict=True))
         m.d.comb += [
             self.i.ready.eq(~valid | (out.i.ready & last)),
@@ -88,5 +88,7 @@ class SampleSplitter(wiring.Component):
         with m.If(self.begins):
             m.d.sync += shift.eq(self.shift)
         with m.If(self.i.ready):
-            m.d.sync += [piece.keys.eq(self.i.p.keys), piece.firsts.eq(self.i.p.extra[lanes:])]
+            m.d.sync += [piece.keys.eq(self.i.p.keys), piece.firsts.eq(about.firsts)]
+            if self.config.shadow:
+                m.d.sync += piece.follow.eq(about.follow)
         return m

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
 from ..interfaces.axi import Axi4LiteSignature
-from ..interfaces.jobs import JOBS, RESULTS
+from ..interfaces.jobs import JOBS, RESULTS, sampling_layout
 from ..interfaces.memory import ReadClientSignature, WriteClientSignature
 from ..interfaces.model import ModelSignature
 from ..lib.logic import delayed
@@ -48,6 +48,8 @@ class ControlUnit(wiring.Component):
         To it.
     timeout : Out(32), gather_limit : Out(16)
         Of the memory ports.
+    sampling : Out(sampling_layout)
+        Of the mini-batch unit, with a shadow.
     irq : Out(1)
     """
 
@@ -62,6 +64,7 @@ class ControlUnit(wiring.Component):
             **{f"add_{name}": In(width) for name, width in events.items()},
             "progress": In(sources), "ready": In(1), "armed": In(1), "resetting": In(1),
             "soft_reset": Out(1), "control_written": Out(1), "timeout": Out(32), "gather_limit": Out(16), "irq": Out(1),
+            **({"sampling": Out(sampling_layout())} if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -155,6 +158,8 @@ class ControlUnit(wiring.Component):
             m.d.comb += [
                 processor.swap_limit.eq(registers.swap_limit_value),
                 processor.swap_worth.eq(registers.swap_worth_value),
+                self.sampling.shift.eq(registers.follow_sampling_shift),
+                self.sampling.seed.eq(registers.follow_sampling_seed),
             ]
 
         # Progress, and events.

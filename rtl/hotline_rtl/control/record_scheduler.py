@@ -10,8 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
 from ..interfaces.control import fetch_layout
-from ..interfaces.jobs import batch_fetch_layout
-from ..interfaces.layouts import COUNT_BITS
+from ..interfaces.jobs import batch_fetch_layout, decode_layout
 from ..lib.streams import fork
 
 
@@ -28,7 +27,7 @@ class RecordScheduler(wiring.Component):
         To the reader: they may be delivered.
     arrivals : Out(stream of "waits")
         To the lanes: its beats come next; ``waits``: but must not enter the lanes before it is the current one.
-    decodes : Out(stream of numbers of samples)
+    decodes : Out(stream of decode_layout)
         To the record reader: it is decoded.
     decoded : In(1), over : In(1)
         All records of the current mini-batch have been decoded, and well: a level, until ``over``. The current mini-batch is no
@@ -42,7 +41,7 @@ class RecordScheduler(wiring.Component):
         super().__init__({
             "fetches": In(stream.Signature(batch_fetch_layout(config))), "jobs": In(stream.Signature(0)),
             "reads": Out(stream.Signature(fetch_layout(config))), "begins": Out(stream.Signature(0)),
-            "arrivals": Out(stream.Signature(1)), "decodes": Out(stream.Signature(COUNT_BITS + 1)),
+            "arrivals": Out(stream.Signature(1)), "decodes": Out(stream.Signature(decode_layout())),
             "decoded": In(1), "over": In(1), "ahead": Out(1),
         })  # fmt: skip
 
@@ -56,7 +55,8 @@ class RecordScheduler(wiring.Component):
         m.d.comb += [
             self.reads.p.eq(fetch.records),
             self.arrivals.p.eq(waits),
-            self.decodes.p.eq(fetch.records.samples),
+            self.decodes.p.samples.eq(fetch.records.samples),
+            self.decodes.p.follows.eq(fetch.follows),
         ]
         with m.If(self.over):
             m.d.sync += current.eq(0)

@@ -10,8 +10,18 @@ from .layouts import COUNT_BITS
 
 
 def batch_fetch_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """The records of the next mini-batch, and whether it is a SPLIT's, not a LEARN's."""
-    return data.StructLayout({"records": fetch_layout(config), "splits": 1})
+    """The records of the next mini-batch; whether it is a SPLIT's, not a LEARN's; and whether that SPLIT learns."""
+    return data.StructLayout({"records": fetch_layout(config), "splits": 1, "follows": 1})
+
+
+def decode_layout() -> data.StructLayout:
+    """How many samples a mini-batch has; ``follows``: the shadow learns from those that are sampled."""
+    return data.StructLayout({"samples": COUNT_BITS + 1, "follows": 1})
+
+
+def sampling_layout() -> data.StructLayout:
+    """Of every ``1 << shift`` samples the one is sampled whose position ends in the bits of ``seed``."""
+    return data.StructLayout({"shift": 4, "seed": 16})
 
 
 def batch_job_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -38,10 +48,10 @@ def batch_result_layout(config: AcceleratorConfig) -> data.StructLayout:
 def list_job_layout(config: AcceleratorConfig) -> data.StructLayout:
     """What is to be done with the tracker's contents: CLEAR, DUMP, LOAD or SWAP. ``address``: of the list in host memory.
 
-    ``halve``, ``limit`` and ``worth`` are a SWAP's, see ``hotline_golden.tracker.tracker.Tracker.swap``.
+    ``limit`` and ``worth`` are a SWAP's, see ``hotline_golden.tracker.tracker.Tracker.swap``.
     """
     return data.StructLayout({
-        "opcode": 8, "address": config.address_bits, "halve": 1, "limit": 32, "worth": 16,
+        "opcode": 8, "address": config.address_bits, "limit": 32, "worth": 16,
     })  # fmt: skip
 
 

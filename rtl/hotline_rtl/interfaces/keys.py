@@ -1,6 +1,7 @@
 """Keys of rows that are to be moved, with what goes along."""
 
-from amaranth.lib import data
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
 from .layouts import COUNT_BITS, key_layout
@@ -20,6 +21,25 @@ def routed_key_layout(config: AcceleratorConfig) -> data.StructLayout:
 def numbered_key_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A distinct cold key and its number. ``end``: no key, but the end of a working set, or of a list that was looked up."""
     return data.StructLayout({"key": key_layout(config), "number": range(config.working_rows), "end": 1})
+
+
+def found_key_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Whether a key is in the working set, and its number there."""
+    return data.StructLayout({"found": 1, "number": range(config.working_rows)})
+
+
+def find_members(config: AcceleratorConfig) -> dict:
+    """Members of who asks for the working rows of keys; one question at a time."""
+    return {
+        "finds": Out(stream.Signature(key_layout(config))), "found": In(stream.Signature(found_key_layout(config))),
+    }  # fmt: skip
+
+
+def answer_members(config: AcceleratorConfig) -> dict:
+    """Members of who answers."""
+    return {
+        "finds": In(stream.Signature(key_layout(config))), "found": Out(stream.Signature(found_key_layout(config))),
+    }  # fmt: skip
 
 
 def looked_up_key_layout(config: AcceleratorConfig) -> data.StructLayout:

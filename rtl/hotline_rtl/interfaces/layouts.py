@@ -18,7 +18,11 @@ ENTRY_BYTES = 64
 #: Number of the first word of each address in a command.
 ADDRESS_WORDS = {"source": 4, "popular": 6, "non_popular": 8, "working_keys": 10, "working_rows": 12}
 #: Words of an entry of a delta list.
-DELTA_WORDS = 5
+DELTA_WORDS = 6
+#: In a delta list: the row is not among those that were gathered last.
+NO_WORKING_ROW = 0xFFFF_FFFF
+#: Bits of ``flags`` of a command: it names an earlier SPLIT; a SPLIT learns.
+AFTER_FLAG, FOLLOW_FLAG = 0, 1
 #: Bits of the largest number of samples or working rows in one command, and of a linear transfer.
 COUNT_BITS = 20
 WORDS_BITS = 30
@@ -103,12 +107,12 @@ def beat_layout(config: AcceleratorConfig) -> data.StructLayout:
     ``words`` are record words (sample number, payload, references or rows), ``count`` of them valid
     from word 0. ``mask`` marks accesses: before classification the tracked ones, afterwards the cold
     ones; their words hold rows, and ``tables`` their tables. ``last`` ends a sample, ``end`` the
-    command, ``drop`` spoils its sample.
+    command, ``drop`` spoils its sample. ``follow``: accesses are learnt, too.
     """
     return data.StructLayout({
         "words": data.ArrayLayout(32, config.beat_words),
         "tables": data.ArrayLayout(config.table_bits, config.beat_words),
         "mask": config.beat_words,
         "count": range(config.beat_words + 1),
-        "last": 1, "end": 1, "drop": 1,
+        "last": 1, "end": 1, "drop": 1, **({"follow": 1} if config.shadow else {}),
     })  # fmt: skip

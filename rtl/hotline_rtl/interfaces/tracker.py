@@ -9,11 +9,15 @@ from amaranth.lib.wiring import In, Out
 from ..config import AcceleratorConfig
 from .layouts import SHIFT_BITS
 
+#: Bits of the epochs that an entry has not been used in: 0, 1, 2, and 3 or more.
+SILENT_BITS = 2
+
 
 class BankOp(enum.IntEnum):
-    """LOOKUP finds a key in the hot set, LEARN trains with it, SCORE finds it where LEARN would. READ gives the line of
-    a set, WRITE replaces it. CLEAR empties, and HALVE halves the counters of, set and sketch word of one number in all
-    arrays. FIND is a LOOKUP of the hot-list engine, SWAP its WRITE to the hot set alone, where that is apart."""
+    """LOOKUP finds a key in the hot set, LEARN trains with it, SCORE finds it where LEARN would. FOLLOW is a LOOKUP and a LEARN.
+    READ gives the line of a set, WRITE replaces it. CLEAR empties, and HALVE halves the counters of, set and sketch word of one
+    number in all arrays; FORGET ends an epoch for the sets of one number. FIND is a LOOKUP of the hot-list engine, SWAP its
+    WRITE to the hot set alone, where that is apart."""
 
     LOOKUP = 0
     LEARN = 1
@@ -24,11 +28,14 @@ class BankOp(enum.IntEnum):
     SCORE = 6
     FIND = 7
     SWAP = 8
+    FOLLOW = 9
+    FORGET = 10
 
 
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
-    """A set: ``tracker_ways`` entries."""
-    entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits})
+    """A set: ``tracker_ways`` entries. ``silent``: epochs without a use, where entries are forgotten."""
+    silent = {"silent": SILENT_BITS} if config.forgets else {}
+    entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits, **silent})
     return data.ArrayLayout(entry, config.tracker_ways)
 
 
@@ -53,9 +60,14 @@ def weight_fields(config: AcceleratorConfig) -> dict:
     return {"shift": SHIFT_BITS} if config.scores_samples else {}
 
 
+def forget_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """For entries that have been silent for 1, 2, 3 epochs: the least counter that is forgotten. One bit more than a counter."""
+    return data.ArrayLayout(config.state_bits + 1, (1 << SILENT_BITS) - 1)
+
+
 def bank_request_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """``set`` counts within the bank: for LOOKUP, FIND, SCORE and LEARN the key's set in array 0; for READ, WRITE and
-    SWAP through all arrays; for CLEAR and HALVE it numbers sets and sketch words alike. ``lane`` comes back with the
+    """``set`` counts within the bank: for LOOKUP, FIND, SCORE, LEARN and FOLLOW the key's set in array 0; for READ, WRITE and
+    SWAP through all arrays; for CLEAR, HALVE and FORGET it numbers sets and sketch words alike. ``lane`` comes back with the
     response."""
     return data.StructLayout({
         "op": BankOp, "set": bank_set_bits(config), "tag": config.tag_bits, **weight_fields(config),
@@ -72,6 +84,7 @@ class BankSignature(wiring.Signature):
     """From the lanes to a bank: a stream of requests, and responses in the same order, each with the lane of its request.
 
     ``rest``: the permuted key without the bank's number. ``train``: the access is learnt, its weight shifted down by ``shift``.
+    ``follow``: it is looked up, and learnt with its whole weight.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -79,6 +92,7 @@ class BankSignature(wiring.Signature):
         self.request = data.StructLayout({
             "rest": config.key_bits - config.bank_bits, "lane": lane,
             **({"train": 1, "shift": SHIFT_BITS} if config.scores_samples else {}),
+            **({"follow": 1} if config.shadow else {}),
         })  # fmt: skip
         super().__init__({
             "o": Out(stream.Signature(self.request)),
@@ -91,13 +105,13 @@ class LanesSignature(wiring.Signature):
     0.5 does not flip an array inside one).
 
     ``learning``: accesses train the tracker; otherwise it stays as it is. ``halve``: the counters of sets and sketch words
-    ``number`` in all banks are to be halved; only while no access is inside. ``cleared``, ``halved``: the hot-list engine
-    empties the tracker, or halves all its counters.
+    ``number`` in all banks are to be halved; only while no access is inside. ``cleared``: the hot-list engine empties the
+    tracker.
     """
 
     def __init__(self, config: AcceleratorConfig):
         super().__init__({
-            "learning": Out(1), "halve": Out(1), "number": Out(sweep_bits(config)), "cleared": In(1), "halved": In(1),
+            "learning": Out(1), "halve": Out(1), "number": Out(sweep_bits(config)), "cleared": In(1),
         })  # fmt: skip
 
 
@@ -116,9 +130,13 @@ def port_set_bits(config: AcceleratorConfig) -> int:
 class PortSignature(wiring.Signature):
     """From the hot-list engine to all banks: one request per cycle, always taken, only while no access is inside.
 
-    ``set``: a set of the whole tracker; for CLEAR and HALVE, a number that means the same in every bank. READ and FIND are
-    answered, one at a time, by ``r_valid``; ``r_line``, ``r_hot_line`` and ``r_hit`` stay until the next answer.
+    ``set``: a set of the whole tracker; for CLEAR, HALVE and FORGET, a number that means the same in every bank. READ and FIND
+    are answered, one at a time, by ``r_valid``; ``r_line``, ``r_hot_line`` and ``r_hit`` stay until the next answer.
     ``tag``, ``r_hot_line`` and ``r_hit`` exist only with a shadow.
+
+    Where entries are forgotten: ``least``, see forget_layout, stays while FORGETs are under way; each is answered by
+    ``r_forgot``, with ``forgotten``, the entries of all banks that were. ``misses``: accesses of this cycle that were learnt, and
+    missed; ``halved``: the lanes halve all counters.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -128,4 +146,9 @@ class PortSignature(wiring.Signature):
         }  # fmt: skip
         if config.shadow:
             members |= {"tag": Out(config.tag_bits), "r_hot_line": In(hot_line_layout(config)), "r_hit": In(1)}
+        if config.forgets:
+            members |= {
+                "least": Out(forget_layout(config)), "r_forgot": In(1), "misses": In(range(config.banks + 1)), "halved": In(1),
+                "forgotten": In(range(config.banks * config.tracker_arrays * config.tracker_ways + 1)),
+            }  # fmt: skip
         super().__init__(members)

@@ -22,10 +22,10 @@ from amaranth.utils import ceil_log2
 
 from ..config import AcceleratorConfig
 from ..interfaces.layouts import SHIFT_BITS
-from ..interfaces.tracker import BankOp, bank_request_layout, hot_line_layout, line_layout
+from ..interfaces.tracker import BankOp, bank_request_layout, forget_layout, hot_line_layout, line_layout
 from ..lib.delay_line import DelayLine
 from ..lib.fifo import StreamFifo
-from ..lib.logic import delayed, is_one_of, least_of, without_reset
+from ..lib.logic import count_ones, delayed, is_one_of, least_of, pick, without_reset
 from ..lib.ram import Ram
 from .bank_requests import HIT_STAGE, LAST_STAGE, MISS_STAGE, BankRequests
 from .policies import POLICIES
@@ -44,13 +44,17 @@ class TrackerBank(wiring.Component):
         Requests. CLEAR, HALVE, WRITE and SWAP come only while no LEARN is inside, and are always taken at once.
     line : In, brings : In(1)
         With a WRITE or SWAP request, in the same cycle: the line that it writes.
+    least : In(forget_layout)
+        Stays while FORGETs are inside.
     r_valid, r_lane, r_hit, r_set, r_way : Out
-        The response to LOOKUP, SCORE and LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
-        counts through all arrays.
+        The response to LOOKUP, FOLLOW, SCORE and LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
+        counts through all arrays. Those of LOOKUP and FOLLOW are of the hot set, the others' of what is learnt.
     r_port, r_line, r_hot_line : Out
         The response to READ and FIND; ``r_hot_line`` only with a shadow.
-    evicted : Out(1)
-        A LEARN has replaced a valid entry.
+    r_forgot : Out(1), forgotten : Out
+        The response to FORGET: how many entries were forgotten.
+    evicted, missed : Out(1)
+        A LEARN or FOLLOW has replaced a valid entry; has not found its key in what is learnt.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -63,6 +67,11 @@ class TrackerBank(wiring.Component):
         }  # fmt: skip
         if config.shadow:
             members["r_hot_line"] = Out(hot_line_layout(config))
+        if config.forgets:
+            entries = config.tracker_arrays * config.tracker_ways
+            members |= {
+                "least": In(forget_layout(config)), "r_forgot": Out(1), "forgotten": Out(range(entries + 1)), "missed": Out(1),
+            }  # fmt: skip
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -114,13 +123,19 @@ class TrackerBank(wiring.Component):
             arrived = delayed(m, ram.r_data, reset_less=True)
             written = delayed(m, next_lines[a].as_value(), reset_less=True)
             m.d.sync += lines[6][a].as_value().eq(Mux(same, written, arrived))
-        looked_at = self._hot_lines(m, lines[6], looks_up.sets, valid, at, given)
+        hot_lines = self._hot_lines(m, looks_up.sets, valid, at, given)
 
-        # Stage 6: does an entry hold the key? Which entry is the coldest?
+        # Stage 6: does an entry hold the key, of what is learnt, and of what is looked up? Which entry is the coldest?
         match = Signal(entries, reset_less=True)  # of stage 7
-        found = [entry for line in looked_at for entry in line]
-        matches = match_entries(found, at[6].tag)
+        matches = match_entries([entry for line in lines[6] for entry in line], at[6].tag)
         m.d.sync += [match.eq(matches), hit[7].eq(at[6].by_key & matches.any())]
+        answer, answer_hit = match, hit[7]
+        if config.shadow:
+            answer, answer_hit = Signal(entries, reset_less=True), Signal(reset_less=True)
+            in_hot_set = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.FOLLOW, BankOp.FIND)
+            hot_matches = match_entries([entry for line in hot_lines for entry in line], at[6].tag)
+            answers = Mux(in_hot_set, hot_matches, matches)
+            m.d.sync += [answer.eq(answers), answer_hit.eq(at[6].by_key & answers.any())]
         candidates = [
             Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[6] for entry in line
         ]
@@ -140,18 +155,18 @@ class TrackerBank(wiring.Component):
             estimate = sketch.estimate
 
         # Stage 7: the response, and the next line of a hit.
-        answers = is_one_of(at[7].op, BankOp.LOOKUP, BankOp.SCORE, BankOp.LEARN)
+        answered = is_one_of(at[7].op, BankOp.LOOKUP, BankOp.FOLLOW, BankOp.SCORE, BankOp.LEARN)
         m.d.sync += [
-            self.r_valid.eq(valid[7] & answers),
+            self.r_valid.eq(valid[7] & answered),
             r_lane.eq(at[7].lane),
-            r_hit.eq(hit[7]),
+            r_hit.eq(answer_hit),
             self.r_port.eq(valid[7] & is_one_of(at[7].op, BankOp.READ, BankOp.FIND)),
         ]
         for a in reversed(range(arrays)):
             with m.If(at[7].named == a):
                 m.d.sync += r_line.eq(lines[7][a])
             # The lowest array that holds the key is the one that counts.
-            of_array = match[a * ways : a * ways + ways]
+            of_array = answer[a * ways : a * ways + ways]
             with m.If(of_array.any()):
                 m.d.sync += r_set.eq(Cat(at[7].places.sets[a], Const(a, ceil_log2(arrays))))
                 for w in range(ways):
@@ -166,34 +181,66 @@ class TrackerBank(wiring.Component):
             for w in range(ways):
                 with m.If(match[a * ways + w]):
                     m.d.comb += after_hit[a][w].state.eq(policy.touched(lines[7][a][w].state, shift_of(at[7])))
+                    if config.forgets:
+                        m.d.comb += after_hit[a][w].silent.eq(0)
 
         # Stage 10: is the key taken in? Stage 11: the next line of a miss, and of whatever else changes one.
         takes = Signal(reset_less=True)
-        admitted = policy.admits(least, estimate) & ~hit[10]
+        admitted = policy.admits(least, estimate, at[10].op == BankOp.FOLLOW) & ~hit[10]
         m.d.sync += [
             takes.eq(admitted),
             self.evicted.eq(valid[10] & at[10].learns & admitted & least[-1]),
         ]
         least, coldest, estimate = (delayed(m, value) for value in (least, coldest, estimate))
         last = at[MISS_STAGE]
+        gone = self._forgotten(m, lines[7], valid, at) if config.forgets else None
+        if config.forgets:
+            m.d.sync += self.missed.eq(valid[10] & at[10].learns & ~hit[10])
         self._change_after_miss(
-            m, after_miss, lines[MISS_STAGE], last, given[MISS_STAGE], takes, coldest, least, estimate
+            m, after_miss, lines[MISS_STAGE], last, given[MISS_STAGE], takes, coldest, least, estimate, gone
         )
         m.d.sync += [
             next_lines.eq(Mux(learns_7, after_hit.as_value(), after_miss.as_value())),
             next_places.eq(Mux(learns_7, at[7].places.sets.as_value(), last.places.sets.as_value())),
         ]
         miss_learns = last.learns & ~hit[MISS_STAGE]
-        sweeps_line = is_one_of(last.op, BankOp.CLEAR, BankOp.HALVE) & last.line_swept
+        sweeps_line = is_one_of(last.op, BankOp.CLEAR, BankOp.HALVE, BankOp.FORGET) & last.line_swept
         for a in range(arrays):
             writes = miss_learns | sweeps_line | ((last.op == BankOp.WRITE) & (last.named == a))
             m.d.sync += next_write[a].eq(hit_learns | (valid[MISS_STAGE] & writes))
         return m
 
-    def _change_after_miss(self, m: Module, after, before, request, given, takes, coldest, least, estimate) -> None:
+    def _forgotten(self, m: Module, lines, valid, at) -> Value:
+        """Which entries a FORGET forgets, in stage MISS_STAGE, from its ``lines`` in stage 7; and the response to it."""
+        config = self.config
+        layout = forget_layout(config)
+        gone = []
+        for line in lines:
+            for entry in line:
+                # An entry that is not silent is never forgotten: no counter is as large as that.
+                bounds = [
+                    Const((1 << layout.elem_shape) - 1, layout.elem_shape),
+                    *(self.least[n] for n in range(layout.length)),
+                ]
+                bound = delayed(m, pick(bounds, entry.silent), reset_less=True)
+                state, there = delayed(m, entry.state, reset_less=True), delayed(m, entry.valid, reset_less=True)
+                gone.append(there & (state >= bound))
+        gone_9 = delayed(m, Cat(gone), reset_less=True)
+        sweeps = valid[9] & (at[9].op == BankOp.FORGET)
+        m.d.sync += [
+            self.r_forgot.eq(sweeps),
+            self.forgotten.eq(Mux(sweeps & at[9].line_swept, count_ones(gone_9), 0)),
+        ]
+        assert MISS_STAGE == 11
+        return delayed(m, delayed(m, gone_9, reset_less=True), reset_less=True)
+
+    def _change_after_miss(
+        self, m: Module, after, before, request, given, takes, coldest, least, estimate, gone
+    ) -> None:
         """Drives the next lines ``after`` of a miss, and of whatever else changes a line, in stage MISS_STAGE.
 
         ``takes``: the key is taken in, in place of entry ``coldest``, whose worth is ``least``; ``estimate``: the key's own.
+        ``gone``: entries that are forgotten.
         """
         config = self.config
         ways, arrays = config.tracker_ways, config.tracker_arrays
@@ -209,10 +256,18 @@ class TrackerBank(wiring.Component):
                         m.d.comb += then.eq(0)
                     with m.Case(BankOp.HALVE):
                         m.d.comb += then.state.eq(now.state >> 1)
+                    if config.forgets:
+                        with m.Case(BankOp.FORGET):
+                            m.d.comb += [
+                                then.state.eq(Mux(gone[a * ways + w], 0, now.state)),
+                                then.silent.eq(Mux(now.silent.all(), now.silent, now.silent + 1)),
+                            ]
                     with m.Default():
                         m.d.comb += then.state.eq(policy.after_miss(now.state, is_victim, least, estimate))
                         with m.If(is_victim):
                             m.d.comb += [then.valid.eq(1), then.tag.eq(request.tag)]
+                            if config.forgets:
+                                m.d.comb += then.silent.eq(0)
 
     def _given_lines(self, m: Module, valid, at) -> dict:
         """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""
@@ -234,20 +289,18 @@ class TrackerBank(wiring.Component):
             given[MISS_STAGE] = later.o
         return given
 
-    def _hot_lines(self, m: Module, lines, sets, valid, at, given_lines: dict) -> list:
-        """What keys are compared with, in stage 6: ``lines``, or with a shadow, for LOOKUP and FIND, those of the hot set.
-
-        The hot set changes only by the hot-list engine, while nothing else is inside.
-        """
+    def _hot_lines(self, m: Module, sets, valid, at, given_lines: dict) -> list:
+        """With a shadow, the lines of the hot set, in stage 6. It changes only by the hot-list engine, while nothing else is
+        inside."""
         config = self.config
         if not config.shadow:
-            return list(lines)
+            return []
         layout = hot_line_layout(config)
         given = Signal(layout)
         for w in range(config.tracker_ways):
             m.d.comb += [given[w].valid.eq(given_lines[7][w].valid), given[w].tag.eq(given_lines[7][w].tag)]
         clears = at[7].op == BankOp.CLEAR
-        looked_at = []
+        hot_lines = []
         r_hot_line = without_reset(m, self.r_hot_line)
         for a in range(config.tracker_arrays):
             m.submodules[f"hot_ram_{a}"] = ram = Ram(layout.size, 1 << len(sets[a]))
@@ -263,12 +316,5 @@ class TrackerBank(wiring.Component):
             m.d.sync += [arrived.eq(ram.r_data), hot.eq(arrived), hot_7.eq(hot)]
             with m.If(at[7].named == a):
                 m.d.sync += r_hot_line.eq(hot_7)
-            looked = Signal(layout, name=f"looked_at_{a}")
-            in_hot_set = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.FIND)
-            for w in range(config.tracker_ways):
-                m.d.comb += [
-                    looked[w].valid.eq(Mux(in_hot_set, hot[w].valid, lines[a][w].valid)),
-                    looked[w].tag.eq(Mux(in_hot_set, hot[w].tag, lines[a][w].tag)),
-                ]
-            looked_at.append(looked)
-        return looked_at
+            hot_lines.append(hot)
+        return hot_lines

@@ -34,7 +34,7 @@ def places_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 def placed_request_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A request on its way through a bank: what it does, and where. ``named``: the array of a READ, WRITE or SWAP.
-    ``line_swept``, ``word_swept``: a CLEAR or HALVE has a number that a line, a word of the sketch has, too."""
+    ``line_swept``, ``word_swept``: a CLEAR, HALVE or FORGET has a number that a line, a word of the sketch has, too."""
     sketch = {"word_swept": 1, "cells": cells_layout(config)} if config.has_sketch else {}
     return data.StructLayout({
         "op": BankOp, "tag": config.tag_bits, **weight_fields(config), "lane": range(max(2, config.lanes)),
@@ -52,7 +52,7 @@ class BankRequests(wiring.Component):
     looks_up : Out(places_layout)
         Where the request in stage 3 looks, whether it leaves or not.
     hit : In(LAST_STAGE + 1)
-        Of each stage from HIT_STAGE on: the key of the request there was found.
+        Of each stage from HIT_STAGE on: the key of the request there was found in what is learnt.
     """
 
     def __init__(self, config: AcceleratorConfig):
@@ -81,8 +81,9 @@ class BankRequests(wiring.Component):
         s1 = requests.o.p
         s2_valid, s2 = Signal(), Signal(about, reset_less=True)
         s3_valid, s3 = Signal(), Signal(about, reset_less=True)
-        by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.SCORE, BankOp.FIND)
-        sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE)
+        by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.FOLLOW, BankOp.SCORE, BankOp.FIND)
+        sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE, BankOp.FORGET)
+        learns = is_one_of(s1.op, BankOp.LEARN, BankOp.FOLLOW)
         index = s1.set[:address_bits]
         named = s1.set[address_bits:] if len(s1.set) > address_bits else Const(0)  # the array, for READ and WRITE
         with m.If(go):
@@ -94,9 +95,9 @@ class BankRequests(wiring.Component):
                 s2.tag.eq(s1.tag),
                 s2.lane.eq(s1.lane),
                 s2.by_key.eq(by_key),
-                s2.learns.eq(s1.op == BankOp.LEARN),
+                s2.learns.eq(learns),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),
-                s2.changes.eq(is_one_of(s1.op, BankOp.LEARN, BankOp.WRITE, BankOp.CLEAR, BankOp.HALVE)),
+                s2.changes.eq(learns | sweeps | (s1.op == BankOp.WRITE)),
                 s2.named.eq(named),
                 s2.line_swept.eq((named == 0) | ~sweeps),
             ]

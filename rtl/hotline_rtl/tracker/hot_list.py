@@ -12,9 +12,11 @@ from amaranth.utils import ceil_log2
 from ..config import AcceleratorConfig
 from ..interfaces.control import fault_layout
 from ..interfaces.jobs import list_job_layout, list_result_layout
+from ..interfaces.keys import find_members
 from ..interfaces.layouts import WORDS_BITS, Opcode, words_layout
 from ..interfaces.tracker import BankOp, PortSignature, line_layout, sweep_bits
 from ..lib.word_queue import ended_layout
+from .forgetting import Forgetting
 from .list_load import ListLoad
 from .list_swap import ListSwap
 from .list_words import ListWords
@@ -32,6 +34,8 @@ class HotList(wiring.Component):
     o : Out(stream of ended_layout(2))
         DUMP's words, or SWAP's.
     port : Out(PortSignature)
+    finds : Out(stream of key_layout), found : In(stream of found_key_layout)
+        With a shadow: see ``list_words``.
     ready : Out(1)
         The tracker has been cleared after reset.
     """
@@ -43,7 +47,7 @@ class HotList(wiring.Component):
             "lists": Out(stream.Signature(data.StructLayout({"address": config.address_bits, "words": WORDS_BITS}))),
             "i": In(stream.Signature(words_layout(config))), "read_fault": In(fault_layout()),
             "o": Out(stream.Signature(ended_layout(2))),
-            "port": Out(PortSignature(config)), "ready": Out(1),
+            "port": Out(PortSignature(config)), "ready": Out(1), **(find_members(config) if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -84,7 +88,6 @@ class HotList(wiring.Component):
             m.submodules.swap = swap = ListSwap(config)
             ports.append(swap.port)
             m.d.comb += [
-                swap.jobs.p.halve.eq(self.jobs.p.halve),
                 swap.jobs.p.limit.eq(self.jobs.p.limit),
                 swap.jobs.p.worth.eq(self.jobs.p.worth),
                 swap.cleared.eq(clearing),
@@ -94,6 +97,14 @@ class HotList(wiring.Component):
             ]
             with m.If(swap.o.valid):
                 m.d.comb += [words.i.valid.eq(1), words.i.p.eq(swap.o.p)]
+            wiring.connect(m, words.finds, wiring.flipped(self.finds))
+            wiring.connect(m, wiring.flipped(self.found), words.found)
+        if config.forgets:
+            m.submodules.forgetting = forgetting = Forgetting(config)
+            ports.append(forgetting.port)
+            wiring.connect(m, swap.epochs, forgetting.jobs)
+            wiring.connect(m, forgetting.results, swap.epochs_over)
+            m.d.comb += [forgetting.cleared.eq(clearing), self.port.least.eq(forgetting.port.least)]
 
         # One of them uses the tracker at a time.
         reads = Signal()

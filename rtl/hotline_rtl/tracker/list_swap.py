@@ -1,7 +1,7 @@
 """SWAP: the hot set takes over what the shadow has learnt, where that differs, as far as it is allowed.
 
-It takes about 12 cycles a set, for a set that differs a cycle more for each way, and about 10 for each slot that differs; then,
-where counters are halved, as long as a CLEAR. The golden twin is ``hotline_golden.tracker.tracker.Tracker.swap``.
+It takes about 12 cycles a set, for a set that differs a cycle more for each way, and about 30 for each slot that differs; then
+what ``forgetting`` takes. The golden twin is ``hotline_golden.tracker.tracker.Tracker.swap``.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal
@@ -10,14 +10,14 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..config import AcceleratorConfig
-from ..interfaces.tracker import BankOp, PortSignature, hot_line_layout, line_layout, sweep_bits
+from ..interfaces.tracker import BankOp, PortSignature, hot_line_layout, line_layout
 from .list_words import listed_entry_layout
 from .placement import set_in_array_0
 
 
 def swap_job_layout() -> data.StructLayout:
-    """At most ``limit`` slots change, to keys whose counters are at least ``worth``; then, with ``halve``, all counters are."""
-    return data.StructLayout({"halve": 1, "limit": 32, "worth": 16})
+    """At most ``limit`` slots change, to keys whose counters are at least ``worth``."""
+    return data.StructLayout({"limit": 32, "worth": 16})
 
 
 def swapped_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -30,7 +30,9 @@ class ListSwap(wiring.Component):
     -------
     jobs : In(stream of swap_job_layout), results : Out(stream of swapped_layout)
     o : Out(stream of listed_entry_layout)
-        The delta list: for each slot that changes its number, its old entry and its new one.
+        The delta list: for each slot that changes its number, its old entry, and its new one with the working row.
+    epochs : Out(stream), epochs_over : In(stream)
+        All sets have been visited: the epoch may end; it has, if it was time. Where entries are forgotten.
     cleared : In(1)
         The tracker is being cleared: the next SWAP begins at its first set.
     port : Out(PortSignature)
@@ -41,6 +43,7 @@ class ListSwap(wiring.Component):
         super().__init__({
             "jobs": In(stream.Signature(swap_job_layout())), "results": Out(stream.Signature(swapped_layout(config))),
             "o": Out(stream.Signature(listed_entry_layout(config))), "cleared": In(1), "port": Out(PortSignature(config)),
+            **({"epochs": Out(stream.Signature(0)), "epochs_over": In(stream.Signature(0))} if config.forgets else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -54,7 +57,7 @@ class ListSwap(wiring.Component):
         entries, hot_entries = ([Cat(of[w]) for w in range(ways)] for of in (line, hot))
         cursor = Signal(config.set_bits)  # where the next SWAP begins
         kept_back, kept_at = Signal(), Signal(config.set_bits)
-        touched, sweep = Signal(), Signal(sweep_bits(config))
+        touched = Signal()
 
         def differs(w):
             apart = (hot[w].tag != line[w].tag) | ~hot[w].valid
@@ -133,7 +136,12 @@ class ListSwap(wiring.Component):
                 with m.If(self.o.ready):
                     m.next = "NEW"
             with m.State("NEW"):
-                m.d.comb += [self.o.valid.eq(1), self.o.p.tag.eq(line[0].tag), self.o.p.valid.eq(line[0].valid)]
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    self.o.p.tag.eq(line[0].tag),
+                    self.o.p.valid.eq(1),
+                    self.o.p.asks.eq(1),
+                ]
                 with m.If(self.o.ready):
                     m.d.sync += [result.changed.eq(result.changed + 1), touched.eq(1)]
                     turn(Cat(line[0].valid, line[0].tag))
@@ -145,14 +153,16 @@ class ListSwap(wiring.Component):
                     m.d.sync += kept_back.eq(0)
                     with m.If(kept_back):
                         m.d.sync += cursor.eq(kept_at)
-                    m.next = "END"
-                    with m.If(job.halve):
-                        m.next = "HALVE"
-            with m.State("HALVE"):
-                m.d.comb += [self.port.valid.eq(1), self.port.op.eq(BankOp.HALVE), self.port.set.eq(sweep)]
-                m.d.sync += sweep.eq(sweep + 1)
-                with m.If(sweep.all()):
-                    m.next = "END"
+                    m.next = "EPOCH" if config.forgets else "END"
+            if config.forgets:
+                with m.State("EPOCH"):
+                    m.d.comb += self.epochs.valid.eq(1)
+                    with m.If(self.epochs.ready):
+                        m.next = "EPOCH_OVER"
+                with m.State("EPOCH_OVER"):
+                    m.d.comb += self.epochs_over.ready.eq(1)
+                    with m.If(self.epochs_over.valid):
+                        m.next = "END"
             with m.State("END"):
                 m.d.comb += [self.o.valid.eq(1), self.o.p.end.eq(1)]
                 with m.If(self.o.ready):

@@ -1,6 +1,6 @@
 """Entries of the tracker as words of a hot list, or of a delta list: keys from sets and tags.
 
-One entry per cycle.
+One entry per cycle; one whose working row is asked for takes as long as the working set needs for the answer.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -8,7 +8,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
-from ..interfaces.layouts import EMPTY_SLOT
+from ..interfaces.keys import find_members
+from ..interfaces.layouts import EMPTY_SLOT, NO_WORKING_ROW
 from ..lib.keys import Permutation
 from ..lib.word_queue import ended_layout
 from .placement import set_in_array_0
@@ -16,28 +17,33 @@ from .placement import set_in_array_0
 
 def listed_entry_layout(config: AcceleratorConfig) -> data.StructLayout:
     """An entry of set ``set`` of the whole tracker: its key becomes two words, or two EMPTY_SLOT if it is not ``valid``.
-    ``literal``: no entry, but one word, ``slot``. ``end``: nothing, but the end of the list."""
+    ``literal``: no entry, but one word, ``slot``. ``end``: nothing, but the end of the list. ``asks``: a third word says which
+    working row has the key."""
+    asks = {"asks": 1} if config.shadow else {}
     return data.StructLayout({
-        "set": config.set_bits, "tag": config.tag_bits, "valid": 1, "literal": 1, "end": 1, "slot": config.slot_bits,
+        "set": config.set_bits, "tag": config.tag_bits, "valid": 1, "literal": 1, "end": 1, "slot": config.slot_bits, **asks,
     })  # fmt: skip
 
 
 class ListWords(wiring.Component):
-    """Members: ``i``, a stream of listed_entry_layout; ``o``, a stream of ended_layout(2)."""
+    """Members
+    -------
+    i : In(stream of listed_entry_layout), o : Out(stream of ended_layout(2))
+    finds : Out(stream of key_layout), found : In(stream of found_key_layout)
+        To the working set, with a shadow: which working row has a key? One question at a time.
+    """
 
     def __init__(self, config: AcceleratorConfig):
         self.config = config
-        super().__init__(
-            {
-                "i": In(stream.Signature(listed_entry_layout(config))),
-                "o": Out(stream.Signature(ended_layout(2))),
-            }
-        )
+        super().__init__({
+            "i": In(stream.Signature(listed_entry_layout(config))), "o": Out(stream.Signature(ended_layout(2))),
+            **(find_members(config) if config.shadow else {}),
+        })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config, came = self.config, self.i.p
-        about = data.StructLayout({"valid": 1, "literal": 1, "end": 1, "slot": config.slot_bits})
+        about = data.StructLayout({"valid": 1, "literal": 1, "end": 1, "asks": 1, "slot": config.slot_bits})
         m.submodules.inverse = inverse = Permutation(config, extra=about.size, inverse=True)
         leaves = data.View(about, inverse.o.p.extra)
         key = inverse.o.p.keys[0]
@@ -47,7 +53,9 @@ class ListWords(wiring.Component):
             inverse.i.valid.eq(self.i.valid),
             self.i.ready.eq(inverse.i.ready),
             inverse.i.p.keys[0].eq(Cat(set_in_array_0(config, came.set, came.tag), came.tag)),
-            inverse.i.p.extra.eq(Cat(came.valid, came.literal, came.end, came.slot)),
+            inverse.i.p.extra.eq(
+                Cat(came.valid, came.literal, came.end, came.asks if config.shadow else Const(0), came.slot)
+            ),
             self.o.valid.eq(inverse.o.valid),
             inverse.o.ready.eq(self.o.ready),
             pair.eq(Cat(table, Const(0, 32 - config.table_bits), row)),
@@ -57,4 +65,29 @@ class ListWords(wiring.Component):
                 Mux(leaves.literal, leaves.slot, Mux(leaves.valid, pair, EMPTY_SLOT | EMPTY_SLOT << 32))
             ),
         ]
+        if not config.shadow:
+            return m
+
+        # Behind the pair of an entry whose working row is asked for comes the answer.
+        asked, pair_gone = Signal(), Signal()
+        answers = leaves.asks & pair_gone
+        m.d.comb += [
+            self.finds.valid.eq(inverse.o.valid & leaves.asks & ~asked),
+            self.finds.p.eq(key),
+            self.found.ready.eq(inverse.o.valid & answers & self.o.ready),
+        ]
+        with m.If(leaves.asks):
+            m.d.comb += inverse.o.ready.eq(self.o.ready & pair_gone & self.found.valid)
+        with m.If(answers):
+            m.d.comb += [
+                self.o.valid.eq(inverse.o.valid & self.found.valid),
+                self.o.p.group.count.eq(1),
+                self.o.p.group.data.eq(Mux(self.found.p.found, self.found.p.number, NO_WORKING_ROW)),
+            ]
+        with m.If(self.finds.valid & self.finds.ready):
+            m.d.sync += asked.eq(1)
+        with m.If(inverse.o.valid & leaves.asks & self.o.valid & self.o.ready):
+            m.d.sync += pair_gone.eq(~pair_gone)
+        with m.If(inverse.o.valid & inverse.o.ready):
+            m.d.sync += asked.eq(0)
         return m

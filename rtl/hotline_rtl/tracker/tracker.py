@@ -45,13 +45,12 @@ class Tracker(wiring.Component):
         valid, op, set_ = request["valid"], request["op"], request["set"]
         m.d.sync += [
             self.lanes.cleared.eq(valid & (op == BankOp.CLEAR)),
-            self.lanes.halved.eq(valid & (op == BankOp.HALVE) & (set_ == 0)),
         ]
 
         tracker_banks = SharedModule("tracker_bank", lambda: TrackerBank(config), platform)
         banks = []
         of_bank = set_[: config.bank_bits]
-        sweeps = is_one_of(op, BankOp.CLEAR, BankOp.HALVE)
+        sweeps = is_one_of(op, BankOp.CLEAR, BankOp.HALVE, BankOp.FORGET)
         brings = valid & is_one_of(op, BankOp.WRITE, BankOp.SWAP)
         for b in range(config.banks):
             bank = tracker_banks.add(m, f"bank_{b}")
@@ -71,8 +70,13 @@ class Tracker(wiring.Component):
                 side.r_slot.eq(Cat(bank.r_way, Const(b, config.bank_bits), bank.r_set)),
             ]
             train: Value = access.train if config.scores_samples else self.lanes.learning
+            lookup = Value.cast(BankOp.LOOKUP)
             if config.scores_samples:
                 m.d.comb += bank.i.p.shift.eq(access.shift)
+            if config.shadow:
+                lookup = Mux(access.follow, BankOp.FOLLOW, BankOp.LOOKUP)
+            if config.forgets:
+                m.d.comb += bank.least.eq(request["least"])
             with m.If(valid):
                 m.d.comb += [bank.i.p.op.eq(op), bank.i.p.set.eq(Mux(sweeps, set_, set_[config.bank_bits :]))]
                 if config.shadow:
@@ -81,7 +85,7 @@ class Tracker(wiring.Component):
                 m.d.comb += [bank.i.p.op.eq(BankOp.HALVE), bank.i.p.set.eq(self.lanes.number)]
             with m.Else():
                 m.d.comb += [
-                    bank.i.p.op.eq(Mux(train, BankOp.LEARN, Mux(self.lanes.learning, BankOp.SCORE, BankOp.LOOKUP))),
+                    bank.i.p.op.eq(Mux(train, BankOp.LEARN, Mux(self.lanes.learning, BankOp.SCORE, lookup))),
                     bank.i.p.set.eq(access.rest[: config.index_bits - config.bank_bits]),
                 ]
 
@@ -93,6 +97,14 @@ class Tracker(wiring.Component):
             of_banks = [Value.cast(getattr(bank, name)) for bank in banks]
             with m.If(Cat(answering).any()):
                 m.d.sync += Value.cast(answer).eq(one_hot_mux(answering, of_banks))
+        if config.forgets:
+            # All banks answer a FORGET in the same cycle.
+            m.d.sync += [
+                port.r_forgot.eq(banks[0].r_forgot),
+                port.forgotten.eq(count_ones(bank.forgotten for bank in banks)),
+                port.misses.eq(count_ones(bank.missed for bank in banks)),
+                port.halved.eq(self.lanes.halve & (self.lanes.number == 0)),
+            ]
         m.d.sync += [
             self.requests.eq(count_ones(delayed(m, bank.o.valid & bank.o.ready) for bank in self.banks)),
             self.evictions.eq(count_ones(bank.evicted for bank in banks)),

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..config import AcceleratorConfig
 from ..interfaces.control import fault_layout
 from ..interfaces.jobs import list_job_layout, list_result_layout
+from ..interfaces.keys import find_members
 from ..interfaces.layouts import WORDS_BITS, Opcode, words_layout
 from ..interfaces.memory import WriteClientSignature
 from ..interfaces.tracker import PortSignature
@@ -27,6 +28,8 @@ class ListUnit(wiring.Component):
         Asks for the list of a LOAD; the list; it could not be read.
     tracker : Out(PortSignature)
     write : Out(WriteClientSignature)
+    finds : Out(stream of key_layout), found : In(stream of found_key_layout)
+        With a shadow: a SWAP asks for the working rows of keys, one at a time.
     ready : Out(1)
         The tracker has been cleared after reset.
     progress : Out(1)
@@ -41,7 +44,7 @@ class ListUnit(wiring.Component):
             "lists": Out(stream.Signature(data.StructLayout({"address": config.address_bits, "words": WORDS_BITS}))),
             "words": In(stream.Signature(words_layout(config))), "read_fault": In(fault_layout()),
             "tracker": Out(PortSignature(config)), "write": Out(WriteClientSignature(config)),
-            "ready": Out(1), "progress": Out(1),
+            "ready": Out(1), "progress": Out(1), **(find_members(config) if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -56,6 +59,9 @@ class ListUnit(wiring.Component):
         wiring.connect(m, writer.client, wiring.flipped(self.write))
         link(m, config, "listed", hot_list.o, writer.i)
         m.d.comb += hot_list.read_fault.eq(self.read_fault)
+        if config.shadow:
+            wiring.connect(m, hot_list.finds, wiring.flipped(self.finds))
+            wiring.connect(m, wiring.flipped(self.found), hot_list.found)
 
         job, writes = self.jobs.p, Signal(reset_less=True)
         is_written = is_one_of(job.opcode, Opcode.DUMP, Opcode.SWAP)

@@ -19,8 +19,8 @@ from ..classify.records.record_reader import RecordReader
 from ..config import AcceleratorConfig
 from ..control.record_scheduler import RecordScheduler
 from ..interfaces.control import fault_layout, fetch_layout
-from ..interfaces.jobs import batch_fetch_layout, batch_job_layout, batch_result_layout
-from ..interfaces.keys import looked_up_key_layout, numbered_key_layout
+from ..interfaces.jobs import batch_fetch_layout, batch_job_layout, batch_result_layout, sampling_layout
+from ..interfaces.keys import answer_members, found_key_layout, looked_up_key_layout, numbered_key_layout
 from ..interfaces.layouts import words_layout
 from ..interfaces.memory import WriteClientSignature
 from ..interfaces.model import ModelSignature
@@ -62,6 +62,10 @@ class MiniBatchUnit(wiring.Component):
         Keys of working sets, and those that have been found.
     tracker : In(PortSignature)
         The tracker's contents. Only while no access is inside.
+    finds : In(stream of key_layout), found : Out(stream of found_key_layout)
+        With a shadow: which working row of the newest SPLIT has a key? Only between mini-batches.
+    sampling : In(sampling_layout)
+        Samples that a SPLIT learns from; stays while there is one.
     write_popular, write_non_popular : Out(WriteClientSignature)
     ahead : Out(1)
         Records of the next mini-batch are being delivered.
@@ -89,6 +93,7 @@ class MiniBatchUnit(wiring.Component):
             "tracker": In(PortSignature(config)),
             "write_popular": Out(WriteClientSignature(config)), "write_non_popular": Out(WriteClientSignature(config)),
             "ahead": Out(1), "has_burst": Out(1), "ready": Out(1), "progress": Out(1), "events": Out(batch_events_layout(config)),
+            **({"sampling": In(sampling_layout()), **answer_members(config)} if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -134,6 +139,9 @@ class MiniBatchUnit(wiring.Component):
         connect_lanes(m, classifier, tracker)
         wiring.connect(m, wiring.flipped(self.model), decoder.model)
         m.d.comb += [records.sample_words.eq(self.model.sample_words), decoder.read_fault.eq(self.read_fault)]
+        if config.shadow:
+            m.d.comb += records.sampling.eq(self.sampling)
+            link(m, config, "finds", wiring.flipped(self.finds), working_set.finds)
 
         # A job goes to all that take part in it.
         job, splits = self.jobs.p, Signal(reset_less=True)
@@ -191,6 +199,18 @@ class MiniBatchUnit(wiring.Component):
             scheduler.over.eq(over),
         ]
 
+        if config.shadow:
+            # A SPLIT that did not go well has no working rows.
+            has_rows, found = Signal(), stream.Signature(found_key_layout(config)).create()
+            with m.If(over & splits):
+                m.d.sync += has_rows.eq(~decoded.p.fault.valid & ~of_set.p.overflow)
+            m.d.comb += [
+                found.valid.eq(working_set.found.valid),
+                working_set.found.ready.eq(found.ready),
+                found.p.found.eq(working_set.found.p.found & has_rows),
+                found.p.number.eq(working_set.found.p.number),
+            ]
+            link(m, config, "found", found, wiring.flipped(self.found))
         with m.If(over):
             m.d.comb += [
                 self.events.accesses_seen.eq(result.i.p.accesses),

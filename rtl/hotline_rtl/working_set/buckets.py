@@ -26,9 +26,11 @@ def bucket_bits(config: AcceleratorConfig) -> int:
 
 
 def placed_probe_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A probe, and the bucket where it begins to look. ``looks_up``: the key is not put there. ``end``: there is no key."""
+    """A probe, and the bucket where it begins to look. ``looks_up``: the key is not put there. ``end``: there is no key.
+    ``asks``: of a look-up, its number is asked for."""
     return data.StructLayout({
         "bucket": bucket_bits(config), "sample": COUNT_BITS, "key": config.key_bits, "looks_up": 1, "end": 1,
+        **({"asks": 1} if config.shadow else {}),
     })  # fmt: skip
 
 

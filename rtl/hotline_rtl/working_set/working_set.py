@@ -6,12 +6,12 @@ One probe per cycle, unless the buckets let it wait; latency 12 cycles.
 The golden twin is ``hotline_golden.working_set``.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
-from ..interfaces.keys import looked_up_key_layout, numbered_key_layout
+from ..interfaces.keys import answer_members, looked_up_key_layout, numbered_key_layout
 from ..interfaces.layouts import COUNT_BITS, key_layout
 from ..lib.countdown import Countdown
 from ..lib.fifo import StreamFifo, is_deep
@@ -57,6 +57,8 @@ class WorkingSet(wiring.Component):
     keys : Out(stream of numbered_key_layout)
         Each distinct key once, in order of number. There is room for all of one working set: keys hold up
         the probes only while many of an earlier set are still here.
+    finds : In(stream of key_layout), found : Out(stream of found_key_layout)
+        With a shadow: is a key in the set, and with which number? One question at a time, and only between jobs.
     results : Out(stream of counted_layout)
         The end of the probes, or of the look-ups, has gone to ``keys``. The next job waits until this has been taken.
     """
@@ -69,13 +71,14 @@ class WorkingSet(wiring.Component):
             "lookups": In(stream.Signature(looked_up_key_layout(config))),
             "numbers": Out(stream.Signature(range(config.working_rows))),
             "keys": Out(stream.Signature(numbered_key_layout(config))),
-            "results": Out(stream.Signature(counted_layout(config))),
+            "results": Out(stream.Signature(counted_layout(config))), **(answer_members(config) if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        extra = data.StructLayout({"sample": COUNT_BITS, "key": config.key_bits, "looks_up": 1, "end": 1})
+        asks = {"asks": 1} if config.shadow else {}
+        extra = data.StructLayout({"sample": COUNT_BITS, "key": config.key_bits, "looks_up": 1, "end": 1, **asks})
         m.submodules.hash = hash_ = Permutation(config, extra=extra.size)
         # Room for all keys of a set and for what is inside, so that probes of keys in the set wait for no key to be taken. A deep
         # FIFO holds some more than its depth; any other is made twice as deep.
@@ -106,6 +109,7 @@ class WorkingSet(wiring.Component):
         with m.If(begins[-1]):
             m.d.sync += [probing.eq(~looks_up), looking_up.eq(looks_up)]
 
+        about = data.View(extra, hash_.i.p.extra)
         m.d.comb += [
             hash_.i.valid.eq(((self.probes.valid & probing) | (self.lookups.valid & looking_up)) & ~sweeping),
             self.probes.ready.eq(hash_.i.ready & probing & ~sweeping),
@@ -115,8 +119,28 @@ class WorkingSet(wiring.Component):
         is_end = Mux(probing, self.probes.p.end, self.lookups.p.end)
         m.d.comb += [
             hash_.i.p.keys[0].eq(wanted),
-            hash_.i.p.extra.eq(Cat(self.probes.p.sample, wanted, looking_up, is_end)),
+            about.sample.eq(self.probes.p.sample),
+            about.key.eq(wanted),
+            about.looks_up.eq(looking_up),
+            about.end.eq(is_end),
         ]
+        asked = Signal()
+        if config.shadow:
+            may_ask = ~opened & ~sweeping & ~asked
+            m.d.comb += self.finds.ready.eq(hash_.i.ready & may_ask)
+            with m.If(self.finds.valid & may_ask):
+                m.d.comb += [
+                    hash_.i.valid.eq(1),
+                    hash_.i.p.keys[0].eq(self.finds.p),
+                    about.key.eq(self.finds.p),
+                    about.looks_up.eq(1),
+                    about.asks.eq(1),
+                    about.end.eq(0),
+                ]
+            with m.If(self.finds.valid & self.finds.ready):
+                m.d.sync += asked.eq(1)
+            with m.If(self.found.valid & self.found.ready):
+                m.d.sync += asked.eq(0)
         with m.If(hash_.i.valid & hash_.i.ready & is_end):
             m.d.sync += [probing.eq(0), looking_up.eq(0)]
 
@@ -137,7 +161,8 @@ class WorkingSet(wiring.Component):
         epoch = Signal(EPOCH_BITS, init=1)
         leaves, outcome = buckets.o_valid, buckets.o
         put, found = leaves & outcome.put, leaves & outcome.found
-        again, ends = found & outcome.probe.looks_up, leaves & outcome.probe.end
+        answers = leaves & outcome.probe.asks if config.shadow else Const(0)
+        again, ends = found & outcome.probe.looks_up & ~answers, leaves & outcome.probe.end
         m.d.comb += [
             buckets.no_room.eq(none_left | (one_left & inserted)),
             buckets.number.eq(count),
@@ -171,6 +196,15 @@ class WorkingSet(wiring.Component):
             self.results.p.overflow_sample.eq(overflow_sample),
             self.results.p.looked_up.eq(looks_up),
         ]
+        if config.shadow:
+            with m.If(self.found.valid & self.found.ready):
+                m.d.sync += self.found.valid.eq(0)
+            with m.If(answers):
+                m.d.sync += [
+                    self.found.valid.eq(1),
+                    self.found.p.found.eq(outcome.found),
+                    self.found.p.number.eq(outcome.number),
+                ]
         with m.If(ends):
             m.d.sync += self.results.valid.eq(1)
         with m.If(self.results.valid & self.results.ready):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hotline_golden.keys import KeySpace, mix64
-from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Opcode
+from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Flag, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan, zeroed
 from hotline_golden.model import Model, Table
@@ -92,23 +92,17 @@ def rings(host: MemoryImage) -> tuple[Buffer, Buffer]:
 @dataclass(frozen=True)
 class Relearn:
     """How the hot set follows the data: a shadow learns every ``every``-th mini-batch; after every ``swap_every``-th
-    it is taken over, at most ``limit`` slots of it, entries of at least ``worth`` only; every ``halve_every``-th time
-    counters are halved then (0: never)."""
+    it is taken over, at most ``limit`` slots of it, entries of at least ``worth`` only."""
 
     every: int
     swap_every: int = 32
     limit: int = 0xFFFF_FFFF
-    worth: int = 4
-    halve_every: int = 8
+    worth: int = 0
 
     def __post_init__(self):
-        least = min(self.every, self.swap_every, self.halve_every + 1)
+        least = min(self.every, self.swap_every)
         if least < 1 or not 1 <= self.limit < 1 << 32 or not 0 <= self.worth < 1 << 16:
             raise ValueError(f"relearning: intervals and limit must be at least 1, and worth 0 to 65535: {self}")
-
-    def halves(self, swap: int) -> bool:
-        """Whether the ``swap``-th SWAP, from 1, halves counters."""
-        return self.halve_every > 0 and swap % self.halve_every == 0
 
 
 @dataclass
@@ -170,8 +164,8 @@ class Job:
         """LEARN of a mini-batch."""
         return Command(Opcode.LEARN, tag, self.samples_of(batch), self.source(batch))
 
-    def split(self, batch: int, tag: int = 0, into: int = 0) -> Command:
-        """SPLIT of a mini-batch into the device buffers, of set ``into``."""
+    def split(self, batch: int, tag: int = 0, into: int = 0, follow: bool = False) -> Command:
+        """SPLIT of a mini-batch into the device buffers, of set ``into``; ``follow``: the shadow learns from it."""
         popular, non_popular, keys, rows = (self.device.buffers[name].address for name in output_buffers(into))
         return Command(
             Opcode.SPLIT,
@@ -183,6 +177,7 @@ class Job:
             keys,
             rows,
             self.working_limit,
+            Flag.FOLLOW if follow else 0,
         )
 
     def scatter(self, rows: int, tag: int = 0, into: int = 0) -> Command:
@@ -201,12 +196,10 @@ class Job:
         """DUMP or LOAD of the hot list buffer."""
         return Command(opcode, tag, source=self.host.buffers["hot list"].address)
 
-    def swap(self, halve: bool, tag: int = 0) -> Command:
+    def swap(self, tag: int = 0) -> Command:
         """SWAP with room for all slots."""
         buffer = self.host.buffers["delta list"]
-        return Command(
-            Opcode.SWAP, tag, source=buffer.address, working_limit=buffer.size // (4 * DELTA_WORDS), flags=int(halve)
-        )
+        return Command(Opcode.SWAP, tag, source=buffer.address, working_limit=buffer.size // (4 * DELTA_WORDS))
 
     def golden(self) -> Machine:
         """A golden machine on copies of both memories."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hotline_golden.bounds import split_bound
-from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Opcode
+from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Flag, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
@@ -187,7 +187,7 @@ class Session:
         self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
         self.results.learn_batches = len(self.job.learn_batches)
         if self.job.config.shadow:
-            self._swap(0, 0xFFFF_FFFF, 0, halve=False)
+            self._swap(0, 0xFFFF_FFFF, 0)
         self._allow({"completion ring", "hot list"}, set())
         self._both(self.job.hot_list(Opcode.DUMP))
         self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
@@ -196,25 +196,23 @@ class Session:
         """A mini-batch's samples into host memory, golden's too."""
         self.job.load(batch, (self.transport.host, self.golden.host))
 
-    def _relearn(self, batch: int) -> None:
+    def _take_over(self, batch: int) -> None:
         """What the hot set does before a mini-batch, if it follows the data."""
         relearn = self.job.relearn
-        if not relearn:
-            return
-        if batch and batch % relearn.swap_every == 0:
-            halve = relearn.halves(batch // relearn.swap_every)
-            self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth, halve))
-        if batch % relearn.every == 0:
-            self._load(batch)
-            self._allow({"completion ring"}, set())
-            self._both(self.job.learn(batch))
+        if relearn and batch and batch % relearn.swap_every == 0:
+            self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth))
 
-    def _swap(self, batch: int, limit: int, worth: int, halve: bool) -> Swap:
+    def _follows(self, batch: int) -> bool:
+        """Whether the shadow learns from a mini-batch that is split."""
+        relearn = self.job.relearn
+        return relearn is not None and batch % relearn.every == 0
+
+    def _swap(self, batch: int, limit: int, worth: int) -> Swap:
         self._allow({"completion ring", "delta list"}, set())
         for name, value in (("swap_limit", limit), ("swap_worth", worth)):
             self.driver.write(name, value)
             setattr(self.golden, name, value)
-        (done,) = self._both(self.job.swap(halve))
+        (done,) = self._both(self.job.swap())
         buffer = self.transport.host.buffers["delta list"]
         words = self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS)
         self.delta = words.reshape(-1, DELTA_WORDS).copy() if batch else NO_DELTA
@@ -225,7 +223,7 @@ class Session:
         """All steps, one after another."""
         for batch in range(self.job.batches):
             self.progress("split", batch, self.job.batches)
-            self._relearn(batch)
+            self._take_over(batch)
             yield self._split(batch)
 
     def _split(self, batch: int) -> SplitOutput:
@@ -233,7 +231,7 @@ class Session:
         self._load(batch)
         self._allow({"completion ring"}, set(output_buffers()))
         self._log("SPLIT", batch, "submitted")
-        popular_done, done = self._both(self.job.split(batch))
+        popular_done, done = self._both(self.job.split(batch, follow=self._follows(batch)))
         output = self._account(batch, popular_done, done, self.golden.last_split, 0)
         self._step(batch, done.working_rows, 0, self.transport.cycles)
         if done.working_rows:
@@ -246,7 +244,7 @@ class Session:
     def _prefetched(self) -> Iterator[SplitOutput]:
         """All steps, the next SPLIT under way before each one's SCATTER: it names the SPLIT before it, and waits."""
         job = self.job
-        self._relearn(0)
+        self._take_over(0)
         following = self._begin_split(0, {}, 2)
         for batch in range(job.batches):
             self.progress("split", batch, job.batches)
@@ -255,9 +253,9 @@ class Session:
             yield self._account(batch, popular_done, done, found, into)
             began = self.transport.cycles
             # With no rows there is no SCATTER to wait for.
-            names = {"flags": 1, "after": tag} if done.working_rows else {}
+            names = {"flags": Flag.AFTER, "after": tag} if done.working_rows else {}
             if not last:
-                self._relearn(batch + 1)
+                self._take_over(batch + 1)
                 following = self._begin_split(batch + 1, names, 1 if names else 2)
             self._step(batch, done.working_rows, into, began)
             if names:
@@ -272,7 +270,9 @@ class Session:
         self._load(batch)
         self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
         self._log("SPLIT", batch, "submitted")
-        done = self._both(replace(self.job.split(batch, into=batch % 2), **names), count)
+        command = self.job.split(batch, into=batch % 2, follow=self._follows(batch))
+        command = replace(command, flags=command.flags | names.get("flags", 0), after=names.get("after", 0))
+        done = self._both(command, count)
         self._log("SPLIT", batch, "popular")
         return self.tag, self.golden.last_split, done
 

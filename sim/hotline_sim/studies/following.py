@@ -1,165 +1,235 @@
-"""``hotline bench relearn``: popular share, slots changed and bytes moved while popularity drifts, for several caps.
+"""``hotline bench relearn``: a hot set that follows the data beside others, mini-batch by mini-batch.
 
-Golden trackers, compiled, as in ``tracker_study``. A tenth of the trace is learnt at first, then a mini-batch
-now and then; SWAPs come at fixed distances. Beside them: the first hot set kept for ever (frozen), and a
-tracker that is trained from empty before each interval (afresh), on as many mini-batches as at first.
+Of each: the popular share, the slots that changed, and the bytes that rows took over the bus. The software engine splits,
+learns and swaps; it is golden's, byte for byte. Rows over the bus:
+
+- each working row comes once, and goes back once: it, or the row whose slot it took in the hot set;
+- a row that enters the hot set without being a working row comes once more, and the one that leaves for it goes once more.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from hotline_golden.oracles.oracle import is_hot
+from hotline_golden.layouts import EMPTY_SLOT, NO_WORKING_ROW
+from hotline_golden.oracles.oracle import by_count, by_samples, is_hot
+from hotline_rtl.config import AcceleratorConfig
 
-from ..run.job import Relearn
-from ..traces import open_trace
-from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, make_tracker, short_name
+from ..run.job import Job, Relearn, native_tracker, prepare, resident_bound
+from ..traces import Trace, open_trace
+from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, key_space, resident_share, short_name
 
 #: Slots that one SWAP may change, in the default study.
-CAPS = (None, 1024, 256, 64)
-FROZEN, AFRESH = "frozen", "trained afresh"
+CAPS = (None, 256)
+FROZEN, FOLLOWING, HINDSIGHT = "frozen", "following", "best fixed set, in hindsight"
+#: Most slots of a SWAP without a cap.
+NO_CAP = 0xFFFF_FFFF
 
 
 @dataclass
 class Curve:
-    """One way to keep the hot set, interval by interval: ``share`` of samples popular, slots ``changed`` before it,
-    ``bytes`` of rows moved for that (old ones back, new ones in)."""
+    """One way to keep the hot set, mini-batch by mini-batch: ``share`` of samples popular; slots ``changed`` after it;
+    ``bytes`` of rows over the bus."""
 
     name: str
     share: list[float] = field(default_factory=list)
     changed: list[int] = field(default_factory=list)
     bytes: list[int] = field(default_factory=list)
 
+    @property
+    def late_share(self) -> float:
+        """Mean over the second half."""
+        return float(np.mean(self.share[len(self.share) // 2 :]))
+
+    @property
+    def late_changed(self) -> float:
+        return float(np.mean(self.changed[len(self.changed) // 2 :])) if self.changed else 0.0
+
+    @property
+    def late_bytes(self) -> float:
+        return float(np.mean(self.bytes[len(self.bytes) // 2 :])) if self.bytes else float("nan")
+
 
 @dataclass(frozen=True)
-class RelearnStudy:
-    """``curves`` over intervals of ``interval`` mini-batches of ``batch`` samples, the first ``first`` of which
-    were learnt."""
+class FollowingStudy:
+    """``curves`` over the mini-batches of ``batch`` samples of a trace; ``learnt``: how many the frozen set has learnt."""
 
     trace: str
     entries: int
     batch: int
-    interval: int
-    first: int
+    learnt: int
     plan: Relearn
     curves: list[Curve]
 
     def curve(self, name: str) -> Curve:
         return next(c for c in self.curves if c.name == name)
 
-    @property
-    def recovered(self) -> dict[str, float]:
-        """Popular share over the last third of the intervals, as a part of that of a tracker trained afresh."""
-
-        def late(curve: Curve) -> float:
-            return float(np.mean(curve.share[-max(1, len(curve.share) // 3) :]))
-
-        reference = late(self.curve(AFRESH))
-        return {c.name: late(c) / reference if reference else float("nan") for c in self.curves if c.name != AFRESH}
-
 
 def study(
-    spec: str, entries: int, batch: int, plan: Relearn, caps=CAPS, progress=lambda done, total: None
-) -> RelearnStudy:
-    """All curves of a trace."""
-    samples = Samples(open_trace(spec), resident=True)
-    batches = len(samples.ids) // batch
-    first = max(1, batches // 10)
-    starts = list(range(first, batches, plan.swap_every))
-    if len(starts) < 3:
-        raise ValueError(f"{spec}: {batches} mini-batches of {batch} are too few for swaps every {plan.swap_every}")
+    spec: str,
+    entries: int,
+    batch: int,
+    plan: Relearn,
+    caps: Iterable[int | None] = CAPS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> FollowingStudy:
+    """All curves of a trace. Raises ValueError for one of fewer than ten mini-batches."""
+    trace = open_trace(spec)
+    batches = trace.samples // batch
+    learnt = batches // 10
+    if not learnt:
+        raise ValueError(f"{spec}: {trace.samples:,} samples are too few for ten mini-batches of {batch}")
+    ways = {name_of(cap): min(plan.limit, NO_CAP if cap is None else cap) for cap in caps}
+    total = batches * (1 + len(ways))
 
-    def learn(tracker, number: int) -> None:
-        samples.learn(tracker, number * batch, (number + 1) * batch)
+    def told(before: int) -> Callable[[int], None]:
+        return lambda number: progress(before + number, total)
 
-    def share(tracker, start: int) -> float:
-        part = samples.ids[start * batch : min(start + plan.swap_every, batches) * batch]
-        return float(is_hot(part, samples.distinct, samples.hot_ids(tracker)).all(axis=1).mean())
-
-    def tracker_of(numbers, shadow: bool):
-        tracker = make_tracker(samples.space, "sample_aware", entries, MAIN_WAYS, shadow=shadow)
-        for number in numbers:
-            learn(tracker, number)
-        if shadow:
-            tracker.swap(entries)
-        return tracker
-
-    names = {cap: "no cap" if cap is None else f"at most {cap:,} slots" for cap in caps}
-    curves = {name: Curve(name) for name in (FROZEN, AFRESH, *names.values())}
-    frozen = tracker_of(range(first), False)
-    shadows = {cap: tracker_of(range(first), True) for cap in caps}
-    for n, start in enumerate(starts):
-        progress(n, len(starts))
-        curves[FROZEN].share.append(share(frozen, start))
-        # The newest of the mini-batches that relearning saw, as many as were learnt at first.
-        seen = [b for b in range(start) if b < first or b % plan.every == 0][-first:]
-        curves[AFRESH].share.append(share(tracker_of(seen, False), start))
-        for cap, tracker in shadows.items():
-            changed = 0
-            if n:
-                limit = min(plan.limit, entries if cap is None else cap)
-                changed = len(tracker.swap(limit, plan.worth, plan.halves(n))[0])
-            curve = curves[names[cap]]
-            curve.share.append(share(tracker, start))
-            curve.changed.append(changed)
-            curve.bytes.append(2 * changed * ROW_BYTES)
-            for number in range(start, min(start + plan.swap_every, batches)):
-                if number % plan.every == 0:
-                    learn(tracker, number)
-    progress(len(starts), len(starts))
-    return RelearnStudy(spec, entries, batch, plan.swap_every, first, plan, list(curves.values()))
+    curves = [_frozen(trace, entries, batch, batches, learnt, told(0))]
+    for n, (name, limit) in enumerate(ways.items(), 1):
+        curves.append(_following(name, trace, entries, batch, batches, plan, limit, told(n * batches)))
+    curves.append(_hindsight(trace, entries, batch, batches))
+    return FollowingStudy(spec, entries, batch, learnt, plan, curves)
 
 
-def numbers(found: RelearnStudy) -> dict:
-    """What ``--json`` holds."""
-    return asdict(found) | {"recovered": found.recovered}
+def name_of(cap: int | None) -> str:
+    return FOLLOWING if cap is None else f"{FOLLOWING}, at most {cap:,} slots"
 
 
-def table(found: RelearnStudy):
+def _job(trace: Trace, entries: int, batch: int, **settings) -> Job:
+    """A job without memories, whose configuration has a tracker of ``entries`` entries."""
+    keys = key_space(trace)
+    config = AcceleratorConfig(
+        lanes=1,
+        banks_per_lane=1,
+        tracker_sets=entries // MAIN_WAYS,
+        tracker_ways=MAIN_WAYS,
+        table_bits=keys.table_bits,
+        row_bits=keys.row_bits,
+        max_record_words=1024,
+        working_rows=1 << 20,
+        **settings,
+    )
+    bound = resident_bound(trace.table_rows, ROW_BYTES, resident_share(trace, ROW_BYTES))
+    return prepare(trace, config, batch_size=batch, resident=bound, dim=ROW_BYTES // 4, fill=False)
+
+
+def _engine(job: Job):
+    from hotline_native import NativeEngine
+
+    return NativeEngine(job.model, native_tracker(job.config))
+
+
+def _parts(trace: Trace, batch: int, batches: int):
+    """Number, rows and an empty payload of each mini-batch."""
+    empty = np.zeros((batch, 0), np.uint32)
+    for number in range(batches):
+        yield number, trace.part(number * batch, (number + 1) * batch).rows, empty
+
+
+def _frozen(trace, entries, batch, batches, learnt, told) -> Curve:
+    """The paper's way: the first tenth of the mini-batches is learnt, and never anything again."""
+    curve = Curve(FROZEN)
+    engine = _engine(_job(trace, entries, batch))
+    for number, rows, payload in _parts(trace, batch, batches):
+        told(number)
+        if number < learnt:
+            engine.learn(rows)
+        found = engine.split(rows, payload)
+        curve.share.append(len(found.popular) / batch)
+        curve.bytes.append(2 * ROW_BYTES * len(found.working_keys))
+    return curve
+
+
+def _following(name, trace, entries, batch, batches, plan, limit, told) -> Curve:
+    """SPLITs that learn, and a SWAP after every so many of them."""
+    curve = Curve(name)
+    engine = _engine(_job(trace, entries, batch, shadow=1, policy="frequency"))
+    for number, rows, payload in _parts(trace, batch, batches):
+        told(number)
+        found = engine.split(rows, payload, follow=number % plan.every == 0)
+        changed, extra = 0, 0
+        if (number + 1) % plan.swap_every == 0:
+            delta, _ = engine.swap(limit, plan.worth)
+            elsewhere = delta[:, 5] == NO_WORKING_ROW
+            changed = len(delta)
+            extra = int(elsewhere.sum()) + int((elsewhere & (delta[:, 1] != EMPTY_SLOT)).sum())
+        curve.share.append(len(found.popular) / batch)
+        curve.changed.append(changed)
+        curve.bytes.append(ROW_BYTES * (2 * len(found.working_keys) + extra))
+    return curve
+
+
+def _hindsight(trace, entries, batch, batches) -> Curve:
+    """One hot set for the second half, chosen with all of that at hand."""
+    samples = Samples(trace, resident=True)
+    ids = samples.ids[: batch * batches]
+    later = ids[batches // 2 * batch :]
+    candidates = [by_count(later, samples.distinct, entries), by_samples(later, samples.distinct, entries)]
+    hot = [
+        is_hot(ids, samples.distinct, chosen).all(axis=1).reshape(batches, batch).mean(axis=1)
+        for chosen in candidates
+    ]
+    return Curve(HINDSIGHT, max(hot, key=lambda share: share[batches // 2 :].mean()).tolist())
+
+
+def numbers(found: FollowingStudy) -> dict:
+    """What ``--json`` holds. ``late``: popular share, slots changed and bytes of a mini-batch, means over the second half."""
+    late = {
+        c.name: {"share": c.late_share, "changed": c.late_changed, "bytes": c.late_bytes if c.bytes else None}
+        for c in found.curves
+    }
+    return asdict(found) | {"late": late}
+
+
+def table(found: FollowingStudy):
     """A row for each curve."""
     from rich.table import Table
 
     shown = Table(
         "hot set",
-        "first",
-        "middle",
-        "last",
-        "of afresh",
-        "slots a swap",
-        "KiB a swap",
-        title=f"{short_name(found.trace)}: popular share, {found.entries:,} entries",
-        caption=f"{len(found.curves[0].share)} intervals of {found.interval} mini-batches of {found.batch}; "
-        "of afresh: over the last third",
+        "popular share",
+        "bytes over the bus a sample",
+        "slots changed a mini-batch",
+        title=f"{short_name(found.trace)}: {found.entries:,} entries, mini-batches of {found.batch}",
+        caption=f"{len(found.curves[0].share)} mini-batches; means over the second half. Frozen: after {found.learnt} of them",
     )
     for c in found.curves:
-        middle = c.share[len(c.share) // 2]
-        moved = (f"{np.mean(c.changed[1:]):,.0f}", f"{np.mean(c.bytes[1:]) / 1024:,.0f}") if c.changed else ("", "")
-        part = f"{found.recovered[c.name]:.2f}" if c.name in found.recovered else ""
-        shown.add_row(c.name, f"{c.share[0]:.3f}", f"{middle:.3f}", f"{c.share[-1]:.3f}", part, *moved)
+        moved = f"{c.late_bytes / found.batch:,.0f}" if c.bytes else ""
+        shown.add_row(c.name, f"{c.late_share:.3f}", moved, f"{c.late_changed:,.0f}" if c.changed else "")
     return shown
 
 
-def draw(found: RelearnStudy, path) -> None:
-    """Popular share, slots changed and bytes moved over the mini-batches."""
+#: Mini-batches that a point of a drawn curve is the mean of, at most so many points.
+POINTS = 200
+
+
+def draw(found: FollowingStudy, path) -> None:
+    """Popular share, bytes over the bus and slots changed, over the mini-batches."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(3, 1, figsize=(9, 9), sharex=True, layout="constrained")
+    width = max(1, len(found.curves[0].share) // POINTS)
+    styles = {FROZEN: ":", HINDSIGHT: "--"}
     for n, c in enumerate(found.curves):
-        at = found.first + np.arange(len(c.share)) * found.interval
-        line = {"color": f"C{n}", "linestyle": {FROZEN: ":", AFRESH: "--"}.get(c.name, "-"), "label": c.name}
-        panels[0].plot(at, c.share, **line)
-        if c.changed:
-            panels[1].plot(at[1:], c.changed[1:], **line)
-            panels[2].plot(at[1:], np.array(c.bytes[1:]) / 1024, **line)
-    for panel, label in zip(
-        panels, ("popular share", "slots changed by a swap", "KiB of rows moved by a swap"), strict=True
-    ):
+        values = [np.array(of_curve, float) for of_curve in (c.share, c.bytes, c.changed)]
+        values[1] /= found.batch
+        for panel, of_curve in zip(panels, values, strict=True):
+            points = len(of_curve) // width
+            if points:
+                means = of_curve[: points * width].reshape(points, width).mean(axis=1)
+                panel.plot(
+                    np.arange(points) * width, means, color=f"C{n}", linestyle=styles.get(c.name, "-"), label=c.name
+                )
+    labels = "popular share", "bytes over the bus a sample", "slots changed"
+    for panel, label in zip(panels, labels, strict=True):
         panel.set_ylabel(label)
         panel.set_ylim(bottom=0)
-    panels[0].legend(fontsize=8, ncols=3)
+    panels[0].legend(fontsize=8, ncols=2)
     panels[2].set_xlabel(f"mini-batch of {found.batch} samples")
     figure.suptitle(f"{short_name(found.trace)}, {found.entries:,} entries")
     figure.savefig(path, dpi=100)

@@ -128,8 +128,8 @@ class Samples:
         whole: bool = False,
     ):
         self.space = key_space(trace)
-        if not whole:  # something is left to track: at least two thirds of all rows
-            share_bytes = min(share_bytes, int(trace.table_rows.sum()) * row_bytes // 3)
+        if not whole:
+            share_bytes = resident_share(trace, row_bytes, share_bytes)
         bound = resident_bound(trace.table_rows, row_bytes, share_bytes) if resident else 0
         self.resident_tables = int((trace.table_rows <= bound).sum())
         self.resident_rows = int(trace.table_rows[trace.table_rows <= bound].sum())
@@ -167,6 +167,11 @@ class Samples:
         """Shows samples ``first`` to ``last`` - 1 to ``tracker``."""
         tracked = self.tracked[first:last]
         tracker.learn(self.keys[first:last][tracked], np.nonzero(tracked)[0])
+
+
+def resident_share(trace: Trace, row_bytes: int, share_bytes: int = RESIDENT_SHARE_BYTES) -> int:
+    """Bytes that resident tables may take in a study: something is left to track, at least two thirds of all rows."""
+    return min(share_bytes, int(trace.table_rows.sum()) * row_bytes // 3)
 
 
 def key_space(trace: Trace) -> KeySpace:

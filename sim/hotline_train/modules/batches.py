@@ -195,10 +195,9 @@ class Batches:
 
     def _change_hot_set(self, number: int) -> None:
         self.flush()
-        relearn, worth, halve = self.relearn, 0, False
-        if relearn and number > self.learn:
-            worth, halve = relearn.worth, relearn.halves(number // relearn.swap_every)
-        delta = Delta.of(self.engine.swap(ALL, worth, halve)[0])
+        relearn = self.relearn
+        worth = relearn.worth if relearn and number > self.learn else 0
+        delta = Delta.of(self.engine.swap(ALL, worth)[0])
         self.hot_list[delta.slots] = delta.new
         self.load_hot_rows()
 

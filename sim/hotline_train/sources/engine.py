@@ -57,7 +57,7 @@ class Engine(Protocol):
 
     def split(self, rows: np.ndarray, payload: np.ndarray, out=None): ...
 
-    def swap(self, limit: int, worth: int, halve: bool) -> tuple[np.ndarray, int]: ...
+    def swap(self, limit: int, worth: int) -> tuple[np.ndarray, int]: ...
 
     def dump(self) -> np.ndarray: ...
 
@@ -96,7 +96,7 @@ class EngineSource(OfJob, TableSource):
             for batch in self.job.learn_batches:
                 self.learn(batch)
             if self.relearns:
-                self.swap(0xFFFF_FFFF, 0, False)
+                self.swap(0xFFFF_FFFF, 0)
         return np.concatenate([self.engine.dump(), self.job.resident_keys()])
 
     def _part(self, batch: int) -> Samples:
@@ -121,10 +121,10 @@ class EngineSource(OfJob, TableSource):
     def learn(self, batch: int) -> None:
         self.engine.learn(self._part(batch).rows)
 
-    def swap(self, limit: int, worth: int, halve: bool) -> Delta:
+    def swap(self, limit: int, worth: int) -> Delta:
         if not self.relearns:
-            return super().swap(limit, worth, halve)
-        return Delta.of(self.engine.swap(limit, worth, halve)[0])
+            return super().swap(limit, worth)
+        return Delta.of(self.engine.swap(limit, worth)[0])
 
 
 class GoldenSource(EngineSource):

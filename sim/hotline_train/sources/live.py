@@ -60,7 +60,7 @@ class LiveSource(OfJob):
             for batch in job.learn_batches:
                 self.learn(batch)
             if self.relearns:
-                self.swap(0xFFFF_FFFF, 0, False)
+                self.swap(0xFFFF_FFFF, 0)
         self._execute(job.hot_list(Opcode.DUMP))
         return np.concatenate([words.reshape(-1, 2), job.resident_keys()])
 
@@ -130,12 +130,12 @@ class LiveSource(OfJob):
         self.job.load(batch, [self.transport.host])
         self._execute(self.job.learn(batch))
 
-    def swap(self, limit: int, worth: int, halve: bool) -> Delta:
+    def swap(self, limit: int, worth: int) -> Delta:
         if not self.relearns:
-            return super().swap(limit, worth, halve)
+            return super().swap(limit, worth)
         self.driver.write("swap_limit", limit)
         self.driver.write("swap_worth", worth)
-        done = self._execute(self.job.swap(halve))
+        done = self._execute(self.job.swap())
         buffer = self.transport.host.buffers["delta list"]
         return Delta.of(self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS))
 

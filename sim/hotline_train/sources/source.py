@@ -160,7 +160,7 @@ class MicroBatchSource(ABC):
         """Shows a mini-batch to the tracker's shadow."""
         raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
 
-    def swap(self, limit: int, worth: int, halve: bool) -> Delta:
+    def swap(self, limit: int, worth: int) -> Delta:
         """Takes over what has been learnt; rows are the caller's to move."""
         raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
 

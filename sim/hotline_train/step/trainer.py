@@ -278,7 +278,7 @@ class Trainer:
         self.feed.settle()
         if number and number % relearn.swap_every == 0:
             self.device.synchronise()
-            delta = self.source.swap(relearn.limit, relearn.worth, relearn.halves(number // relearn.swap_every))
+            delta = self.source.swap(relearn.limit, relearn.worth)
             had, has = delta.had, delta.has
             leaving = self.store.read(self._tensor(delta.slots[had])).cpu().numpy()
             self.source.write_rows(delta.old[had], leaving)

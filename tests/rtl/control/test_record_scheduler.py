@@ -19,7 +19,7 @@ class Run:
         await put(
             self.ctx,
             self.block.fetches,
-            {"records": {"address": 0x1000 + samples, "samples": samples}, "splits": splits},
+            {"records": {"address": 0x1000 + samples, "samples": samples}, "splits": splits, "follows": samples % 2},
         )
         records = await take(self.ctx, self.block.reads)
         assert (records.address, records.samples) == (0x1000 + samples, samples)
@@ -29,7 +29,8 @@ class Run:
         return await take(self.ctx, self.block.arrivals)
 
     async def decode(self, samples: int = 7) -> None:
-        assert await take(self.ctx, self.block.decodes) == samples
+        decodes = await take(self.ctx, self.block.decodes)
+        assert (decodes.samples, decodes.follows) == (samples, samples % 2)
         await take(self.ctx, self.block.begins)
 
     async def job(self) -> None:

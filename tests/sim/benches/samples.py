@@ -23,9 +23,13 @@ def random_samples(model: Model, count: int, salt: int, *, skew: float = 3.0, pa
     return np.concatenate([payload, rows], axis=1)
 
 
-def record_beats(model: Model, samples: np.ndarray, masks: np.ndarray, *, tables: bool = True) -> list[dict]:
-    """beat_layout payloads of whole records; ``masks`` bool [samples, accesses]."""
+def record_beats(
+    model: Model, samples: np.ndarray, masks: np.ndarray, *, tables: bool = True, follow: np.ndarray | None = None
+) -> list[dict]:
+    """beat_layout payloads of whole records; ``masks`` bool [samples, accesses]; ``follow`` bool [samples]: the shadow learns
+    from them."""
     beats = []
+    followed = np.zeros(len(samples), bool) if follow is None else follow
     per_word_table = [0] * (1 + model.payload_words) + list(model.table_of)
     for number, sample in enumerate(samples.tolist()):
         words = [number, *sample]
@@ -41,5 +45,6 @@ def record_beats(model: Model, samples: np.ndarray, masks: np.ndarray, *, tables
                 "last": int(at + BEAT_WORDS >= len(words)),
                 "end": int(at + BEAT_WORDS >= len(words) and number == len(samples) - 1),
                 "drop": 0,
+                **({"follow": int(followed[number])} if CONFIG.shadow else {}),
             })  # fmt: skip
     return beats

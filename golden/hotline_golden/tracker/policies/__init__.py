@@ -3,11 +3,13 @@
 A policy's ``learn`` is a plain function on arrays of integers, so that a compiler (Numba) can take it
 as it stands:
 
-    learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max) -> hits
+    learn(tags, state, silent, sketch, sets, wanted, cells, weights, state_max, cell_max, margin) -> hits
 
-``tags`` int64 [all sets, ways] (-1: empty), ``state`` int64 of the same shape and ``sketch`` int64 [all cells]
-are changed in place. Of each of the n accesses, in order: ``sets`` int64 [n, arrays] it may live in, ``wanted``
-int64 [n] its tag, ``cells`` int64 [n, CELL_ARRAYS], ``weights`` int64 [n].
+``tags`` int64 [all sets, ways] (-1: empty), ``state`` and ``silent`` int64 of the same shape, and ``sketch`` int64 [all
+cells] are changed in place; a policy that counts makes ``silent`` 0 for an entry that is used or taken in. Of each of the n
+accesses, in order: ``sets`` int64 [n, arrays] it may live in, ``wanted`` int64 [n] its tag, ``cells`` int64
+[n, CELL_ARRAYS], ``weights`` int64 [n]. ``margin``: by how much more than an entry a key must have been counted to take its
+place, 0 or 1.
 """
 
 from .frequency import FREQUENCY

@@ -5,15 +5,18 @@ conservative update (Cormode and Muthukrishnan, 2005; Estan and Varghese, 2002),
 entry that was counted least as soon as it was counted as often (TinyLFU: Einziger, Friedman and
 Manes, 2017). So a key that comes rarely is not forgotten between its accesses, one that came once pushes
 out only what came once, and of keys counted alike the later stays.
+
+A SPLIT that learns is stricter, as what it takes in moves rows: a key must have been counted more often, so of keys counted
+alike the earlier stays.
 """
 
 from .policy import Policy
 
 
-def learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max):
+def learn(tags, state, silent, sketch, sets, wanted, cells, weights, state_max, cell_max, margin):
     """A hit adds the access's weight to the entry. A miss adds it to the key's estimate, the smallest of its
     cells; cells below the estimate rise to it. The key takes the lowest empty entry of its sets, or
-    the lowest of those with the smallest counter if its estimate is no less; its counter begins with it."""
+    the lowest of those with the smallest counter if its estimate is larger by ``margin``; its counter begins with it."""
     arrays, ways = sets.shape[1], tags.shape[1]
     hits = 0
     for n in range(len(wanted)):
@@ -25,6 +28,7 @@ def learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max
             for w in range(ways):
                 if tags[s, w] == tag:
                     state[s, w] = min(state_max, state[s, w] + weights[n])
+                    silent[s, w] = 0
                     hit = True
                 count = -1 if tags[s, w] < 0 else state[s, w]
                 if count < smallest:
@@ -38,10 +42,11 @@ def learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max
         estimate = min(cell_max, estimate + weights[n])
         for c in range(cells.shape[1]):
             sketch[cells[n, c]] = max(sketch[cells[n, c]], estimate)
-        if estimate >= smallest:
+        if estimate >= smallest + margin:
             tags[victim_set, victim_way] = tag
             state[victim_set, victim_way] = min(state_max, estimate)
+            silent[victim_set, victim_way] = 0
     return hits
 
 
-FREQUENCY = Policy("frequency", learn, bits=8, inserted=lambda state_max: 1, sketch=True)
+FREQUENCY = Policy("frequency", learn, bits=8, inserted=lambda state_max: 1, counts=True, sketch=True)

@@ -8,5 +8,12 @@ from .frequency import learn
 from .policy import Policy
 
 SAMPLE_AWARE = Policy(
-    "sample_aware", learn, bits=8, inserted=lambda state_max: 4, weight=4, sketch=True, scores_samples=True
+    "sample_aware",
+    learn,
+    bits=8,
+    inserted=lambda state_max: 4,
+    weight=4,
+    counts=True,
+    sketch=True,
+    scores_samples=True,
 )

@@ -9,7 +9,7 @@ State is a re-reference prediction value (RRPV); larger means colder, ``state_ma
 from .policy import Policy
 
 
-def learn(tags, state, sketch, sets, wanted, cells, weights, state_max, cell_max):
+def learn(tags, state, silent, sketch, sets, wanted, cells, weights, state_max, cell_max, margin):
     """A hit makes the RRPV 0. A miss takes the lowest empty entry of the key's sets, array by array; if
     there is none, all their entries age alike until one is distant, and the lowest distant one goes."""
     arrays, ways = sets.shape[1], tags.shape[1]

@@ -128,6 +128,8 @@ class AccessDecoder(wiring.Component):
             s6.end.eq(s5_beat.end | spoilt),
             s6.drop.eq(spoilt),
         ]
+        if config.shadow:
+            m.d.sync += s6.follow.eq(s5_beat.follow)
         for i in range(words):
             m.d.sync += [s6.words[i].eq(s5_words[i]), s6.tables[i].eq(s5_table[i])]
         with m.If(s5_valid):

@@ -4,12 +4,13 @@ Each record starts a new beat; word 0 is the sample number, then payload and row
 One beat per cycle; latency 7 cycles.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...config import AcceleratorConfig
+from ...interfaces.jobs import decode_layout, sampling_layout
 from ...interfaces.layouts import COUNT_BITS, words_layout
 from ...lib.countdown import Countdown
 from ...lib.logic import delayed
@@ -17,21 +18,22 @@ from ...lib.word_queue import WordQueue
 
 
 def record_beat_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Beat ``beat`` of record ``sample``: ``count`` words from word 0 on. ``end``: the last of all."""
+    """Beat ``beat`` of record ``sample``: ``count`` words from word 0 on. ``end``: the last of all. ``follow``: the shadow learns
+    from the sample."""
     return data.StructLayout({
         "words": data.ArrayLayout(32, config.beat_words),
         "count": range(config.beat_words + 1),
         "beat": range(config.record_beats),
         "sample": COUNT_BITS,
-        "last": 1, "end": 1,
+        "last": 1, "end": 1, **({"follow": 1} if config.shadow else {}),
     })  # fmt: skip
 
 
 class RecordReader(wiring.Component):
     """Members
     -------
-    jobs : In(stream of numbers of samples), sample_words : In
-        A mini-batch. Only when the records of the one before have been taken. ``sample_words`` stays meanwhile.
+    jobs : In(stream of decode_layout), sample_words : In, sampling : In(sampling_layout)
+        A mini-batch. Only when the records of the one before have been taken. ``sample_words`` and ``sampling`` stay meanwhile.
     i : In(stream of words_layout)
         Sample records, contiguous. Taken from a job's begin on.
     o : Out(stream of record_beat_layout)
@@ -40,7 +42,8 @@ class RecordReader(wiring.Component):
     def __init__(self, config: AcceleratorConfig):
         self.config = config
         super().__init__({
-            "jobs": In(stream.Signature(COUNT_BITS + 1)), "sample_words": In(range(config.max_record_words + 1)),
+            "jobs": In(stream.Signature(decode_layout())), "sampling": In(sampling_layout()),
+            "sample_words": In(range(config.max_record_words + 1)),
             "i": In(stream.Signature(words_layout(config))),
             "o": Out(stream.Signature(record_beat_layout(config))),
         })  # fmt: skip
@@ -55,7 +58,7 @@ class RecordReader(wiring.Component):
 
         # A job: what is compared with the number of its samples follows that in three cycles.
         samples, begins = Signal(COUNT_BITS + 1, reset_less=True), Signal(3)
-        opened = Signal()
+        opened, follows = Signal(), Signal(reset_less=True)
         start, final = begins[-1], Signal()  # all words of the last beat are there
         m.d.comb += [
             self.jobs.ready.eq(~opened),
@@ -67,7 +70,7 @@ class RecordReader(wiring.Component):
         with m.If(final):
             m.d.sync += opened.eq(0)
         with m.If(self.jobs.valid & self.jobs.ready):
-            m.d.sync += [opened.eq(1), samples.eq(self.jobs.p)]
+            m.d.sync += [opened.eq(1), samples.eq(self.jobs.p.samples), follows.eq(self.jobs.p.follows)]
 
         # The next beat, put together a cycle before it is asked for: every record has as many, and its last as many words.
         # Whether it is the last of its record, and of the last record, is known when it is put together.
@@ -95,6 +98,11 @@ class RecordReader(wiring.Component):
             following.sample.eq(sample),
             following.end.eq(is_last & is_final),
         ]
+        if config.shadow:
+            others = Signal(len(self.sampling.seed))  # bits of the position that a sampled one has otherwise
+            m.d.sync += others.eq(~(Const(-1, signed(len(others) + 1)) << self.sampling.shift))
+            apart = (sample ^ self.sampling.seed) & others
+            m.d.comb += following.follow.eq(follows & (apart == 0))
         m.d.comb += [
             queue.take.p.offset.eq(offset),
             queue.take.p.count.eq(new_words),

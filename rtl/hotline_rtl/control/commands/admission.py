@@ -16,7 +16,7 @@ from amaranth.lib.wiring import In, Out
 from ...config import AcceleratorConfig
 from ...interfaces.control import fault_layout
 from ...interfaces.jobs import batch_fetch_layout
-from ...interfaces.layouts import COUNT_BITS, Opcode, Status, command_layout
+from ...interfaces.layouts import AFTER_FLAG, COUNT_BITS, FOLLOW_FLAG, Opcode, Status, command_layout
 from ...lib.logic import delayed, equal, is_one_of
 from ..rings import fetched_layout
 from .command_check import CommandCheck
@@ -94,13 +94,13 @@ class Admission(wiring.Component):
         # What the command is. `command` has been so for many cycles when this matters.
         is_scatter = delayed(m, command.opcode == Opcode.SCATTER)
         is_batch = delayed(m, is_one_of(command.opcode, Opcode.LEARN, Opcode.SPLIT))
-        names = delayed(m, command.flags[0] & is_one_of(command.opcode, Opcode.SPLIT, Opcode.SCATTER))
+        names = delayed(m, command.flags[AFTER_FLAG] & is_one_of(command.opcode, Opcode.SPLIT, Opcode.SCATTER))
         same_name = delayed(m, equal(m, command.after, self.name))
         enough_rows = delayed(m, command.samples <= delayed(m, scoreboard.rows))
         looks_up, looking_up = Signal(), Signal(LOOK_UP_CYCLES)
         m.d.sync += looking_up.eq(Cat(looks_up, looking_up))
         well_formed = ~refusal.valid
-        is_named_scatter = well_formed & is_scatter & command.flags[0] & same_name & enough_rows
+        is_named_scatter = well_formed & is_scatter & command.flags[AFTER_FLAG] & same_name & enough_rows
 
         # Records are asked for as soon as nothing can keep the command from beginning.
         fetched, looked = Signal(), Signal()
@@ -108,6 +108,7 @@ class Admission(wiring.Component):
             self.fetches.p.records.address.eq(command.source),
             self.fetches.p.records.samples.eq(command.samples),
             self.fetches.p.splits.eq(command.opcode == Opcode.SPLIT),
+            self.fetches.p.follows.eq((command.opcode == Opcode.SPLIT) & command.flags[FOLLOW_FLAG]),
         ]
         with m.If(self.fetches.valid & self.fetches.ready):
             m.d.sync += [self.fetches.valid.eq(0), fetched.eq(1)]
@@ -124,7 +125,7 @@ class Admission(wiring.Component):
                 for name, value in (("command", command), ("refusal", refusal))
             ),
             self.scatter.p.passes.eq(self.named),
-            scoreboard.close.eq(self.scatter.valid & command.flags[0]),
+            scoreboard.close.eq(self.scatter.valid & command.flags[AFTER_FLAG]),
         ]
         waited = Signal(32)
         m.d.sync += waited.eq(0)

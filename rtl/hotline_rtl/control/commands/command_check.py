@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ...config import BUFFER_ALIGNMENT, AcceleratorConfig
-from ...interfaces.layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, Opcode, Status, command_layout
+from ...interfaces.layouts import ADDRESS_WORDS, COUNT_BITS, DELTA_WORDS, FOLLOW_FLAG, Opcode, Status, command_layout
 from ...lib.logic import delayed, exceeds, is_one_of, pick, product, without_reset
 
 #: Which commands use each buffer, in the order of the command's words.
@@ -63,6 +63,7 @@ class CommandCheck(wiring.Component):
         count_bits = max(COUNT_BITS + 1, config.slot_bits + 1)
         is_list = delayed(m, is_a(Opcode.DUMP, Opcode.LOAD))
         is_swap, is_split = delayed(m, is_a(Opcode.SWAP)), delayed(m, is_a(Opcode.SPLIT))
+        follows = delayed(m, command.flags[FOLLOW_FLAG])
         uses = [delayed(m, is_a(*opcodes)) for opcodes in USED_BY.values()]
         unknown = delayed(m, ~is_a(*Opcode))
         needs_model = delayed(m, is_a(Opcode.LEARN, Opcode.SPLIT, Opcode.SCATTER, Opcode.GATHER))
@@ -139,7 +140,7 @@ class CommandCheck(wiring.Component):
 
         with m.If(unknown):
             refuse(Status.UNKNOWN_OPCODE)
-        with m.Elif(is_swap & (not config.shadow)):
+        with m.Elif((is_swap | (is_split & follows)) & (not config.shadow)):
             refuse(Status.UNSUPPORTED)
         with m.Elif(kept[Status.MISALIGNED_ADDRESS][0]):
             refuse(Status.MISALIGNED_ADDRESS)

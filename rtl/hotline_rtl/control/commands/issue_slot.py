@@ -18,7 +18,7 @@ from ...interfaces.jobs import (
     list_job_layout,
     list_result_layout,
 )
-from ...interfaces.layouts import Opcode, Status
+from ...interfaces.layouts import AFTER_FLAG, Opcode, Status
 from ...lib.logic import delayed, is_one_of
 from .admission import admitted_layout
 
@@ -92,7 +92,7 @@ class IssueSlot(wiring.Component):
             self.lists.p.opcode.eq(command.opcode),
             self.lists.p.address.eq(command.source),
             self.gathers.p.ask.eq(Mux(splits, Ask.SPLIT, Ask.GATHER)),
-            self.gathers.p.more.eq(splits & command.flags[0]),
+            self.gathers.p.more.eq(splits & command.flags[AFTER_FLAG]),
             self.gathers.p.rows.eq(command.working_rows),
             self.gathers.p.keys.eq(command.working_keys),
             self.gathers.p.count.eq(command.samples),
@@ -101,7 +101,6 @@ class IssueSlot(wiring.Component):
 
         if config.shadow:
             m.d.comb += [
-                self.lists.p.halve.eq(command.flags[0]),
                 self.lists.p.limit.eq(delayed(m, Mux(room < self.swap_limit, room, self.swap_limit))),
                 self.lists.p.worth.eq(self.swap_worth),
             ]
@@ -126,7 +125,7 @@ class IssueSlot(wiring.Component):
                     out.opcode.eq(command.opcode),
                     out.after.eq(command.after),
                     out.began.eq(began),
-                    out.names.eq(command.flags[0] & (command.opcode == Opcode.SPLIT)),
+                    out.names.eq(command.flags[AFTER_FLAG] & (command.opcode == Opcode.SPLIT)),
                     out.refused.eq(here.refusal.valid),
                     out.fault.eq(here.refusal),
                 ]

@@ -3,7 +3,7 @@
 The golden twin, with sources, is ``hotline_golden.tracker.policies.frequency``.
 """
 
-from amaranth.hdl import Const, Mux, Value
+from amaranth.hdl import Cat, Const, Mux, Value
 
 
 class Frequency:
@@ -30,10 +30,10 @@ class Frequency:
         """What an entry is worth: the least goes first."""
         return state
 
-    def admits(self, least: Value, estimate: Value) -> Value:
+    def admits(self, least: Value, estimate: Value, strictly: Value) -> Value:
         """Whether a missing key takes the entry worth ``least`` (its highest bit: it is valid): if that has been counted
-        no more often, or is empty."""
-        return ~least[-1] | (estimate >= least[:-1])
+        no more often, ``strictly`` less often, or is empty."""
+        return ~least[-1] | (Cat(~strictly, estimate) > Cat(Const(0, 1), least[:-1]))
 
     def after_miss(self, state: Value, is_victim: Value, least: Value, estimate: Value) -> Value:
         """The state of an entry after a miss."""

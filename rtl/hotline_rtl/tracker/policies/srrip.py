@@ -26,7 +26,7 @@ class Srrip:
         """What an entry is worth: the least goes first, and that is the most distant."""
         return ~state
 
-    def admits(self, least: Value, estimate: Value) -> Value:
+    def admits(self, least: Value, estimate: Value, strictly: Value) -> Value:
         """Whether a missing key takes the entry worth ``least``: always."""
         return Const(1)
 

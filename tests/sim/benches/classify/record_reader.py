@@ -9,8 +9,10 @@ from benches.common import (
     rng,
 )
 
+from hotline_golden.split import Sampling
 from hotline_rtl.classify.records.record_reader import RecordReader, record_beat_layout
-from hotline_rtl.interfaces.layouts import COUNT_BITS, words_layout
+from hotline_rtl.interfaces.jobs import decode_layout
+from hotline_rtl.interfaces.layouts import words_layout
 from hotline_sim.engine.cocotb_streams import StreamSink, StreamSource, start, until
 
 
@@ -27,13 +29,17 @@ async def records_are_aligned(dut):
             longest,
         }:
             source = StreamSource(dut, "i", words_layout(CONFIG), a, n)
-            jobs = StreamSource(dut, "jobs", COUNT_BITS + 1, a, n)
+            jobs = StreamSource(dut, "jobs", decode_layout(), a, n)
             sink = StreamSink(dut, "o", record_beat_layout(CONFIG), b, n)
             dut.sample_words.value = sample_words
+            shift, seed, follows = n % 4, 2 * n + sample_words, int(sample_words % 3 != 0)
+            if CONFIG.shadow:
+                dut.sampling.value = shift | seed << 4
             await start(dut)
             r = rng(n)
             samples = [[r.getrandbits(32) for _ in range(sample_words)] for _ in range(9)]
-            jobs.put([9])
+            jobs.put([{"samples": 9, "follows": follows}])
+            learns = follows * Sampling(shift, seed).of(9)
             source.put(beats_of([w for s in samples for w in s]))
             total = 9 * -(-(sample_words + 1) // BEAT_WORDS)
             await until(dut, lambda s=sink, t=total: len(s.got) >= t, "records")
@@ -46,6 +52,7 @@ async def records_are_aligned(dut):
                     last = at + BEAT_WORDS >= len(words)
                     assert (beat.count, beat.beat, beat.sample) == (len(part), at // BEAT_WORDS, number)
                     assert (beat.last, beat.end) == (last, last and number == 8)
+                    assert not CONFIG.shadow or beat.follow == learns[number]
 
 
 #: What is tested: what makes it, and the tests, if not all of this file.

@@ -19,13 +19,14 @@ from benches.common import (
 from benches.samples import BEAT, random_samples, record_beats
 from cocotb.triggers import RisingEdge
 
-from hotline_golden.layouts import EMPTY_SLOT, NO_ACCESS
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
 from hotline_golden.split import learn
 from hotline_golden.tracker.tracker import Tracker as GoldenTracker
 from hotline_rtl.classify.classifier import Classifier
 from hotline_rtl.config import AcceleratorConfig
 from hotline_rtl.interfaces.jobs import list_job_layout, list_result_layout
-from hotline_rtl.interfaces.layouts import WORDS_BITS, Opcode, Status, words_layout
+from hotline_rtl.interfaces.keys import found_key_layout
+from hotline_rtl.interfaces.layouts import WORDS_BITS, Opcode, Status, key_layout, words_layout
 from hotline_rtl.interfaces.tracker import connect_lanes
 from hotline_rtl.lib.word_queue import ended_layout
 from hotline_rtl.tracker.hot_list import HotList
@@ -45,6 +46,7 @@ class LanesAndTracker(wiring.Component):
             **{name: lanes[name] for name in ("arrivals", "jobs", "results", "i", "o")},
             **{f"list_{name}": hot_list[name] for name in ("jobs", "results", "i", "o")},
             "lists": hot_list["lists"], "read_fault": hot_list["read_fault"],
+            **({name: hot_list[name] for name in ("finds", "found")} if config.shadow else {}),
         })  # fmt: skip
 
     def elaborate(self, platform):
@@ -56,7 +58,7 @@ class LanesAndTracker(wiring.Component):
         for block, prefix, names in [
             (classifier, "", ("arrivals", "jobs", "results", "i", "o")),
             (hot_list, "list_", ("jobs", "results", "i", "o")),
-            (hot_list, "", ("lists",)),
+            (hot_list, "", ("lists", *(("finds", "found") if self.config.shadow else ()))),
         ]:
             for name in names:
                 wiring.connect(m, getattr(block, name), wiring.flipped(getattr(self, prefix + name)))
@@ -64,9 +66,30 @@ class LanesAndTracker(wiring.Component):
         return m
 
 
+#: What the working set has, as far as a SWAP can see: every third key.
+WORKING_KEYS = np.array([(table, row) for row in range(0, 300, 3) for table in range(5)], np.uint32)
+NUMBERS = {(table, row): number for number, (table, row) in enumerate(WORKING_KEYS.tolist())}
+
+
+def answer_finds(dut, a: str, b: str, seed: int) -> None:
+    """Tells a SWAP, one question at a time, which working row has a key."""
+    finds = StreamSink(dut, "finds", key_layout(CONFIG), a, seed)
+    found = StreamSource(dut, "found", found_key_layout(CONFIG), b, seed)
+
+    async def answer():
+        while True:
+            await RisingEdge(dut.clk)
+            while finds.got:
+                key = finds.got.pop(0)
+                number = NUMBERS.get((key.table, key.row))
+                found.put([{"found": int(number is not None), "number": number or 0}])
+
+    cocotb.start_soon(answer())
+
+
 @cocotb.test()
 async def tracker_equals_golden(dut):
-    """Learning, lookups, dump and load; contents compared after each."""
+    """Learning, lookups, dump and load; contents compared after each. With a shadow: lookups that learn, and swaps."""
     model = small_model()
     tracker = golden_tracker(CONFIG)
     count = int(os.environ.get("BENCH_SAMPLES", "40"))
@@ -79,6 +102,8 @@ async def tracker_equals_golden(dut):
         asked = StreamSink(dut, "lists", StructLayout({"address": CONFIG.address_bits, "words": WORDS_BITS}), b, n)
         jobs, arrivals = StreamSource(dut, "jobs", 1, a, n), StreamSource(dut, "arrivals", 1, b, n)
         results = StreamSink(dut, "results", 32, b, n)
+        if CONFIG.shadow:
+            answer_finds(dut, a, b, n)
         dut.read_fault.value = 0
         await start(dut)
         tracker.clear()
@@ -113,16 +138,16 @@ async def tracker_equals_golden(dut):
             giving.cancel()
             return result.fault
 
-        async def swap(limit, worth, halve, list_job=list_job, listed=listed):
-            result = await list_job(Opcode.SWAP, limit=limit, worth=worth, halve=int(halve))
-            delta, left = tracker.swap(limit, worth, halve)
-            assert np.array_equal(np.array(await listed(), np.uint32).reshape(-1, 5), delta)
+        async def swap(limit, worth, list_job=list_job, listed=listed):
+            result = await list_job(Opcode.SWAP, limit=limit, worth=worth)
+            delta, left = tracker.swap(limit, worth, WORKING_KEYS)
+            assert np.array_equal(np.array(await listed(), np.uint32).reshape(-1, DELTA_WORDS), delta)
             assert (result.changed, result.left) == (len(delta), left)
             return len(delta), left
 
         assert (await dump() == EMPTY_SLOT).all()
         changes = []
-        for round_ in range(3):
+        for round_ in range(3 + 2 * CONFIG.shadow):
             samples = random_samples(model, count, 10 * n + round_)
             rows = samples[:, model.payload_words :]
             tables = np.array(model.table_of)
@@ -132,7 +157,10 @@ async def tracker_equals_golden(dut):
             results.got.clear()
             jobs.put([int(learning)])
             arrivals.put([1])
-            payloads = record_beats(model, samples, tracked)
+            follow = np.zeros(count, bool)
+            if CONFIG.shadow and not learning:
+                follow = np.random.default_rng(round_).random(count) < (0.5, 1.0, 0.7)[round_ - 2]
+            payloads = record_beats(model, samples, tracked, follow=follow)
             source.put(payloads)
             await until(dut, lambda r=results: r.got, "classifier")
             await until(dut, lambda s=sink, p=payloads: len(s.got) >= len(p), "beats")
@@ -141,8 +169,8 @@ async def tracker_equals_golden(dut):
                 accesses, hot = learn(model, tracker, rows)
                 assert hits == hot - (accesses - tracked.sum())
                 assert np.array_equal(await dump(), tracker.dump())
-                for limit, worth, halve in ((5, 0, False), (30, 6, True), (1000, 0, False)) if CONFIG.shadow else ():
-                    changes.append(await swap(limit, worth, halve))
+                for limit, worth in ((5, 0), (30, 2), (1000, 0)) if CONFIG.shadow else ():
+                    changes.append(await swap(limit, worth))
                     assert np.array_equal(await dump(), tracker.dump())
                 continue
             keys = tracker.keys.pack(np.broadcast_to(tables, rows.shape), np.where(tracked, rows, 0))
@@ -157,13 +185,18 @@ async def tracker_equals_golden(dut):
                     if j >= 0 and tracked[number, j] and not cold:
                         assert beat.words[i] == slots[number, j]
             assert hits == (slots >= 0).sum()
-            assert np.array_equal(await dump(), tracker.dump()), "a lookup must change nothing"
+            assert np.array_equal(await dump(), tracker.dump()), "a lookup must not change the hot set"
+            if CONFIG.shadow:
+                tracker.follow(keys[tracked & follow[:, None]])
+                changes.append(await swap(1000, 0))
+                assert np.array_equal(await dump(), tracker.dump())
 
         if count > 40 and CONFIG.scores_samples:
             assert tracker.scorer.level >= 2 - CONFIG.shadow, "too few misses for weights to differ"
         if CONFIG.shadow:
             assert changes[0][0] == 5 and changes[0][1] > 0, "the limit kept some back"
             assert any(changed and not left for changed, left in changes)
+            assert not CONFIG.forgets or count <= 40 or tracker.forgetting.span > 1, "epochs have ended"
         # LOAD: a bad list changes nothing, a good one everything.
         good = tracker.place(KEYS.pack(2, np.arange(100)))
         contents = tracker.dump()

@@ -20,7 +20,8 @@ from hotline_golden.model import Model, Table
 from hotline_golden.split import split
 from hotline_golden.working_set import number_in_first_use_order
 from hotline_rtl.config import AcceleratorConfig
-from hotline_rtl.interfaces.keys import looked_up_key_layout, numbered_key_layout
+from hotline_rtl.interfaces.keys import found_key_layout, looked_up_key_layout, numbered_key_layout
+from hotline_rtl.interfaces.layouts import key_layout
 from hotline_rtl.lib.word_queue import ended_layout
 from hotline_rtl.working_set.cold_resolver import ColdResolver
 from hotline_rtl.working_set.working_set import WorkingSet, counted_layout, working_set_job_layout
@@ -33,12 +34,11 @@ class ColdPath(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig):
         self.cold, self.working_set = ColdResolver(config), WorkingSet(config)
-        super().__init__(
-            {
-                **{name: self.cold.signature.members[name] for name in ("i", "o")},
-                **{name: self.working_set.signature.members[name] for name in ("jobs", "lookups", "keys", "results")},
-            }
-        )
+        self.of_set = ["jobs", "lookups", "keys", "results", *(["finds", "found"] if config.shadow else [])]
+        super().__init__({
+            **{name: self.cold.signature.members[name] for name in ("i", "o")},
+            **{name: self.working_set.signature.members[name] for name in self.of_set},
+        })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
@@ -47,10 +47,8 @@ class ColdPath(wiring.Component):
         wiring.connect(m, cold.probes, working_set.probes)
         wiring.connect(m, working_set.numbers, cold.numbers)
         wiring.connect(m, cold.o, wiring.flipped(self.o))
-        wiring.connect(m, wiring.flipped(self.jobs), working_set.jobs)
-        wiring.connect(m, wiring.flipped(self.lookups), working_set.lookups)
-        wiring.connect(m, working_set.keys, wiring.flipped(self.keys))
-        wiring.connect(m, working_set.results, wiring.flipped(self.results))
+        for name in self.of_set:
+            wiring.connect(m, getattr(working_set, name), wiring.flipped(getattr(self, name)))
         return m
 
 
@@ -142,6 +140,35 @@ async def keys_of_the_set_are_found(dut):
             assert bench.results.got[0].looked_up
             found = [((k.key.table, k.key.row), k.number) for k in bench.keys.got[:-1]]
             assert found == [(key, numbers[key]) for key in asked if key in numbers]
+
+
+@cocotb.test()
+async def a_swap_is_told_where_keys_are(dut):
+    """Between jobs, one question at a time."""
+    if not CONFIG.shadow:
+        return
+    model = small_model()
+    tables = np.array(model.table_of)
+    for n, (a, b) in enumerate(STALLS[:3]):
+        bench = ColdPathBench(dut, {"i": a, "o": b, "keys": b}, n)
+        finds = StreamSource(dut, "finds", key_layout(CONFIG), a, n + 3)
+        found = StreamSink(dut, "found", found_key_layout(CONFIG), b, n + 4)
+        await start(dut)
+        r = rng(n)
+        for round_ in range(4):
+            samples = random_samples(model, 30, 100 * n + round_, skew=1.0)
+            cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[tables]
+            _, keys, _ = await bench.run(model, samples, cold)
+            numbers = {(k.key.table, k.key.row): k.number for k in keys}
+            asked = [r.choice(list(numbers)) if r.random() < 0.5 else (2, r.randrange(1000)) for _ in range(40)]
+            found.got.clear()
+            bench.keys.got.clear()
+            finds.put({"table": table, "row": row} for table, row in asked)
+            await until(dut, lambda f=found: len(f.got) >= 40, "answers")
+            for key, answer in zip(asked, found.got, strict=True):
+                assert answer.found == (key in numbers)
+                assert not answer.found or answer.number == numbers[key]
+            assert not bench.keys.got, "they are not for the gather"
 
 
 def _distinct_keys(samples: int, model: Model) -> tuple[np.ndarray, np.ndarray]:
