@@ -136,6 +136,11 @@ class AcceleratorConfig:
         )
         need(self.policy in POLICY_NAMES, "policy", f"one of {', '.join(POLICY_NAMES)}")
         need(self.shadow in (0, 1), "shadow", "0 or 1")
+        need(
+            not self.shadow or self.bank_bits <= self.partition_bits,
+            "shadow",
+            f"0 with {self.banks} banks for so few sets: a bank must hold whole partitions",
+        )
         need(0 <= self.policy_bits <= 16, "policy_bits", "1 to 16, or 0 for what the policy likes")
         need(self.sketch_cells in (4, 8, 16, 32), "sketch_cells", "4, 8, 16 or 32")
         need(3 <= self.sketch_bits <= 16, "sketch_bits", "3 to 16")
@@ -238,6 +243,11 @@ class AcceleratorConfig:
     @property
     def partition_bits(self) -> int:
         return partition_bits(self.index_bits)
+
+    @property
+    def mark_bits(self) -> int:
+        """Sets that a word of marks stands for: a power of two, at most half of a partition."""
+        return min(self.tracker_sets >> self.partition_bits + 1, 64)
 
     @property
     def tag_bits(self) -> int:

@@ -21,7 +21,18 @@ from hotline_golden.tracker.sample_scorer import (
 from hotline_golden.tracker.tracker import HotListError
 
 from .compiler import compiled
-from .keys import ARRAYS, INDEX_BITS, ROW_BITS, cell_of, hash_tables, key_of_slot, key_shape, permuted, set_of
+from .keys import (
+    ARRAYS,
+    INDEX_BITS,
+    KEEP_BITS,
+    ROW_BITS,
+    cell_of,
+    hash_tables,
+    key_of_slot,
+    key_shape,
+    permuted,
+    set_of,
+)
 
 #: What a policy's training is, by its name.
 SRRIP, FREQUENCY = 0, 1
@@ -410,14 +421,17 @@ def _load(hot, table_bits, row_bits, shape, hashes, tags):
 
 @compiled
 def _swap(shape, hashes, tags, state, hot, worth, cursor, delta):
-    """Changes, in order of sets from ``cursor`` on, until ``delta`` is full; (taken, left, the next cursor)."""
+    """Changes, set by set in each partition, from turn ``cursor`` on, until ``delta`` is full; (taken, left, the next cursor)."""
     sets, ways = tags.shape
     arrays = np.int64(shape[ARRAYS])
     mask = (np.uint64(1) << shape[ROW_BITS]) - np.uint64(1)
     taken, left, kept_back = 0, 0, -1
     fresh, new = np.empty(ways, np.bool_), np.empty(ways, np.uint64)
+    partitions = np.int64(1) << np.int64(shape[KEEP_BITS])
+    in_partition = sets // partitions
     for n in range(sets):
-        s = (cursor + n) % sets
+        turn = (cursor + n) % sets
+        s = turn % in_partition * partitions + turn // in_partition
         # What is nowhere in the hot set as it was before this set's turn.
         for w in range(ways):
             fresh[w] = False
@@ -438,7 +452,7 @@ def _swap(shape, hashes, tags, state, hot, worth, cursor, delta):
             if taken >= len(delta):
                 left += 1
                 if kept_back < 0:
-                    kept_back = s
+                    kept_back = turn
                 continue
             delta[taken, 0] = s * ways + w
             if hot[s, w] < 0:

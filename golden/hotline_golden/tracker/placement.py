@@ -97,6 +97,12 @@ class Placement:
         bits = self.index_bits - self.partition_bits
         return linear_hash(array, tags, self.tag_bits, bits) << self.partition_bits
 
+    def turn(self, sets: np.ndarray) -> np.ndarray:
+        """int64: at which place each of ``sets`` is visited when all are: those of a partition one after another."""
+        return (sets & ((1 << self.partition_bits) - 1)) * (self.sets >> self.partition_bits) + (
+            sets >> self.partition_bits
+        )
+
     def place(self, permuted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sets int64 [n, arrays] that the ``permuted`` keys uint64 [n] may live in, and their tags int64 [n]."""
         tags = permuted >> np.uint64(self.index_bits)

@@ -162,13 +162,14 @@ class Tracker:
         Returns the delta list, uint32 [n, DELTA_WORDS]: slot, (table, row) that it held, (table, row) that it holds now,
         the number of the new key in ``working_keys`` uint32 [n, 2] or NO_WORKING_ROW; and how many slots still differ but
         for their worth. Only entries with at least ``worth`` of state are taken, and only keys that are nowhere in the
-        hot set as it was before their set's turn: a key is never in two slots. Sets are visited in order, from the first
-        in which the limit kept a change back last time.
+        hot set as it was before their set's turn: a key is never in two slots. Sets are visited partition by partition,
+        from the first in which the limit kept a change back last time.
         """
         numbers = {} if working_keys is None else {(t, r): n for n, (t, r) in enumerate(working_keys.tolist())}
         differs = (self.tags != self.hot) & (self.tags >= 0) & (self.state >= worth)
         sets = np.flatnonzero(differs.any(axis=1))
-        sets = np.r_[sets[sets >= self.cursor], sets[sets < self.cursor]]
+        turns = self.placement.turn(sets)
+        sets = sets[np.lexsort((turns, turns < self.cursor))]
         delta: list[tuple] = []
         left, kept_back = 0, None
         for s in sets.tolist():
@@ -180,7 +181,7 @@ class Tracker:
             for n, way in enumerate(ways.tolist()):
                 if held[n] or len(delta) >= limit:
                     if not held[n] and kept_back is None:
-                        kept_back = s
+                        kept_back = int(self.placement.turn(np.array(s)))
                     left += 1
                     continue
                 before = (EMPTY_SLOT, EMPTY_SLOT) if was_empty[n] else self._table_row(old[n])

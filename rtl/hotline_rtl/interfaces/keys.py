@@ -29,7 +29,7 @@ def found_key_layout(config: AcceleratorConfig) -> data.StructLayout:
 
 
 def find_members(config: AcceleratorConfig) -> dict:
-    """Members of who asks for the working rows of keys; one question at a time."""
+    """Members of who asks for the working rows of keys."""
     return {
         "finds": Out(stream.Signature(key_layout(config))), "found": In(stream.Signature(found_key_layout(config))),
     }  # fmt: skip

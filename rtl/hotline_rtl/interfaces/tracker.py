@@ -17,7 +17,8 @@ class BankOp(enum.IntEnum):
     """LOOKUP finds a key in the hot set, LEARN trains with it, SCORE finds it where LEARN would. FOLLOW is a LOOKUP and a LEARN.
     READ gives the line of a set, WRITE replaces it. CLEAR empties, and HALVE halves the counters of, set and sketch word of one
     number in all arrays; FORGET ends an epoch for the sets of one number. FIND is a LOOKUP of the hot-list engine, SWAP its
-    WRITE to the hot set alone, where that is apart."""
+    WRITE to the hot set alone, where that is apart. MARK marks a set as one that differs from the hot set; MARKS gives a word of
+    marks, and takes them away."""
 
     LOOKUP = 0
     LEARN = 1
@@ -30,12 +31,15 @@ class BankOp(enum.IntEnum):
     SWAP = 8
     FOLLOW = 9
     FORGET = 10
+    MARK = 11
+    MARKS = 12
 
 
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
-    """A set: ``tracker_ways`` entries. ``silent``: epochs without a use, where entries are forgotten."""
-    silent = {"silent": SILENT_BITS} if config.forgets else {}
-    entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits, **silent})
+    """A set: ``tracker_ways`` entries. ``silent``: epochs without a use, where entries are forgotten. ``held``, with a shadow:
+    the key was in the hot set when it was taken in here, and may be there still."""
+    more = ({"held": 1} if config.shadow else {}) | ({"silent": SILENT_BITS} if config.forgets else {})
+    entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits, **more})
     return data.ArrayLayout(entry, config.tracker_ways)
 
 
@@ -66,9 +70,9 @@ def forget_layout(config: AcceleratorConfig) -> data.ArrayLayout:
 
 
 def bank_request_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """``set`` counts within the bank: for LOOKUP, FIND, SCORE, LEARN and FOLLOW the key's set in array 0; for READ, WRITE and
-    SWAP through all arrays; for CLEAR, HALVE and FORGET it numbers sets and sketch words alike. ``lane`` comes back with the
-    response."""
+    """``set`` counts within the bank: for LOOKUP, FIND, SCORE, LEARN and FOLLOW the key's set in array 0; for READ, WRITE, SWAP
+    and MARK through all arrays; for CLEAR, HALVE and FORGET it numbers sets and sketch words alike, for MARKS words of marks.
+    ``lane`` comes back with the response."""
     return data.StructLayout({
         "op": BankOp, "set": bank_set_bits(config), "tag": config.tag_bits, **weight_fields(config),
         "lane": range(max(2, config.lanes)),
@@ -131,8 +135,12 @@ class PortSignature(wiring.Signature):
     """From the hot-list engine to all banks: one request per cycle, always taken, only while no access is inside.
 
     ``set``: a set of the whole tracker; for CLEAR, HALVE and FORGET, a number that means the same in every bank. READ and FIND
-    are answered, one at a time, by ``r_valid``; ``r_line``, ``r_hot_line`` and ``r_hit`` stay until the next answer.
-    ``tag``, ``r_hot_line`` and ``r_hit`` exist only with a shadow.
+    are answered, in order, by ``r_valid``; ``r_line``, ``r_hot_line`` and ``r_hit`` stay until the next answer. MARKS, whose
+    ``set`` has the bank's number below the word's, are answered likewise by ``r_marks`` and ``marks``. Banks do not wait for each
+    other: a request to another bank must wait until all of its kind have been answered. A FIND may have to wait for an earlier
+    SWAP: no request follows it until it is answered.
+
+    ``tag``, ``r_hot_line``, ``r_hit`` and ``marks`` exist only with a shadow.
 
     Where entries are forgotten: ``least``, see forget_layout, stays while FORGETs are under way; each is answered by
     ``r_forgot``, with ``forgotten``, the entries of all banks that were. ``misses``: accesses of this cycle that were learnt, and
@@ -145,7 +153,10 @@ class PortSignature(wiring.Signature):
             "r_valid": In(1), "r_line": In(line_layout(config)),
         }  # fmt: skip
         if config.shadow:
-            members |= {"tag": Out(config.tag_bits), "r_hot_line": In(hot_line_layout(config)), "r_hit": In(1)}
+            members |= {
+                "tag": Out(config.tag_bits), "r_hot_line": In(hot_line_layout(config)), "r_hit": In(1),
+                "r_marks": In(1), "marks": In(config.mark_bits),
+            }  # fmt: skip
         if config.forgets:
             members |= {
                 "least": Out(forget_layout(config)), "r_forgot": In(1), "misses": In(range(config.banks + 1)), "halved": In(1),

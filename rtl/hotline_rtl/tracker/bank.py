@@ -28,6 +28,7 @@ from ..lib.fifo import StreamFifo
 from ..lib.logic import count_ones, delayed, is_one_of, least_of, pick, without_reset
 from ..lib.ram import Ram
 from .bank_requests import HIT_STAGE, LAST_STAGE, MISS_STAGE, BankRequests
+from .marks import Marks
 from .policies import POLICIES
 from .sketch import Sketch
 
@@ -51,6 +52,8 @@ class TrackerBank(wiring.Component):
         counts through all arrays. Those of LOOKUP and FOLLOW are of the hot set, the others' of what is learnt.
     r_port, r_line, r_hot_line : Out
         The response to READ and FIND; ``r_hot_line`` only with a shadow.
+    r_marks : Out(1), marks : Out(mark_bits)
+        The response to MARKS, with a shadow.
     r_forgot : Out(1), forgotten : Out
         The response to FORGET: how many entries were forgotten.
     evicted, missed : Out(1)
@@ -66,7 +69,9 @@ class TrackerBank(wiring.Component):
             "r_port": Out(1), "r_line": Out(line_layout(config)), "evicted": Out(1),
         }  # fmt: skip
         if config.shadow:
-            members["r_hot_line"] = Out(hot_line_layout(config))
+            members |= {
+                "r_hot_line": Out(hot_line_layout(config)), "r_marks": Out(1), "marks": Out(config.mark_bits),
+            }  # fmt: skip
         if config.forgets:
             entries = config.tracker_arrays * config.tracker_ways
             members |= {
@@ -129,13 +134,15 @@ class TrackerBank(wiring.Component):
         match = Signal(entries, reset_less=True)  # of stage 7
         matches = match_entries([entry for line in lines[6] for entry in line], at[6].tag)
         m.d.sync += [match.eq(matches), hit[7].eq(at[6].by_key & matches.any())]
-        answer, answer_hit = match, hit[7]
+        answer, answer_hit, held = match, hit[7], None
         if config.shadow:
             answer, answer_hit = Signal(entries, reset_less=True), Signal(reset_less=True)
             in_hot_set = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.FOLLOW, BankOp.FIND)
             hot_matches = match_entries([entry for line in hot_lines for entry in line], at[6].tag)
             answers = Mux(in_hot_set, hot_matches, matches)
             m.d.sync += [answer.eq(answers), answer_hit.eq(at[6].by_key & answers.any())]
+            m.submodules.held = held = DelayLine(1, MISS_STAGE - 6)
+            m.d.comb += held.i.eq(hot_matches.any())
         candidates = [
             Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[6] for entry in line
         ]
@@ -197,8 +204,10 @@ class TrackerBank(wiring.Component):
         if config.forgets:
             m.d.sync += self.missed.eq(valid[10] & at[10].learns & ~hit[10])
         self._change_after_miss(
-            m, after_miss, lines[MISS_STAGE], last, given[MISS_STAGE], takes, coldest, least, estimate, gone
+            m, after_miss, lines[MISS_STAGE], last, given[MISS_STAGE], takes, coldest, least, estimate, gone, held
         )
+        if config.shadow:
+            self._mark(m, valid[MISS_STAGE], last, takes, coldest)
         m.d.sync += [
             next_lines.eq(Mux(learns_7, after_hit.as_value(), after_miss.as_value())),
             next_places.eq(Mux(learns_7, at[7].places.sets.as_value(), last.places.sets.as_value())),
@@ -234,13 +243,32 @@ class TrackerBank(wiring.Component):
         assert MISS_STAGE == 11
         return delayed(m, delayed(m, gone_9, reset_less=True), reset_less=True)
 
+    def _mark(self, m: Module, valid, request, takes, coldest) -> None:
+        """Marks the set that a LEARN or FOLLOW has changed, in stage MISS_STAGE; and answers MARKS."""
+        config = self.config
+        m.submodules.marks = marks = Marks(config)
+        array_bits = ceil_log2(config.tracker_arrays)
+        array = coldest[ceil_log2(config.tracker_ways) :][:array_bits]
+        victim = Cat(pick(list(request.places.sets), array), array)
+        named = Cat(request.places.sets[0], request.named[:array_bits])
+        learnt = request.learns & takes
+        m.d.comb += [
+            marks.mark.eq(valid & (learnt | (request.op == BankOp.MARK))),
+            marks.set.eq(Mux(learnt, victim, named)),
+            marks.take.eq(valid & (request.op == BankOp.MARKS)),
+            marks.clear.eq(valid & (request.op == BankOp.CLEAR)),
+            marks.word.eq(named),
+            self.r_marks.eq(marks.r_valid),
+            self.marks.eq(marks.marks),
+        ]
+
     def _change_after_miss(
-        self, m: Module, after, before, request, given, takes, coldest, least, estimate, gone
+        self, m: Module, after, before, request, given, takes, coldest, least, estimate, gone, held
     ) -> None:
         """Drives the next lines ``after`` of a miss, and of whatever else changes a line, in stage MISS_STAGE.
 
         ``takes``: the key is taken in, in place of entry ``coldest``, whose worth is ``least``; ``estimate``: the key's own.
-        ``gone``: entries that are forgotten.
+        ``gone``: entries that are forgotten. ``held``: the key is in the hot set.
         """
         config = self.config
         ways, arrays = config.tracker_ways, config.tracker_arrays
@@ -268,6 +296,8 @@ class TrackerBank(wiring.Component):
                             m.d.comb += [then.valid.eq(1), then.tag.eq(request.tag)]
                             if config.forgets:
                                 m.d.comb += then.silent.eq(0)
+                            if config.shadow:
+                                m.d.comb += then.held.eq(held.o)
 
     def _given_lines(self, m: Module, valid, at) -> dict:
         """The lines that requests bring along wait beside the pipeline, until stage MISS_STAGE; with a shadow, 7, too."""

@@ -97,6 +97,12 @@ class Tracker(wiring.Component):
             of_banks = [Value.cast(getattr(bank, name)) for bank in banks]
             with m.If(Cat(answering).any()):
                 m.d.sync += Value.cast(answer).eq(one_hot_mux(answering, of_banks))
+        if config.shadow:
+            asked = [bank.r_marks for bank in banks]
+            marks = without_reset(m, port.marks)
+            m.d.sync += port.r_marks.eq(Cat(asked).any())
+            with m.If(Cat(asked).any()):
+                m.d.sync += marks.eq(one_hot_mux(asked, [bank.marks for bank in banks]))
         if config.forgets:
             # All banks answer a FORGET in the same cycle.
             m.d.sync += [

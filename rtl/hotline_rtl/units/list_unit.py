@@ -13,7 +13,7 @@ from ..interfaces.memory import WriteClientSignature
 from ..interfaces.tracker import PortSignature
 from ..lib.logic import is_one_of
 from ..lib.streams import fork, link
-from ..tracker.hot_list import HotList
+from ..tracker.lists.hot_list import HotList
 from ..transfer.frontend.stream_writer import StreamWriter
 
 
@@ -29,7 +29,7 @@ class ListUnit(wiring.Component):
     tracker : Out(PortSignature)
     write : Out(WriteClientSignature)
     finds : Out(stream of key_layout), found : In(stream of found_key_layout)
-        With a shadow: a SWAP asks for the working rows of keys, one at a time.
+        With a shadow: a SWAP asks for the working rows of keys.
     ready : Out(1)
         The tracker has been cleared after reset.
     progress : Out(1)

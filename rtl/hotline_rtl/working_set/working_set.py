@@ -11,7 +11,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..config import AcceleratorConfig
-from ..interfaces.keys import answer_members, looked_up_key_layout, numbered_key_layout
+from ..interfaces.keys import answer_members, found_key_layout, looked_up_key_layout, numbered_key_layout
 from ..interfaces.layouts import COUNT_BITS, key_layout
 from ..lib.countdown import Countdown
 from ..lib.fifo import StreamFifo, is_deep
@@ -19,8 +19,8 @@ from ..lib.keys import Permutation
 from ..lib.logic import delayed
 from .buckets import EPOCH_BITS, Buckets, bucket_bits
 
-#: Numbers that may wait to be taken.
-NUMBERS = 32
+#: Numbers, and answers to a SWAP, that may wait to be taken.
+NUMBERS, QUESTIONS = 32, 16
 
 
 def probe_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -58,7 +58,7 @@ class WorkingSet(wiring.Component):
         Each distinct key once, in order of number. There is room for all of one working set: keys hold up
         the probes only while many of an earlier set are still here.
     finds : In(stream of key_layout), found : Out(stream of found_key_layout)
-        With a shadow: is a key in the set, and with which number? One question at a time, and only between jobs.
+        With a shadow: is a key in the set, and with which number? In order, only between jobs.
     results : Out(stream of counted_layout)
         The end of the probes, or of the look-ups, has gone to ``keys``. The next job waits until this has been taken.
     """
@@ -124,9 +124,11 @@ class WorkingSet(wiring.Component):
             about.looks_up.eq(looking_up),
             about.end.eq(is_end),
         ]
-        asked = Signal()
         if config.shadow:
-            may_ask = ~opened & ~sweeping & ~asked
+            m.submodules.found = found_keys = StreamFifo(found_key_layout(config), QUESTIONS, reserved=True)
+            wiring.connect(m, found_keys.o, wiring.flipped(self.found))
+            unanswered = Signal(range(QUESTIONS + 1))
+            may_ask = ~opened & ~sweeping & (unanswered != QUESTIONS)
             m.d.comb += self.finds.ready.eq(hash_.i.ready & may_ask)
             with m.If(self.finds.valid & may_ask):
                 m.d.comb += [
@@ -137,10 +139,9 @@ class WorkingSet(wiring.Component):
                     about.asks.eq(1),
                     about.end.eq(0),
                 ]
-            with m.If(self.finds.valid & self.finds.ready):
-                m.d.sync += asked.eq(1)
-            with m.If(self.found.valid & self.found.ready):
-                m.d.sync += asked.eq(0)
+            m.d.sync += unanswered.eq(
+                unanswered + (self.finds.valid & self.finds.ready) - (self.found.valid & self.found.ready)
+            )
         with m.If(hash_.i.valid & hash_.i.ready & is_end):
             m.d.sync += [probing.eq(0), looking_up.eq(0)]
 
@@ -197,14 +198,11 @@ class WorkingSet(wiring.Component):
             self.results.p.looked_up.eq(looks_up),
         ]
         if config.shadow:
-            with m.If(self.found.valid & self.found.ready):
-                m.d.sync += self.found.valid.eq(0)
-            with m.If(answers):
-                m.d.sync += [
-                    self.found.valid.eq(1),
-                    self.found.p.found.eq(outcome.found),
-                    self.found.p.number.eq(outcome.number),
-                ]
+            m.d.comb += [
+                found_keys.i.valid.eq(answers),
+                found_keys.i.p.found.eq(outcome.found),
+                found_keys.i.p.number.eq(outcome.number),
+            ]
         with m.If(ends):
             m.d.sync += self.results.valid.eq(1)
         with m.If(self.results.valid & self.results.ready):

@@ -9,14 +9,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import AcceleratorConfig
-from ..interfaces.control import fault_layout
-from ..interfaces.jobs import list_job_layout, list_result_layout
-from ..interfaces.keys import find_members
-from ..interfaces.layouts import WORDS_BITS, Opcode, words_layout
-from ..interfaces.tracker import BankOp, PortSignature, line_layout, sweep_bits
-from ..lib.word_queue import ended_layout
-from .forgetting import Forgetting
+from ...config import AcceleratorConfig
+from ...interfaces.control import fault_layout
+from ...interfaces.jobs import list_job_layout, list_result_layout
+from ...interfaces.keys import find_members
+from ...interfaces.layouts import WORDS_BITS, Opcode, words_layout
+from ...interfaces.tracker import BankOp, PortSignature, line_layout, sweep_bits
+from ...lib.word_queue import ended_layout
+from ..forgetting import Forgetting
 from .list_load import ListLoad
 from .list_swap import ListSwap
 from .list_words import ListWords

@@ -8,15 +8,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from ..config import AcceleratorConfig
-from ..interfaces.control import fault_layout
-from ..interfaces.layouts import EMPTY_SLOT, WORDS_BITS, Status, words_layout
-from ..interfaces.tracker import BankOp, PortSignature, line_layout
-from ..lib.keys import Permutation
-from ..lib.logic import delayed, equal
-from ..lib.word_queue import WordQueue
-from .placement import set_in_array_0
-from .policies import POLICIES
+from ...config import AcceleratorConfig
+from ...interfaces.control import fault_layout
+from ...interfaces.layouts import EMPTY_SLOT, WORDS_BITS, Status, words_layout
+from ...interfaces.tracker import BankOp, PortSignature, line_layout
+from ...lib.keys import Permutation
+from ...lib.logic import delayed, equal
+from ...lib.word_queue import WordQueue
+from ..placement import set_in_array_0
+from ..policies import POLICIES
 
 
 class ListLoad(wiring.Component):

@@ -1,0 +1,229 @@
+"""SWAP: the hot set takes over what the shadow has learnt, where that differs, as far as it is allowed.
+
+    marked sets ─► READ ─► lines ─► entry by entry ─► the delta list
+                                        └─► SWAP: the hot line; MARK: what differs still
+
+A set takes 3 cycles, one more for each way, and 4 for each slot that changes; a key that may be in the hot set still, about 20.
+Besides, for every partition about 30 cycles and one for each word of marks (``mark_scanner``), and what ``forgetting`` takes.
+The golden twin is ``hotline_golden.tracker.tracker.Tracker.swap``.
+"""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ...config import AcceleratorConfig
+from ...interfaces.tracker import BankOp, PortSignature, hot_line_layout, line_layout
+from ...lib.fifo import StreamFifo
+from ..placement import set_in_array_0
+from .list_words import listed_entry_layout
+from .mark_scanner import MarkScanner
+
+#: Lines that have been asked for, or wait.
+LINES = 4
+
+
+def swap_job_layout() -> data.StructLayout:
+    """At most ``limit`` slots change, to keys whose counters are at least ``worth``."""
+    return data.StructLayout({"limit": 32, "worth": 16})
+
+
+def swapped_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """Slots that have changed, and keys that were left where they were."""
+    return data.StructLayout({"changed": config.slot_bits + 1, "left": config.slot_bits + 1})
+
+
+class ListSwap(wiring.Component):
+    """Members
+    -------
+    jobs : In(stream of swap_job_layout), results : Out(stream of swapped_layout)
+    o : Out(stream of listed_entry_layout)
+        The delta list: for each slot that changes its number, its old entry, and its new one with the working row.
+    epochs : Out(stream), epochs_over : In(stream)
+        All sets have been visited: the epoch may end; it has, if it was time. Where entries are forgotten.
+    cleared : In(1)
+        The tracker is being cleared: the next SWAP begins at its first set.
+    port : Out(PortSignature)
+    """
+
+    def __init__(self, config: AcceleratorConfig):
+        self.config = config
+        super().__init__({
+            "jobs": In(stream.Signature(swap_job_layout())), "results": Out(stream.Signature(swapped_layout(config))),
+            "o": Out(stream.Signature(listed_entry_layout(config))), "cleared": In(1), "port": Out(PortSignature(config)),
+            **({"epochs": Out(stream.Signature(0)), "epochs_over": In(stream.Signature(0))} if config.forgets else {}),
+        })  # fmt: skip
+
+    def elaborate(self, platform):
+        m = Module()
+        config, port = self.config, self.port
+        ways = config.tracker_ways
+        m.submodules.scanner = scanner = MarkScanner(config)
+        m.submodules.numbers = numbers = StreamFifo(config.set_bits, LINES, reserved=True)
+        both = data.StructLayout({"line": line_layout(config), "hot": hot_line_layout(config)})
+        m.submodules.lines = lines = StreamFifo(both, LINES, reserved=True)
+
+        job, result = Signal(swap_job_layout(), reset_less=True), Signal(swapped_layout(config))
+        number, way = Signal(config.set_bits), Signal(ceil_log2(ways))
+        # Both lines of a set turn round, a way at a time, so that entry 0 is the one in hand; then the hot one goes back.
+        line, hot = Signal(line_layout(config), reset_less=True), Signal(hot_line_layout(config), reset_less=True)
+        entries, hot_entries = ([Cat(of[w]) for w in range(ways)] for of in (line, hot))
+        cursor = Signal(config.set_bits)  # where the next SWAP begins
+        kept_back, kept_at = Signal(), Signal(config.set_bits)
+        touched, remains = Signal(), Signal()  # the hot line has changed; something differs still
+        apart = line[0].valid & ((hot[0].tag != line[0].tag) | ~hot[0].valid)
+
+        # Marked sets are read as long as there is room, and the entry in hand does not need the tracker.
+        taken, holds, finding, all_visited = Signal(), Signal(), Signal(), Signal()
+        unanswered, room = Signal(range(LINES + 1)), Signal(range(LINES + 1), init=LINES)
+        wants, visited = Signal(), scanner.o
+        reads = visited.valid & ~visited.p.end & (room != 0) & ~wants & ~holds
+        came = port.r_valid & (unanswered != 0) & ~finding
+        m.d.comb += [
+            visited.ready.eq(reads | visited.p.end),
+            numbers.i.valid.eq(reads),
+            numbers.i.p.eq(visited.p.set),
+            lines.i.valid.eq(came),
+            lines.i.p.line.eq(port.r_line),
+            lines.i.p.hot.eq(port.r_hot_line),
+            lines.o.ready.eq(taken),
+            numbers.o.ready.eq(taken),
+            scanner.drained.eq((unanswered == 0) & ~(visited.valid & ~visited.p.end)),
+            scanner.r_marks.eq(port.r_marks),
+            scanner.marks.eq(port.marks),
+            scanner.asks.ready.eq(~wants & ~reads & ~holds),
+        ]
+        m.d.sync += [unanswered.eq(unanswered + reads - came), room.eq(room - reads + taken)]
+        with m.If(visited.valid & visited.p.end):
+            m.d.sync += all_visited.eq(1)
+        m.d.comb += [
+            port.valid.eq(wants | reads | (scanner.asks.valid & scanner.asks.ready)),
+            port.set.eq(scanner.asks.p),
+        ]
+        m.d.comb += port.op.eq(BankOp.MARKS)
+        with m.If(reads):
+            m.d.comb += [port.op.eq(BankOp.READ), port.set.eq(visited.p.set)]
+
+        def asks(op: BankOp, set_) -> None:
+            """The entry in hand asks the tracker."""
+            m.d.comb += [wants.eq(1), port.op.eq(op), port.set.eq(set_)]
+
+        def turn(new_hot):
+            m.d.sync += [
+                line.eq(Cat(*entries[1:], entries[0])),
+                hot.eq(Cat(*hot_entries[1:], new_hot)),
+                way.eq(way + 1),
+            ]
+            m.next = "WAYS"
+            with m.If(way == ways - 1):
+                m.next = "WRITE"
+
+        m.d.comb += [
+            self.results.p.eq(result),
+            scanner.i.p.eq(cursor),
+            self.o.p.set.eq(number),
+            self.o.p.slot.eq(Cat(way, number)),
+            port.tag.eq(line[0].tag),
+        ]
+        for w in range(ways):
+            m.d.comb += [port.line[w].valid.eq(hot[w].valid), port.line[w].tag.eq(hot[w].tag)]
+        with m.If(self.cleared):
+            m.d.sync += cursor.eq(0)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += self.jobs.ready.eq(scanner.i.ready)
+                m.d.comb += scanner.i.valid.eq(self.jobs.valid)
+                m.d.sync += [job.eq(self.jobs.p), result.eq(0), all_visited.eq(0), kept_back.eq(0)]
+                with m.If(self.jobs.valid & self.jobs.ready):
+                    m.next = "LINE"
+            with m.State("LINE"):
+                m.d.sync += [line.eq(lines.o.p.line), hot.eq(lines.o.p.hot), number.eq(numbers.o.p)]
+                m.d.sync += [touched.eq(0), remains.eq(0), way.eq(0)]
+                with m.If(lines.o.valid):
+                    m.d.comb += taken.eq(1)
+                    m.next = "WAYS"
+                with m.Elif(all_visited & (room == LINES)):
+                    with m.If(kept_back):
+                        m.d.sync += cursor.eq(kept_at)
+                    m.next = "EPOCH" if config.forgets else "END"
+            with m.State("WAYS"):
+                with m.If(apart & (line[0].state >= job.worth)):
+                    m.next = "MAY_CHANGE"
+                with m.Else():
+                    m.d.sync += remains.eq(remains | apart)
+                    turn(hot_entries[0])
+            with m.State("MAY_CHANGE"):
+                m.next = "SLOT"
+                with m.If(line[0].held):
+                    m.next = "FIND"
+                with m.Elif(result.changed >= job.limit):
+                    m.next = "LEAVE"
+            with m.State("FIND"):  # when no line is unanswered; none is asked for meanwhile
+                m.d.comb += holds.eq(1)
+                with m.If(unanswered == 0):
+                    asks(BankOp.FIND, set_in_array_0(config, number, line[0].tag))
+                    m.d.sync += finding.eq(1)
+                    m.next = "FOUND"
+            with m.State("FOUND"):
+                m.d.comb += holds.eq(1)
+                with m.If(port.r_valid):
+                    m.d.sync += finding.eq(0)
+                    m.next = "SLOT"
+                    with m.If(port.r_hit):
+                        m.next = "STAY"
+                    with m.Elif(result.changed >= job.limit):
+                        m.next = "LEAVE"
+            with m.State("LEAVE"):
+                m.d.sync += kept_back.eq(1)
+                with m.If(~kept_back):
+                    m.d.sync += kept_at.eq(number)
+                m.next = "STAY"
+            with m.State("STAY"):
+                m.d.sync += [result.left.eq(result.left + 1), remains.eq(1)]
+                turn(hot_entries[0])
+            with m.State("SLOT"):
+                m.d.comb += [self.o.valid.eq(1), self.o.p.literal.eq(1)]
+                with m.If(self.o.ready):
+                    m.next = "OLD"
+            with m.State("OLD"):
+                m.d.comb += [self.o.valid.eq(1), self.o.p.tag.eq(hot[0].tag), self.o.p.valid.eq(hot[0].valid)]
+                with m.If(self.o.ready):
+                    m.next = "NEW"
+            with m.State("NEW"):
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    self.o.p.tag.eq(line[0].tag),
+                    self.o.p.valid.eq(1),
+                    self.o.p.asks.eq(1),
+                ]
+                with m.If(self.o.ready):
+                    m.d.sync += [result.changed.eq(result.changed + 1), touched.eq(1)]
+                    turn(Cat(line[0].valid, line[0].tag))
+            with m.State("WRITE"):
+                m.next = "MARK"
+                with m.If(touched):
+                    asks(BankOp.SWAP, number)
+                with m.If(~remains):
+                    m.next = "LINE"
+            with m.State("MARK"):
+                asks(BankOp.MARK, number)
+                m.next = "LINE"
+            if config.forgets:
+                with m.State("EPOCH"):
+                    m.d.comb += self.epochs.valid.eq(1)
+                    with m.If(self.epochs.ready):
+                        m.next = "EPOCH_OVER"
+                with m.State("EPOCH_OVER"):
+                    m.d.comb += self.epochs_over.ready.eq(1)
+                    with m.If(self.epochs_over.valid):
+                        m.next = "END"
+            with m.State("END"):
+                m.d.comb += [self.o.valid.eq(1), self.o.p.end.eq(1)]
+                with m.If(self.o.ready):
+                    m.next = "RESULT"
+            with m.State("RESULT"):
+                m.d.comb += self.results.valid.eq(1)
+                with m.If(self.results.ready):
+                    m.next = "IDLE"
+        return m
