@@ -3,7 +3,7 @@
 The RTL twin is ``hotline_rtl.interfaces.layouts``; docs/layouts.md is the page for people.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum, IntFlag
 
 import numpy as np
@@ -17,6 +17,8 @@ BUFFER_ALIGNMENT = 64
 ENTRY_WORDS = 16
 #: Most samples, or working rows, of one command.
 MAX_COUNT = 1 << 20
+#: A limit of slots that no SWAP reaches.
+ALL_SLOTS = 0xFFFF_FFFF
 #: Number of the first word of each address in a command; ``index`` of a completion names an address by it.
 ADDRESS_WORDS = {"source": 4, "popular": 6, "non_popular": 8, "working_keys": 10, "working_rows": 12}
 #: Words of an entry of a delta list: slot, (table, row) before, (table, row) after, working row of the latter.
@@ -124,6 +126,10 @@ class Command:
     working_limit: int = 0
     flags: int = 0
     after: int = 0
+
+    def naming(self, tag: int) -> "Command":
+        """This command, which names the SPLIT of that tag besides."""
+        return replace(self, flags=self.flags | Flag.AFTER, after=tag)
 
     def words(self) -> np.ndarray:
         """uint32 [16] as they lie in the ring."""

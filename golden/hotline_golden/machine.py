@@ -14,10 +14,10 @@ import numpy as np
 
 from .layouts import (
     ADDRESS_WORDS,
+    ALL_SLOTS,
     BUFFER_ALIGNMENT,
     DELTA_WORDS,
     MAX_COUNT,
-    NO_ACCESS,
     Command,
     Completion,
     Flag,
@@ -27,7 +27,7 @@ from .layouts import (
 )
 from .memory import MemoryImage
 from .model import Model
-from .split import Sampling, SplitResult, first_row_outside, follow, learn, split
+from .split import Sampling, SplitResult, first_row_outside, follow, learn, rows_before, split
 from .tracker.tracker import HotListError, Tracker
 
 #: SPLITs that may be named: this many of the newest, one less by a SPLIT.
@@ -59,13 +59,6 @@ class Refusal(Exception):
     index: int = 0
     access: int = 0
     address: int = 0
-
-
-def _before(rows: np.ndarray, sample: int, access: int) -> np.ndarray:
-    """What of ``rows`` comes before an access, in trace order."""
-    before = rows[: sample + 1].copy()
-    before[sample, access:] = NO_ACCESS
-    return before
 
 
 class Machine:
@@ -100,7 +93,7 @@ class Machine:
         self.sequence = 0
         self.last_split: SplitResult | None = None
         self.last_delta = np.zeros((0, DELTA_WORDS), np.uint32)
-        self.swap_limit = 0xFFFF_FFFF
+        self.swap_limit = ALL_SLOTS
         self.swap_worth = 0
         self.sampling = Sampling()
         self.working_keys = np.zeros((0, 2), np.uint32)
@@ -249,7 +242,7 @@ class Machine:
         rows = self._samples(command)[:, self.model.payload_words :]
         where = first_row_outside(self.model, rows)
         if where is not None:
-            learn(self.model, self.tracker, _before(rows, *where))
+            learn(self.model, self.tracker, rows_before(rows, *where))
             raise Refusal(Status.ROW_OUTSIDE_TABLE, index=where[0], access=where[1])
         accesses, hot = learn(self.model, self.tracker, rows)
         yield {"accesses": accesses, "hot_accesses": hot}
@@ -279,7 +272,8 @@ class Machine:
         rows = samples[:, self.model.payload_words :]
         where = first_row_outside(self.model, rows)
         if command.flags & Flag.FOLLOW:
-            follow(self.model, self.tracker, rows if where is None else _before(rows, *where), self.sampling)
+            seen = rows if where is None else rows_before(rows, *where)
+            follow(self.model, self.tracker, seen, self.sampling)
         self.working_keys = np.zeros((0, 2), np.uint32)
         if where is not None:
             raise Refusal(Status.ROW_OUTSIDE_TABLE, index=where[0], access=where[1])

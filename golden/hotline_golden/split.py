@@ -54,6 +54,13 @@ def first_row_outside(model: Model, rows: np.ndarray) -> tuple[int, int] | None:
     return sample, access
 
 
+def rows_before(rows: np.ndarray, sample: int, access: int) -> np.ndarray:
+    """What of ``rows`` comes before an access, in trace order."""
+    before = rows[: sample + 1].copy()
+    before[sample, access:] = NO_ACCESS
+    return before
+
+
 def check_rows(model: Model, rows: np.ndarray) -> None:
     """Raises :class:`RowOutsideTable` for the first bad row of ``rows`` uint32 [samples, accesses]."""
     if (where := first_row_outside(model, rows)) is not None:

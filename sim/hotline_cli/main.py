@@ -150,13 +150,14 @@ def run(
     Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
     gathers its cold rows, updates them by a stated rule, scatters them back, and compares.
     """
+    from hotline_golden.layouts import ALL_SLOTS
     from hotline_sim.engine.memory_model import MemoryTiming
     from hotline_sim.run.job import Relearn
     from hotline_sim.run.report import results_table, summary
     from hotline_sim.run.runner import run_job
 
     config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
-    plan = Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth) if relearn else None
+    plan = Relearn(relearn, swap_every, swap_limit or ALL_SLOTS, swap_worth) if relearn else None
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
     check_outputs(json_file, timeline)
@@ -461,6 +462,7 @@ def train(
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
     need("train", "torch", "numba", *(["sklearn"] if held_out else []))
+    from hotline_golden.layouts import ALL_SLOTS
     from hotline_sim.run.job import Relearn
     from hotline_train.checkpoint import exists
     from hotline_train.distributed.ranks import first_rank, leave
@@ -496,7 +498,7 @@ def train(
         steps,
         held_out,
         prefetch,
-        Relearn(relearn, swap_every, swap_limit or 0xFFFF_FFFF, swap_worth) if relearn else None,
+        Relearn(relearn, swap_every, swap_limit or ALL_SLOTS, swap_worth) if relearn else None,
         check,
         deterministic,
         checkpoint,

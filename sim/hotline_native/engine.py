@@ -2,16 +2,13 @@
 
 import numpy as np
 
-from hotline_golden.layouts import NO_ACCESS
+from hotline_golden.layouts import ALL_SLOTS, NO_ACCESS
 from hotline_golden.model import Model
-from hotline_golden.split import RowOutsideTable, Sampling, SplitResult
+from hotline_golden.split import RowOutsideTable, Sampling, SplitResult, rows_before
 
 from .compiler import default_threads
 from .split import HotMap, Splitter
 from .tracker import NativeTracker
-
-#: A limit of slots that no SWAP reaches.
-ALL = 0xFFFF_FFFF
 
 
 class NativeEngine:
@@ -53,7 +50,7 @@ class NativeEngine:
         self.tracker.load(hot_list)
         self.known = False
 
-    def swap(self, limit: int = ALL, worth: int = 0) -> tuple[np.ndarray, int]:
+    def swap(self, limit: int = ALL_SLOTS, worth: int = 0) -> tuple[np.ndarray, int]:
         """SWAP: the delta list uint32 [n, DELTA_WORDS], and how many slots still differ."""
         delta, left = self.tracker.swap(limit, worth)
         if len(delta):
@@ -79,9 +76,7 @@ class NativeEngine:
             result = self.splitter.split(rows, payload, out)
         except RowOutsideTable as error:
             if follow:
-                before = rows[: error.sample + 1].copy()
-                before[error.sample, error.access :] = NO_ACCESS
-                self._follow(before)
+                self._follow(rows_before(rows, error.sample, error.access))
             raise
         if follow:
             self._follow(rows)

@@ -207,6 +207,17 @@ def _predict(tags, state, sets, tag, arrays, state_max):
 
 
 @compiled
+def _train(tags, state, silent, sketch, kept, kind, sets, tag, cells, weight, arrays, state_max, cell_max, margin):
+    """One access, by the policy of that ``kind``; whether it was a hit."""
+    if kind == FREQUENCY:
+        hit = _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, margin)
+    else:
+        hit = _predict(tags, state, sets, tag, arrays, state_max)
+    kept[MISSES] += not hit
+    return hit
+
+
+@compiled
 def _learn(
     rows,
     tables,
@@ -264,14 +275,10 @@ def _learn(
         level = min(MAX_LEVEL, _bits(kept[PRESSURE] // (entries << LEVEL_SHIFT)))
         for n in range(count):
             shift = min(max(misses[sample_of[n]] - kept[THRESHOLD], 0), level) if scores else 0
-            at, tag, cell = sets[n], wanted[n], cells[n]
-            if kind == FREQUENCY:
-                hit = _count(
-                    tags, state, silent, sketch, at, tag, cell, weight >> shift, arrays, state_max, cell_max, 0
-                )
-            else:
-                hit = _predict(tags, state, at, tag, arrays, state_max)
-            kept[MISSES] += not hit
+            at, tag, cell, counts = sets[n], wanted[n], cells[n], weight >> shift
+            hit = _train(
+                tags, state, silent, sketch, kept, kind, at, tag, cell, counts, arrays, state_max, cell_max, 0
+            )
             if hit and not scores:
                 hits += 1
         if scores:
@@ -319,10 +326,7 @@ def _follow(
                 sets[a] = set_of(shape, hashes, key, a)
             if kind == FREQUENCY:
                 cells[0], cells[1] = cell_of(shape, hashes, key, 0), cell_of(shape, hashes, key, 1)
-                hit = _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, 1)
-            else:
-                hit = _predict(tags, state, sets, tag, arrays, state_max)
-            kept[MISSES] += not hit
+            _train(tags, state, silent, sketch, kept, kind, sets, tag, cells, weight, arrays, state_max, cell_max, 1)
 
 
 @compiled

@@ -169,10 +169,10 @@ class Tracker:
         differs = (self.tags != self.hot) & (self.tags >= 0) & (self.state >= worth)
         sets = np.flatnonzero(differs.any(axis=1))
         turns = self.placement.turn(sets)
-        sets = sets[np.lexsort((turns, turns < self.cursor))]
+        order = np.lexsort((turns, turns < self.cursor))
         delta: list[tuple] = []
         left, kept_back = 0, None
-        for s in sets.tolist():
+        for s, turn in zip(sets[order].tolist(), turns[order].tolist(), strict=True):
             ways = np.flatnonzero(differs[s])
             own = np.full(len(ways), s)
             old, new = (self.keys.inverse(self.placement.unplace(own, t[s, ways])) for t in (self.hot, self.tags))
@@ -181,7 +181,7 @@ class Tracker:
             for n, way in enumerate(ways.tolist()):
                 if held[n] or len(delta) >= limit:
                     if not held[n] and kept_back is None:
-                        kept_back = int(self.placement.turn(np.array(s)))
+                        kept_back = turn
                     left += 1
                     continue
                 before = (EMPTY_SLOT, EMPTY_SLOT) if was_empty[n] else self._table_row(old[n])

@@ -37,9 +37,7 @@ def find_members(config: AcceleratorConfig) -> dict:
 
 def answer_members(config: AcceleratorConfig) -> dict:
     """Members of who answers."""
-    return {
-        "finds": In(stream.Signature(key_layout(config))), "found": Out(stream.Signature(found_key_layout(config))),
-    }  # fmt: skip
+    return {name: member.flip() for name, member in find_members(config).items()}
 
 
 def looked_up_key_layout(config: AcceleratorConfig) -> data.StructLayout:

@@ -193,7 +193,8 @@ class TrackerBank(wiring.Component):
 
         # Stage 10: is the key taken in? Stage 11: the next line of a miss, and of whatever else changes one.
         takes = Signal(reset_less=True)
-        admitted = policy.admits(least, estimate, at[10].op == BankOp.FOLLOW) & ~hit[10]
+        strictly = at[10].op == BankOp.FOLLOW if config.shadow else Const(0)
+        admitted = policy.admits(least, estimate, strictly) & ~hit[10]
         m.d.sync += [
             takes.eq(admitted),
             self.evicted.eq(valid[10] & at[10].learns & admitted & least[-1]),

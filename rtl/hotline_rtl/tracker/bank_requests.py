@@ -36,9 +36,10 @@ def placed_request_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A request on its way through a bank: what it does, and where. ``named``: the array of a READ, WRITE, SWAP or MARK.
     ``line_swept``, ``word_swept``: a CLEAR, HALVE or FORGET has a number that a line, a word of the sketch has, too."""
     sketch = {"word_swept": 1, "cells": cells_layout(config)} if config.has_sketch else {}
+    shadow = {"finds": 1, "swaps": 1} if config.shadow else {}
     return data.StructLayout({
         "op": BankOp, "tag": config.tag_bits, **weight_fields(config), "lane": range(max(2, config.lanes)),
-        "by_key": 1, "learns": 1, "looks": 1, "changes": 1, "finds": 1, "swaps": 1,
+        "by_key": 1, "learns": 1, "looks": 1, "changes": 1, **shadow,
         "named": range(max(2, config.tracker_arrays)), "line_swept": 1, "places": places_layout(config), **sketch,
     })  # fmt: skip
 
@@ -98,13 +99,13 @@ class BankRequests(wiring.Component):
                 s2.learns.eq(learns),
                 s2.looks.eq(by_key | (s1.op == BankOp.READ)),
                 s2.changes.eq(learns | sweeps | (s1.op == BankOp.WRITE)),
-                s2.finds.eq(s1.op == BankOp.FIND),
-                s2.swaps.eq(s1.op == BankOp.SWAP),
                 s2.named.eq(named),
                 s2.line_swept.eq((named == 0) | ~sweeps),
             ]
             if config.scores_samples:
                 m.d.sync += s2.shift.eq(s1.shift)
+            if config.shadow:
+                m.d.sync += [s2.finds.eq(s1.op == BankOp.FIND), s2.swaps.eq(s1.op == BankOp.SWAP)]
             for a in range(arrays):
                 own = index_hash(config, a, s1.tag)[config.bank_bits :]
                 m.d.sync += s2.places.sets[a].eq(index ^ Mux(by_key, own, 0))
@@ -131,7 +132,9 @@ class BankRequests(wiring.Component):
         meet = {k: Signal(name=f"meets_s{k}") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         for k in meet:
             is_there, before = (leaves, s3) if k == FIRST_STAGE else (valid[k - 1], at[k - 1])
-            hinders = (s2.looks & before.changes) | (s2.finds & before.swaps)
+            hinders = s2.looks & before.changes
+            if config.shadow:
+                hinders |= s2.finds & before.swaps
             seen = s2_valid & is_there & hinders & meets(s2.places, before.places)
             met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
             m.d.sync += meet[k].eq(met & ~self.hit[k - 1] if k > HIT_STAGE + 1 else met)

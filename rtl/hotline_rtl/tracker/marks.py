@@ -45,12 +45,9 @@ class Marks(wiring.Component):
         apart = config.partition_bits - config.bank_bits
         place: Value = Cat(self.set[apart:], self.set[:apart])
         word = Mux(self.mark, place[bit_bits:], self.word)
-        s2_valid, s2_word, s2_bit = (
-            delayed(m, self.mark | self.take | self.clear),
-            Signal.like(ram.r_addr),
-            Signal(bit_bits),
-        )
         s2_mark, s2_take = delayed(m, self.mark), delayed(m, self.take)
+        s2_valid = delayed(m, self.mark | self.take | self.clear)
+        s2_word, s2_bit = Signal.like(ram.r_addr), Signal(bit_bits)
         written = Signal(config.mark_bits)  # a cycle ago
         same = delayed(m, s2_valid & (s2_word == word))
         m.d.sync += [s2_word.eq(word), s2_bit.eq(place[:bit_bits])]

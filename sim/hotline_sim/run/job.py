@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hotline_golden.keys import KeySpace, mix64
-from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Flag, Opcode
+from hotline_golden.layouts import ALL_SLOTS, BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Flag, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan, zeroed
 from hotline_golden.model import Model, Table
@@ -96,7 +96,7 @@ class Relearn:
 
     every: int
     swap_every: int = 32
-    limit: int = 0xFFFF_FFFF
+    limit: int = ALL_SLOTS
     worth: int = 0
 
     def __post_init__(self):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hotline_golden.bounds import split_bound
-from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Flag, Opcode
+from hotline_golden.layouts import ALL_SLOTS, DELTA_WORDS, Command, Completion, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
@@ -187,7 +187,7 @@ class Session:
         self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
         self.results.learn_batches = len(self.job.learn_batches)
         if self.job.config.shadow:
-            self._swap(0, 0xFFFF_FFFF, 0)
+            self._swap(0, ALL_SLOTS, 0)
         self._allow({"completion ring", "hot list"}, set())
         self._both(self.job.hot_list(Opcode.DUMP))
         self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
@@ -245,7 +245,7 @@ class Session:
         """All steps, the next SPLIT under way before each one's SCATTER: it names the SPLIT before it, and waits."""
         job = self.job
         self._take_over(0)
-        following = self._begin_split(0, {}, 2)
+        following = self._begin_split(0, None)
         for batch in range(job.batches):
             self.progress("split", batch, job.batches)
             into, last = batch % 2, batch + 1 == job.batches
@@ -253,26 +253,26 @@ class Session:
             yield self._account(batch, popular_done, done, found, into)
             began = self.transport.cycles
             # With no rows there is no SCATTER to wait for.
-            names = {"flags": Flag.AFTER, "after": tag} if done.working_rows else {}
+            named = tag if done.working_rows else None
             if not last:
                 self._take_over(batch + 1)
-                following = self._begin_split(batch + 1, names, 1 if names else 2)
+                following = self._begin_split(batch + 1, named)
             self._step(batch, done.working_rows, into, began)
-            if names:
+            if named is not None:
                 self._log("SCATTER", batch, "submitted")
-                scatter = replace(job.scatter(done.working_rows, into=into), **names)
+                scatter = job.scatter(done.working_rows, into=into).naming(named)
                 _, *rest = self._both(scatter, 1 if last else 2)
                 self._log("SCATTER", batch, "done")
                 following[2].extend(rest)
 
-    def _begin_split(self, batch: int, names: dict[str, int], count: int):
-        """SPLIT of a mini-batch, which brings ``count`` completions for now: its tag, what golden found, completions."""
+    def _begin_split(self, batch: int, named: int | None):
+        """SPLIT of a mini-batch, which waits for the SCATTER of the one that it names, if it does: its tag, what golden found,
+        completions so far."""
         self._load(batch)
         self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
         self._log("SPLIT", batch, "submitted")
         command = self.job.split(batch, into=batch % 2, follow=self._follows(batch))
-        command = replace(command, flags=command.flags | names.get("flags", 0), after=names.get("after", 0))
-        done = self._both(command, count)
+        done = self._both(command, 2) if named is None else self._both(command.naming(named), 1)
         self._log("SPLIT", batch, "popular")
         return self.tag, self.golden.last_split, done
 

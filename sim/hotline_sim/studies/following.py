@@ -8,11 +8,11 @@ learns and swaps; it is golden's, byte for byte. Rows over the bus:
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from hotline_golden.layouts import EMPTY_SLOT, NO_WORKING_ROW
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_WORKING_ROW
 from hotline_golden.oracles.oracle import by_count, by_samples, is_hot
 from hotline_rtl.config import AcceleratorConfig
 
@@ -23,8 +23,6 @@ from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, key_space, resident_sh
 #: Slots that one SWAP may change, in the default study.
 CAPS = (None, 256)
 FROZEN, FOLLOWING, HINDSIGHT = "frozen", "following", "best fixed set, in hindsight"
-#: Most slots of a SWAP without a cap.
-NO_CAP = 0xFFFF_FFFF
 
 
 @dataclass
@@ -80,15 +78,16 @@ def study(
     learnt = batches // 10
     if not learnt:
         raise ValueError(f"{spec}: {trace.samples:,} samples are too few for ten mini-batches of {batch}")
-    ways = {name_of(cap): min(plan.limit, NO_CAP if cap is None else cap) for cap in caps}
-    total = batches * (1 + len(ways))
-
-    def told(before: int) -> Callable[[int], None]:
-        return lambda number: progress(before + number, total)
-
-    curves = [_frozen(trace, entries, batch, batches, learnt, told(0))]
-    for n, (name, limit) in enumerate(ways.items(), 1):
-        curves.append(_following(name, trace, entries, batch, batches, plan, limit, told(n * batches)))
+    plans = {name_of(cap): plan if cap is None else replace(plan, limit=min(plan.limit, cap)) for cap in caps}
+    total = batches * (1 + len(plans))
+    curves: list[Curve] = []
+    for name, follows in ({FROZEN: None} | plans).items():
+        settings = {"shadow": 1, "policy": "frequency"} if follows else {}
+        job = _job(trace, entries, batch, **settings)
+        before = len(curves) * batches
+        curves.append(
+            _split_all(name, job, batches, follows, learnt, lambda done, n=before: progress(n + done, total))
+        )
     curves.append(_hindsight(trace, entries, batch, batches))
     return FollowingStudy(spec, entries, batch, learnt, plan, curves)
 
@@ -115,49 +114,28 @@ def _job(trace: Trace, entries: int, batch: int, **settings) -> Job:
     return prepare(trace, config, batch_size=batch, resident=bound, dim=ROW_BYTES // 4, fill=False)
 
 
-def _engine(job: Job):
+def _split_all(name: str, job: Job, batches: int, plan: Relearn | None, learnt: int, progress) -> Curve:
+    """All mini-batches, split by a hot set that follows by ``plan``; or, the paper's way, one that learns the first ``learnt``
+    and nothing later."""
     from hotline_native import NativeEngine
 
-    return NativeEngine(job.model, native_tracker(job.config))
-
-
-def _parts(trace: Trace, batch: int, batches: int):
-    """Number, rows and an empty payload of each mini-batch."""
-    empty = np.zeros((batch, 0), np.uint32)
+    engine = NativeEngine(job.model, native_tracker(job.config))
+    curve, batch, payload = Curve(name), job.batch_size, np.zeros((job.batch_size, 0), np.uint32)
     for number in range(batches):
-        yield number, trace.part(number * batch, (number + 1) * batch).rows, empty
-
-
-def _frozen(trace, entries, batch, batches, learnt, told) -> Curve:
-    """The paper's way: the first tenth of the mini-batches is learnt, and never anything again."""
-    curve = Curve(FROZEN)
-    engine = _engine(_job(trace, entries, batch))
-    for number, rows, payload in _parts(trace, batch, batches):
-        told(number)
-        if number < learnt:
+        progress(number)
+        rows = job.trace.part(number * batch, (number + 1) * batch).rows
+        if not plan and number < learnt:
             engine.learn(rows)
-        found = engine.split(rows, payload)
-        curve.share.append(len(found.popular) / batch)
-        curve.bytes.append(2 * ROW_BYTES * len(found.working_keys))
-    return curve
-
-
-def _following(name, trace, entries, batch, batches, plan, limit, told) -> Curve:
-    """SPLITs that learn, and a SWAP after every so many of them."""
-    curve = Curve(name)
-    engine = _engine(_job(trace, entries, batch, shadow=1, policy="frequency"))
-    for number, rows, payload in _parts(trace, batch, batches):
-        told(number)
-        found = engine.split(rows, payload, follow=number % plan.every == 0)
-        changed, extra = 0, 0
-        if (number + 1) % plan.swap_every == 0:
-            delta, _ = engine.swap(limit, plan.worth)
+        found = engine.split(rows, payload, follow=plan is not None and number % plan.every == 0)
+        moved = 2 * len(found.working_keys)
+        if plan:
+            swaps = (number + 1) % plan.swap_every == 0
+            delta = engine.swap(plan.limit, plan.worth)[0] if swaps else np.zeros((0, DELTA_WORDS), np.uint32)
             elsewhere = delta[:, 5] == NO_WORKING_ROW
-            changed = len(delta)
-            extra = int(elsewhere.sum()) + int((elsewhere & (delta[:, 1] != EMPTY_SLOT)).sum())
+            moved += int(elsewhere.sum()) + int((elsewhere & (delta[:, 1] != EMPTY_SLOT)).sum())
+            curve.changed.append(len(delta))
         curve.share.append(len(found.popular) / batch)
-        curve.changed.append(changed)
-        curve.bytes.append(ROW_BYTES * (2 * len(found.working_keys) + extra))
+        curve.bytes.append(ROW_BYTES * moved)
     return curve
 
 

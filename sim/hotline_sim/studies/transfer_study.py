@@ -5,7 +5,7 @@ Utilisation is data beats / cycles of the data phase, which lasts from the first
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -311,8 +311,8 @@ def _measure_both(transfer: Transfer) -> TransferResult:
         first = rig.driver.execute(splits[0])[-1]
         rig.working_rows(first.working_rows, 0)[:] = 7
         rig.watch()
-        rig.driver.submit(replace(splits[1], flags=1, after=1))
-        rig.driver.submit(rig.command(Opcode.SCATTER, first.working_rows, 0, flags=1, after=1, tag=3))
+        rig.driver.submit(splits[1].naming(1))
+        rig.driver.submit(rig.command(Opcode.SCATTER, first.working_rows, 0, tag=3).naming(1))
         done = [rig.driver.next_completion() for _ in range(3)]
         rig.check_split(splits[1], done, "SPLIT and SCATTER together")
         read, write = rig.beats(READ), rig.beats(WRITE)

@@ -24,8 +24,6 @@ from .features import Accesses
 
 #: Payload words of records: dense features and labels do not go through them.
 PAYLOAD = 1
-#: Swap all that has been learnt.
-ALL = 0xFFFF_FFFF
 
 
 @dataclass(eq=False)
@@ -197,7 +195,7 @@ class Batches:
         self.flush()
         relearn = self.relearn
         worth = relearn.worth if relearn and number > self.learn else 0
-        delta = Delta.of(self.engine.swap(ALL, worth)[0])
+        delta = Delta.of(self.engine.swap(worth=worth)[0])
         self.hot_list[delta.slots] = delta.new
         self.load_hot_rows()
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from hotline_golden.layouts import ALL_SLOTS
 from hotline_golden.split import SplitResult, learn, split
 from hotline_sim.run.job import Job, golden_tracker
 from hotline_sim.traces.trace import Samples, Trace
@@ -96,7 +97,7 @@ class EngineSource(OfJob, TableSource):
             for batch in self.job.learn_batches:
                 self.learn(batch)
             if self.relearns:
-                self.swap(0xFFFF_FFFF, 0)
+                self.swap(ALL_SLOTS, 0)
         return np.concatenate([self.engine.dump(), self.job.resident_keys()])
 
     def _part(self, batch: int) -> Samples:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hotline_golden.layouts import DELTA_WORDS, Command, Completion, Kind, Opcode
+from hotline_golden.layouts import ALL_SLOTS, DELTA_WORDS, Command, Completion, Kind, Opcode
 from hotline_sim.host.driver import Driver, Transport
 from hotline_sim.host.errors import CommandError
 from hotline_sim.run.job import Job, initial_parts, output_buffers, rings
@@ -60,7 +60,7 @@ class LiveSource(OfJob):
             for batch in job.learn_batches:
                 self.learn(batch)
             if self.relearns:
-                self.swap(0xFFFF_FFFF, 0)
+                self.swap(ALL_SLOTS, 0)
         self._execute(job.hot_list(Opcode.DUMP))
         return np.concatenate([words.reshape(-1, 2), job.resident_keys()])
 
@@ -104,7 +104,7 @@ class LiveSource(OfJob):
             return
         command = self.given.pop(0)
         named, self.named = self.named, False
-        self.scattering.append(self._submit(replace(command, flags=1) if named else replace(command, after=0)))
+        self.scattering.append(self._submit(command.naming(command.after) if named else replace(command, after=0)))
 
     def _settle(self) -> None:
         """Waits until all that has been scattered is in host memory."""

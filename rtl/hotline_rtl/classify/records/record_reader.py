@@ -4,7 +4,7 @@ Each record starts a new beat; word 0 is the sample number, then payload and row
 One beat per cycle; latency 7 cycles.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -99,8 +99,8 @@ class RecordReader(wiring.Component):
             following.end.eq(is_last & is_final),
         ]
         if config.shadow:
-            others = Signal(len(self.sampling.seed))  # bits of the position that a sampled one has otherwise
-            m.d.sync += others.eq(~(Const(-1, signed(len(others) + 1)) << self.sampling.shift))
+            others = Signal.like(self.sampling.seed)  # bits of the position that are not any
+            m.d.sync += others.eq((1 << self.sampling.shift) - 1)
             apart = (sample ^ self.sampling.seed) & others
             m.d.comb += following.follow.eq(follows & (apart == 0))
         m.d.comb += [

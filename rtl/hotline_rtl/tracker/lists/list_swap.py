@@ -15,13 +15,14 @@ from amaranth.utils import ceil_log2
 
 from ...config import AcceleratorConfig
 from ...interfaces.tracker import BankOp, PortSignature, hot_line_layout, line_layout
+from ...lib.credit_fifo import CreditFifo
 from ...lib.fifo import StreamFifo
 from ..placement import set_in_array_0
 from .list_words import listed_entry_layout
 from .mark_scanner import MarkScanner
 
-#: Lines that have been asked for, or wait.
-LINES = 4
+#: Cycles until a line comes that was asked for.
+LINE_CYCLES = 9
 
 
 def swap_job_layout() -> data.StructLayout:
@@ -60,9 +61,9 @@ class ListSwap(wiring.Component):
         config, port = self.config, self.port
         ways = config.tracker_ways
         m.submodules.scanner = scanner = MarkScanner(config)
-        m.submodules.numbers = numbers = StreamFifo(config.set_bits, LINES, reserved=True)
         both = data.StructLayout({"line": line_layout(config), "hot": hot_line_layout(config)})
-        m.submodules.lines = lines = StreamFifo(both, LINES, reserved=True)
+        m.submodules.lines = lines = CreditFifo(both, LINE_CYCLES)
+        m.submodules.numbers = numbers = StreamFifo(config.set_bits, lines.depth, reserved=True)
 
         job, result = Signal(swap_job_layout(), reset_less=True), Signal(swapped_layout(config))
         number, way = Signal(config.set_bits), Signal(ceil_log2(ways))
@@ -76,14 +77,15 @@ class ListSwap(wiring.Component):
 
         # Marked sets are read as long as there is room, and the entry in hand does not need the tracker.
         taken, holds, finding, all_visited = Signal(), Signal(), Signal(), Signal()
-        unanswered, room = Signal(range(LINES + 1)), Signal(range(LINES + 1), init=LINES)
+        unanswered = Signal(range(lines.depth + 1))
         wants, visited = Signal(), scanner.o
-        reads = visited.valid & ~visited.p.end & (room != 0) & ~wants & ~holds
+        reads = visited.valid & ~visited.p.end & lines.credit & ~wants & ~holds
         came = port.r_valid & (unanswered != 0) & ~finding
         m.d.comb += [
             visited.ready.eq(reads | visited.p.end),
             numbers.i.valid.eq(reads),
             numbers.i.p.eq(visited.p.set),
+            lines.spend.eq(reads),
             lines.i.valid.eq(came),
             lines.i.p.line.eq(port.r_line),
             lines.i.p.hot.eq(port.r_hot_line),
@@ -94,7 +96,7 @@ class ListSwap(wiring.Component):
             scanner.marks.eq(port.marks),
             scanner.asks.ready.eq(~wants & ~reads & ~holds),
         ]
-        m.d.sync += [unanswered.eq(unanswered + reads - came), room.eq(room - reads + taken)]
+        m.d.sync += unanswered.eq(unanswered + reads - came)
         with m.If(visited.valid & visited.p.end):
             m.d.sync += all_visited.eq(1)
         m.d.comb += [
@@ -143,7 +145,7 @@ class ListSwap(wiring.Component):
                 with m.If(lines.o.valid):
                     m.d.comb += taken.eq(1)
                     m.next = "WAYS"
-                with m.Elif(all_visited & (room == LINES)):
+                with m.Elif(all_visited & ~lines.busy):
                     with m.If(kept_back):
                         m.d.sync += cursor.eq(kept_at)
                     m.next = "EPOCH" if config.forgets else "END"

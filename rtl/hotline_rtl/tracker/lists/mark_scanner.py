@@ -5,16 +5,16 @@ all that was asked of that has been answered is the next partition's turn: so no
 about 20 cycles, and one for each word of marks, for a partition.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...config import AcceleratorConfig
-from ...lib.fifo import StreamFifo
-from ...lib.logic import first_set
+from ...lib.credit_fifo import CreditFifo
+from ...lib.logic import first_set, one_hot_mux
 
-#: Words of marks under way.
-WORDS = 8
+#: Cycles until a word of marks comes that was asked for.
+WORD_CYCLES = 16
 
 
 def visited_set_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -52,17 +52,16 @@ class MarkScanner(wiring.Component):
         partition = Signal(p_bits)
         word, answered = Signal(word_bits), Signal(word_bits)  # the next to be asked for; to come
         last_word, last_pass = Signal(word_bits), Signal()
-        under_way = Signal(range(WORDS + 1))  # words that were asked for, and those that wait
         is_first = Signal()  # the next answer is that of the first word: what lies before the beginning comes late
         late = Signal(config.mark_bits)
         found = data.StructLayout({"word": word_bits, "marks": config.mark_bits})
-        m.submodules.words = words = StreamFifo(found, WORDS, reserved=True)
+        m.submodules.words = words = CreditFifo(found, WORD_CYCLES)
 
-        # The answer: a word without marks is forgotten.
+        # The answer.
         before = (1 << begin.bit) - 1
         marks = Mux(is_first, self.marks & ~before, self.marks)
         m.d.comb += [
-            words.i.valid.eq(self.r_marks & marks.any()),
+            words.i.valid.eq(self.r_marks),
             words.i.p.word.eq(answered),
             words.i.p.marks.eq(marks),
         ]
@@ -76,7 +75,7 @@ class MarkScanner(wiring.Component):
         lowest = first_set(left)
         chosen, chosen_valid = Signal(config.mark_bits, reset_less=True), Signal()
         ends = Signal()
-        number = Cat(Cat(chosen[n] for n in range(config.mark_bits) if n >> bit & 1).any() for bit in range(bit_bits))
+        number = one_hot_mux(chosen, [Const(n, bit_bits) for n in range(config.mark_bits)])
         step = ~chosen_valid | self.o.ready
         m.d.comb += [
             self.o.valid.eq(chosen_valid | ends),
@@ -89,13 +88,13 @@ class MarkScanner(wiring.Component):
         takes = idle & words.o.valid
         m.d.comb += words.o.ready.eq(idle)
         asked = self.asks.valid & self.asks.ready
-        m.d.sync += under_way.eq(under_way + asked - (self.r_marks & ~marks.any()) - takes)
+        m.d.comb += words.spend.eq(asked)
         with m.If(takes):
             m.d.sync += [here.partition.eq(partition), here.word.eq(words.o.p.word), left.eq(words.o.p.marks)]
 
         in_bank = Cat(word, partition[bank_bits:])
         m.d.comb += self.asks.p.eq(Cat(partition[:bank_bits], in_bank))
-        drained = (under_way == 0) & idle & self.drained
+        drained = ~words.busy & idle & self.drained
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
@@ -106,7 +105,7 @@ class MarkScanner(wiring.Component):
                 m.d.sync += [partition.eq(begin.partition), word.eq(begin.word), answered.eq(begin.word)]
                 m.next = "ASK"
             with m.State("ASK"):
-                m.d.comb += self.asks.valid.eq(under_way != WORDS)
+                m.d.comb += self.asks.valid.eq(words.credit)
                 with m.If(asked):
                     m.d.sync += word.eq(word + 1)
                     with m.If(word == last_word):

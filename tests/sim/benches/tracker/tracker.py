@@ -72,7 +72,7 @@ NUMBERS = {(table, row): number for number, (table, row) in enumerate(WORKING_KE
 
 
 def answer_finds(dut, a: str, b: str, seed: int) -> None:
-    """Tells a SWAP, one question at a time, which working row has a key."""
+    """Tells a SWAP which working row has a key."""
     finds = StreamSink(dut, "finds", key_layout(CONFIG), a, seed)
     found = StreamSource(dut, "found", found_key_layout(CONFIG), b, seed)
 

@@ -114,22 +114,26 @@ async def working_rows_are_numbered_in_first_use_order(dut):
         assert result.count == 10 and len(keys) == 10
 
 
+async def _set_and_questions(bench: ColdPathBench, model: Model, salt: int, r, count: int):
+    """The keys of a random working set with their numbers; ``count`` keys to ask for, about half of them of the set."""
+    samples = random_samples(model, 30, salt, skew=1.0)
+    cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[np.array(model.table_of)]
+    _, keys, _ = await bench.run(model, samples, cold)
+    numbers = {(k.key.table, k.key.row): k.number for k in keys}
+    return numbers, [r.choice(list(numbers)) if r.random() < 0.5 else (2, r.randrange(1000)) for _ in range(count)]
+
+
 @cocotb.test()
 async def keys_of_the_set_are_found(dut):
     """Some keys of the set and some others are looked up, and after them the next set begins as usual."""
     model = small_model()
-    tables = np.array(model.table_of)
     for n, (a, b) in enumerate(STALLS):
         bench = ColdPathBench(dut, {"i": a, "o": b, "keys": b}, n)
         lookups = StreamSource(dut, "lookups", looked_up_key_layout(CONFIG), a, n + 3)
         await start(dut)
         r = rng(n)
         for round_ in range(4):
-            samples = random_samples(model, 30, 100 * n + round_, skew=1.0)
-            cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[tables]
-            _, keys, _ = await bench.run(model, samples, cold)
-            numbers = {(k.key.table, k.key.row): k.number for k in keys}
-            asked = [r.choice(list(numbers)) if r.random() < 0.5 else (2, r.randrange(1000)) for _ in range(60)]
+            numbers, asked = await _set_and_questions(bench, model, 100 * n + round_, r, 60)
             bench.keys.got.clear()
             bench.results.got.clear()
             bench.jobs.put([{"looks_up": 1}])
@@ -148,7 +152,6 @@ async def a_swap_is_told_where_keys_are(dut):
     if not CONFIG.shadow:
         return
     model = small_model()
-    tables = np.array(model.table_of)
     for n, (a, b) in enumerate(STALLS[:3]):
         bench = ColdPathBench(dut, {"i": a, "o": b, "keys": b}, n)
         finds = StreamSource(dut, "finds", key_layout(CONFIG), a, n + 3)
@@ -156,11 +159,7 @@ async def a_swap_is_told_where_keys_are(dut):
         await start(dut)
         r = rng(n)
         for round_ in range(4):
-            samples = random_samples(model, 30, 100 * n + round_, skew=1.0)
-            cold = (samples[:, model.payload_words :] != NO_ACCESS) & ~model.resident[tables]
-            _, keys, _ = await bench.run(model, samples, cold)
-            numbers = {(k.key.table, k.key.row): k.number for k in keys}
-            asked = [r.choice(list(numbers)) if r.random() < 0.5 else (2, r.randrange(1000)) for _ in range(40)]
+            numbers, asked = await _set_and_questions(bench, model, 100 * n + round_, r, 40)
             found.got.clear()
             bench.keys.got.clear()
             finds.put({"table": table, "row": row} for table, row in asked)
