@@ -44,8 +44,8 @@ PRESSURE, THRESHOLD, MISSES, SPAN = range(4)
 class NativeTracker:
     """A tracker of golden's shape and contents: ``tags`` [sets, ways], -1 for an empty entry, and ``state`` of the same shape,
     ``sketch`` [cells]; with ``shadow``, ``hot`` is what lookups see until :meth:`swap`. Each is of the smallest integers that
-    hold its values: the sketch of a large tracker stays in the caches of a CPU. ``silent``, ``kept`` int64 [4]: what golden's
-    tracker counts for forgetting and for scoring samples."""
+    hold its values: the sketch of a large tracker stays in the caches of a CPU. ``held`` as golden's, empty without a shadow.
+    ``silent``, ``kept`` int64 [4]: what golden's tracker counts for forgetting and for scoring samples."""
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class NativeTracker:
         self.sketch = np.zeros(self.cells, cell)
         self.silent = np.zeros((self.sets, self.ways), np.uint8)
         self.hot = self.tags.copy() if self.shadow else self.tags
+        self.held = np.zeros((self.sets if self.shadow else 0, self.ways), np.bool_)
         self.kept = np.zeros(4, np.int64)
         self.cursor = 0
 
@@ -105,8 +106,8 @@ class NativeTracker:
         _follow(rows, tables, tracked, shift, seed, *self._shape_and_contents())
 
     def _shape_and_contents(self) -> tuple:
-        contents = self.tags, self.state, self.silent, self.sketch, self.kept
-        return self.shape, self.tables, *contents, self.kind, self.policy.weight, self.state_max, self.cell_max
+        contents = self.tags, self.state, self.silent, self.sketch, self.hot, self.held, self.kept
+        return self.shape, self.tables, contents, self.kind, self.policy.weight, self.state_max, self.cell_max
 
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, EMPTY_SLOT twice where empty."""
@@ -131,7 +132,7 @@ class NativeTracker:
         delta = np.empty((min(limit, self.slots), DELTA_WORDS), np.uint32)
         delta[:, -1] = NO_WORKING_ROW
         taken, left, self.cursor = _swap(
-            self.shape, self.tables, self.tags, self.state, self.hot, worth, self.cursor, delta
+            self.shape, self.tables, self.tags, self.state, self.hot, self.held, worth, self.cursor, delta
         )
         if self.shadow and self.policy.counts and self.kept[MISSES] >= self.slots:
             _end_epoch(self.tags, self.state, self.silent, self.sketch, self.kept, self.policy.weight)
@@ -152,68 +153,72 @@ def _find(tags, sets, tag, arrays):
 @compiled
 def _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, margin):
     """Frequency: an entry counts its key, the sketch all others; a key takes the place of one counted no more often, or with a
-    ``margin`` of 1 less often."""
+    ``margin`` of 1 less often. (Whether it was a hit, the key's set and way now, or -1)."""
     ways = tags.shape[1]
     victim_set, victim_way, smallest = np.int64(-1), np.int64(-1), np.int64(state_max + 1)
-    hit = False
+    hit_set, hit_way = np.int64(-1), np.int64(-1)
     for a in range(arrays):
         s = sets[a]
         for w in range(ways):
-            held = tags[s, w]
-            if held == tag:
+            if tags[s, w] == tag:
                 state[s, w] = min(np.int64(state_max), np.int64(state[s, w]) + weight)
                 silent[s, w] = 0
-                hit = True
-            count = np.int64(-1) if held < 0 else np.int64(state[s, w])
+                hit_set, hit_way = s, np.int64(w)
+            count = np.int64(-1) if tags[s, w] < 0 else np.int64(state[s, w])
             if count < smallest:
                 victim_set, victim_way, smallest = s, np.int64(w), count
-    if hit:
-        return True
+    if hit_set >= 0:
+        return True, hit_set, hit_way
     first, second = np.int64(sketch[cells[0]]), np.int64(sketch[cells[1]])
     estimate = min(np.int64(cell_max), min(first, second) + weight)
     sketch[cells[0]] = max(first, estimate)
     sketch[cells[1]] = max(second, estimate)
-    if estimate >= smallest + margin:
-        tags[victim_set, victim_way] = tag
-        state[victim_set, victim_way] = min(np.int64(state_max), estimate)
-        silent[victim_set, victim_way] = 0
-    return False
+    if estimate < smallest + margin:
+        return False, np.int64(-1), np.int64(-1)
+    tags[victim_set, victim_way] = tag
+    state[victim_set, victim_way] = min(np.int64(state_max), estimate)
+    silent[victim_set, victim_way] = 0
+    return False, victim_set, victim_way
 
 
 @compiled
 def _predict(tags, state, sets, tag, arrays, state_max):
-    """SRRIP with hit promotion: a hit is near, a miss takes an empty entry or the most distant, which ages all to it."""
+    """SRRIP with hit promotion: a hit is near, a miss takes an empty entry or the most distant, which ages all to it.
+    Returns what ``_count`` does."""
     ways = tags.shape[1]
     victim_set, victim_way, oldest = np.int64(-1), np.int64(-1), np.int64(-1)
-    hit = False
+    hit_set, hit_way = np.int64(-1), np.int64(-1)
     for a in range(arrays):
         s = sets[a]
         for w in range(ways):
             if tags[s, w] == tag:
                 state[s, w] = 0
-                hit = True
+                hit_set, hit_way = s, np.int64(w)
             age = np.int64(state_max + 1) if tags[s, w] < 0 else np.int64(state[s, w])
             if age > oldest:
                 victim_set, victim_way, oldest = s, np.int64(w), age
-    if hit:
-        return True
+    if hit_set >= 0:
+        return True, hit_set, hit_way
     if oldest <= state_max:
         for a in range(arrays):
             for w in range(ways):
                 state[sets[a], w] = np.int64(state[sets[a], w]) + state_max - oldest
     tags[victim_set, victim_way] = tag
     state[victim_set, victim_way] = state_max - 1
-    return False
+    return False, victim_set, victim_way
 
 
 @compiled
-def _train(tags, state, silent, sketch, kept, kind, sets, tag, cells, weight, arrays, state_max, cell_max, margin):
+def _train(contents, kind, sets, tag, cells, weight, arrays, state_max, cell_max, margin):
     """One access, by the policy of that ``kind``; whether it was a hit."""
+    tags, state, silent, sketch, hot, held, kept = contents
     if kind == FREQUENCY:
-        hit = _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, margin)
+        hit, s, w = _count(tags, state, silent, sketch, sets, tag, cells, weight, arrays, state_max, cell_max, margin)
     else:
-        hit = _predict(tags, state, sets, tag, arrays, state_max)
+        hit, s, w = _predict(tags, state, sets, tag, arrays, state_max)
     kept[MISSES] += not hit
+    if held.size and s >= 0:
+        held[s, w] = _find(hot, sets, tag, arrays)
     return hit
 
 
@@ -225,11 +230,7 @@ def _learn(
     scores,
     shape,
     hashes,
-    tags,
-    state,
-    silent,
-    sketch,
-    kept,
+    contents,
     kind,
     weight,
     state_max,
@@ -243,6 +244,7 @@ def _learn(
     sets, cells = np.empty((room, arrays), np.int64), np.zeros((room, 2), np.int64)
     wanted, sample_of = np.empty(room, np.int64), np.empty(room, np.int64)
     misses = np.empty(room, np.int64)
+    tags, state, _, sketch, _, _, kept = contents
     entries = tags.size
     hits = 0
     next_sample = 0
@@ -276,9 +278,7 @@ def _learn(
         for n in range(count):
             shift = min(max(misses[sample_of[n]] - kept[THRESHOLD], 0), level) if scores else 0
             at, tag, cell, counts = sets[n], wanted[n], cells[n], weight >> shift
-            hit = _train(
-                tags, state, silent, sketch, kept, kind, at, tag, cell, counts, arrays, state_max, cell_max, 0
-            )
+            hit = _train(contents, kind, at, tag, cell, counts, arrays, state_max, cell_max, 0)
             if hit and not scores:
                 hits += 1
         if scores:
@@ -298,11 +298,7 @@ def _follow(
     seed,
     shape,
     hashes,
-    tags,
-    state,
-    silent,
-    sketch,
-    kept,
+    contents,
     kind,
     weight,
     state_max,
@@ -326,7 +322,7 @@ def _follow(
                 sets[a] = set_of(shape, hashes, key, a)
             if kind == FREQUENCY:
                 cells[0], cells[1] = cell_of(shape, hashes, key, 0), cell_of(shape, hashes, key, 1)
-            _train(tags, state, silent, sketch, kept, kind, sets, tag, cells, weight, arrays, state_max, cell_max, 1)
+            _train(contents, kind, sets, tag, cells, weight, arrays, state_max, cell_max, 1)
 
 
 @compiled
@@ -424,34 +420,21 @@ def _load(hot, table_bits, row_bits, shape, hashes, tags):
 
 
 @compiled
-def _swap(shape, hashes, tags, state, hot, worth, cursor, delta):
+def _swap(shape, hashes, tags, state, hot, held, worth, cursor, delta):
     """Changes, set by set in each partition, from turn ``cursor`` on, until ``delta`` is full; (taken, left, the next cursor)."""
     sets, ways = tags.shape
-    arrays = np.int64(shape[ARRAYS])
     mask = (np.uint64(1) << shape[ROW_BITS]) - np.uint64(1)
     taken, left, kept_back = 0, 0, -1
-    fresh, new = np.empty(ways, np.bool_), np.empty(ways, np.uint64)
     partitions = np.int64(1) << np.int64(shape[KEEP_BITS])
     in_partition = sets // partitions
     for n in range(sets):
         turn = (cursor + n) % sets
         s = turn % in_partition * partitions + turn // in_partition
-        # What is nowhere in the hot set as it was before this set's turn.
         for w in range(ways):
-            fresh[w] = False
             if tags[s, w] == hot[s, w] or tags[s, w] < 0 or state[s, w] < worth:
                 continue
-            new[w] = key_of_slot(shape, hashes, tags[s, w], s)
-            key = permuted(shape, new[w])
-            found = False
-            for a in range(arrays):
-                other = set_of(shape, hashes, key, a)
-                for v in range(ways):
-                    found |= hot[other, v] == np.int64(key >> shape[INDEX_BITS])
-            fresh[w] = not found
-            left += found
-        for w in range(ways):
-            if not fresh[w]:
+            if held[s, w]:
+                left += 1
                 continue
             if taken >= len(delta):
                 left += 1
@@ -464,7 +447,8 @@ def _swap(shape, hashes, tags, state, hot, worth, cursor, delta):
             else:
                 old = key_of_slot(shape, hashes, hot[s, w], s)
                 delta[taken, 1], delta[taken, 2] = old >> shape[ROW_BITS], old & mask
-            delta[taken, 3], delta[taken, 4] = new[w] >> shape[ROW_BITS], new[w] & mask
+            new = key_of_slot(shape, hashes, tags[s, w], s)
+            delta[taken, 3], delta[taken, 4] = new >> shape[ROW_BITS], new & mask
             hot[s, w] = tags[s, w]
             taken += 1
     return taken, left, cursor if kept_back < 0 else kept_back

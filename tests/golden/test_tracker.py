@@ -332,7 +332,26 @@ def test_swaps_under_a_limit_come_to_the_same_and_never_hold_a_key_twice(limit):
             break
         if _ < 20:
             tracker.learn(KEYS.pack(1, np.random.default_rng(_).integers(0, 300, 400)))
-    assert left == 0 and np.array_equal(tracker.hot, tracker.tags)
+    differs = tracker.tags != tracker.hot
+    assert np.array_equal(differs, differs & tracker.held), "only keys that have moved, and were not learnt since"
+
+
+def test_a_key_that_moves_is_taken_over_when_it_is_learnt_again():
+    tracker = make(sets=4, ways=2, policy="srrip", shadow=True)
+    every = KEYS.pack(1, np.arange(200))
+    mine = every[tracker._place(every)[0][:, 0] == 0]
+    kept, others = mine[:1], mine[1:3]
+    tracker.learn(kept)
+    assert len(tracker.swap(1000)[0]) == 1
+    tracker.learn(np.r_[others, others[1:], kept])  # one takes its slot, and then it takes the other's
+    before = tracker.lookup(kept)
+    moved = tracker._find(tracker.tags, *tracker._place(kept)[:2])
+    assert moved >= 0 and moved != before, "it lies elsewhere in the shadow"
+    delta, left = tracker.swap(1000)
+    assert left == 1 and tracker.lookup(kept) == -1, "its old slot has another key; it has not been gathered since"
+    tracker.learn(kept)
+    delta, left = tracker.swap(1000)
+    assert left == 0 and len(delta) == 1 and tracker.lookup(kept) == moved
 
 
 def test_a_limit_goes_round_the_sets():

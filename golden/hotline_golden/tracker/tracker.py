@@ -91,6 +91,7 @@ class Tracker:
         self.sketch = np.zeros(CELL_ARRAYS * WORD_CELLS * self.placement.words, np.int64)
         self.silent = np.zeros((self.sets, self.ways), np.int64)
         self.hot = self.tags.copy() if self.shadow else self.tags
+        self.held = np.zeros((self.sets, self.ways), bool)
         self.cursor = 0
         self.scorer.clear()
         self.forgetting.clear()
@@ -143,6 +144,10 @@ class Tracker:
         entries = self.tags, self.state, self.silent, self.sketch
         hits = int(self._learn(*entries, sets, tags, cells, weights, self.state_max, self.cell_max, margin))
         self.forgetting.misses += len(tags) - hits
+        if self.shadow:
+            slots = self._find(self.tags, sets, tags)
+            there = slots >= 0
+            self.held.reshape(-1)[slots[there]] = self._find(self.hot, sets, tags)[there] >= 0
         return hits
 
     def _find(self, where: np.ndarray, sets: np.ndarray, tags: np.ndarray) -> np.ndarray:
@@ -161,9 +166,9 @@ class Tracker:
 
         Returns the delta list, uint32 [n, DELTA_WORDS]: slot, (table, row) that it held, (table, row) that it holds now,
         the number of the new key in ``working_keys`` uint32 [n, 2] or NO_WORKING_ROW; and how many slots still differ but
-        for their worth. Only entries with at least ``worth`` of state are taken, and only keys that are nowhere in the
-        hot set as it was before their set's turn: a key is never in two slots. Sets are visited partition by partition,
-        from the first in which the limit kept a change back last time.
+        for their worth. Only entries with at least ``worth`` of state are taken, and only keys that were not in the hot set
+        when they were learnt last: a key is never in two slots. Sets are visited partition by partition, from the
+        first in which the limit kept a change back last time.
         """
         numbers = {} if working_keys is None else {(t, r): n for n, (t, r) in enumerate(working_keys.tolist())}
         differs = (self.tags != self.hot) & (self.tags >= 0) & (self.state >= worth)
@@ -176,7 +181,7 @@ class Tracker:
             ways = np.flatnonzero(differs[s])
             own = np.full(len(ways), s)
             old, new = (self.keys.inverse(self.placement.unplace(own, t[s, ways])) for t in (self.hot, self.tags))
-            held = self.lookup(new) >= 0
+            held = self.held[s, ways]
             was_empty = self.hot[s, ways] < 0
             for n, way in enumerate(ways.tolist()):
                 if held[n] or len(delta) >= limit:

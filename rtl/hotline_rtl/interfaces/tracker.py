@@ -16,8 +16,8 @@ SILENT_BITS = 2
 class BankOp(enum.IntEnum):
     """LOOKUP finds a key in the hot set, LEARN trains with it, SCORE finds it where LEARN would. FOLLOW is a LOOKUP and a LEARN.
     READ gives the line of a set, WRITE replaces it. CLEAR empties, and HALVE halves the counters of, set and sketch word of one
-    number in all arrays; FORGET ends an epoch for the sets of one number. FIND is a LOOKUP of the hot-list engine, SWAP its
-    WRITE to the hot set alone, where that is apart. MARK marks a set as one that differs from the hot set; MARKS gives a word of
+    number in all arrays; FORGET ends an epoch for the sets of one number. SWAP is a WRITE to the hot set alone, where that is
+    apart. MARK marks a set as one that differs from the hot set; MARKS gives a word of
     marks, and takes them away."""
 
     LOOKUP = 0
@@ -27,17 +27,16 @@ class BankOp(enum.IntEnum):
     CLEAR = 4
     HALVE = 5
     SCORE = 6
-    FIND = 7
-    SWAP = 8
-    FOLLOW = 9
-    FORGET = 10
-    MARK = 11
-    MARKS = 12
+    SWAP = 7
+    FOLLOW = 8
+    FORGET = 9
+    MARK = 10
+    MARKS = 11
 
 
 def line_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     """A set: ``tracker_ways`` entries. ``silent``: epochs without a use, where entries are forgotten. ``held``, with a shadow:
-    the key was in the hot set when it was taken in here, and may be there still."""
+    the key was in the hot set when it was learnt last."""
     more = ({"held": 1} if config.shadow else {}) | ({"silent": SILENT_BITS} if config.forgets else {})
     entry = data.StructLayout({"valid": 1, "tag": config.tag_bits, "state": config.state_bits, **more})
     return data.ArrayLayout(entry, config.tracker_ways)
@@ -70,7 +69,7 @@ def forget_layout(config: AcceleratorConfig) -> data.ArrayLayout:
 
 
 def bank_request_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """``set`` counts within the bank: for LOOKUP, FIND, SCORE, LEARN and FOLLOW the key's set in array 0; for READ, WRITE, SWAP
+    """``set`` counts within the bank: for LOOKUP, SCORE, LEARN and FOLLOW the key's set in array 0; for READ, WRITE, SWAP
     and MARK through all arrays; for CLEAR, HALVE and FORGET it numbers sets and sketch words alike, for MARKS words of marks.
     ``lane`` comes back with the response."""
     return data.StructLayout({
@@ -134,13 +133,12 @@ def port_set_bits(config: AcceleratorConfig) -> int:
 class PortSignature(wiring.Signature):
     """From the hot-list engine to all banks: one request per cycle, always taken, only while no access is inside.
 
-    ``set``: a set of the whole tracker; for CLEAR, HALVE and FORGET, a number that means the same in every bank. READ and FIND
-    are answered, in order, by ``r_valid``; ``r_line``, ``r_hot_line`` and ``r_hit`` stay until the next answer. MARKS, whose
-    ``set`` has the bank's number below the word's, are answered likewise by ``r_marks`` and ``marks``. Banks do not wait for each
-    other: a request to another bank must wait until all of its kind have been answered. A FIND may have to wait for an earlier
-    SWAP: no request follows it until it is answered.
+    ``set``: a set of the whole tracker; for CLEAR, HALVE and FORGET, a number that means the same in every bank. READs are
+    answered, in order, by ``r_valid``; ``r_line`` and ``r_hot_line`` stay until the next answer. MARKS, whose ``set`` has the
+    bank's number below the word's, are answered likewise by ``r_marks`` and ``marks``. Banks do not wait for each other: a
+    request to another bank must wait until all of its kind have been answered.
 
-    ``tag``, ``r_hot_line``, ``r_hit`` and ``marks`` exist only with a shadow.
+    ``r_hot_line`` and ``marks`` exist only with a shadow.
 
     Where entries are forgotten: ``least``, see forget_layout, stays while FORGETs are under way; each is answered by
     ``r_forgot``, with ``forgotten``, the entries of all banks that were. ``misses``: accesses of this cycle that were learnt, and
@@ -154,8 +152,7 @@ class PortSignature(wiring.Signature):
         }  # fmt: skip
         if config.shadow:
             members |= {
-                "tag": Out(config.tag_bits), "r_hot_line": In(hot_line_layout(config)), "r_hit": In(1),
-                "r_marks": In(1), "marks": In(config.mark_bits),
+                "r_hot_line": In(hot_line_layout(config)), "r_marks": In(1), "marks": In(config.mark_bits),
             }  # fmt: skip
         if config.forgets:
             members |= {

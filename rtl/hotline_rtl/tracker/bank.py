@@ -51,7 +51,7 @@ class TrackerBank(wiring.Component):
         The response to LOOKUP, FOLLOW, SCORE and LEARN: ``r_hit`` is as it was before the request changed anything; ``r_set``
         counts through all arrays. Those of LOOKUP and FOLLOW are of the hot set, the others' of what is learnt.
     r_port, r_line, r_hot_line : Out
-        The response to READ and FIND; ``r_hot_line`` only with a shadow.
+        The response to READ; ``r_hot_line`` only with a shadow.
     r_marks : Out(1), marks : Out(mark_bits)
         The response to MARKS, with a shadow.
     r_forgot : Out(1), forgotten : Out
@@ -137,12 +137,13 @@ class TrackerBank(wiring.Component):
         answer, answer_hit, held = match, hit[7], None
         if config.shadow:
             answer, answer_hit = Signal(entries, reset_less=True), Signal(reset_less=True)
-            in_hot_set = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.FOLLOW, BankOp.FIND)
+            in_hot_set = is_one_of(at[6].op, BankOp.LOOKUP, BankOp.FOLLOW)
             hot_matches = match_entries([entry for line in hot_lines for entry in line], at[6].tag)
             answers = Mux(in_hot_set, hot_matches, matches)
             m.d.sync += [answer.eq(answers), answer_hit.eq(at[6].by_key & answers.any())]
-            m.submodules.held = held = DelayLine(1, MISS_STAGE - 6)
-            m.d.comb += held.i.eq(hot_matches.any())
+            held_7 = delayed(m, hot_matches.any(), reset_less=True)
+            m.submodules.held = held = DelayLine(1, MISS_STAGE - 7)
+            m.d.comb += held.i.eq(held_7)
         candidates = [
             Cat(Mux(entry.valid, policy.worth(entry.state), 0), entry.valid) for line in lines[6] for entry in line
         ]
@@ -167,7 +168,7 @@ class TrackerBank(wiring.Component):
             self.r_valid.eq(valid[7] & answered),
             r_lane.eq(at[7].lane),
             r_hit.eq(answer_hit),
-            self.r_port.eq(valid[7] & is_one_of(at[7].op, BankOp.READ, BankOp.FIND)),
+            self.r_port.eq(valid[7] & (at[7].op == BankOp.READ)),
         ]
         for a in reversed(range(arrays)):
             with m.If(at[7].named == a):
@@ -190,6 +191,8 @@ class TrackerBank(wiring.Component):
                     m.d.comb += after_hit[a][w].state.eq(policy.touched(lines[7][a][w].state, shift_of(at[7])))
                     if config.forgets:
                         m.d.comb += after_hit[a][w].silent.eq(0)
+                    if config.shadow:
+                        m.d.comb += after_hit[a][w].held.eq(held_7)
 
         # Stage 10: is the key taken in? Stage 11: the next line of a miss, and of whatever else changes one.
         takes = Signal(reset_less=True)

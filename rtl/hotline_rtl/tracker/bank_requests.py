@@ -36,10 +36,9 @@ def placed_request_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A request on its way through a bank: what it does, and where. ``named``: the array of a READ, WRITE, SWAP or MARK.
     ``line_swept``, ``word_swept``: a CLEAR, HALVE or FORGET has a number that a line, a word of the sketch has, too."""
     sketch = {"word_swept": 1, "cells": cells_layout(config)} if config.has_sketch else {}
-    shadow = {"finds": 1, "swaps": 1} if config.shadow else {}
     return data.StructLayout({
         "op": BankOp, "tag": config.tag_bits, **weight_fields(config), "lane": range(max(2, config.lanes)),
-        "by_key": 1, "learns": 1, "looks": 1, "changes": 1, **shadow,
+        "by_key": 1, "learns": 1, "looks": 1, "changes": 1,
         "named": range(max(2, config.tracker_arrays)), "line_swept": 1, "places": places_layout(config), **sketch,
     })  # fmt: skip
 
@@ -82,7 +81,7 @@ class BankRequests(wiring.Component):
         s1 = requests.o.p
         s2_valid, s2 = Signal(), Signal(about, reset_less=True)
         s3_valid, s3 = Signal(), Signal(about, reset_less=True)
-        by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.FOLLOW, BankOp.SCORE, BankOp.FIND)
+        by_key = is_one_of(s1.op, BankOp.LOOKUP, BankOp.LEARN, BankOp.FOLLOW, BankOp.SCORE)
         sweeps = is_one_of(s1.op, BankOp.CLEAR, BankOp.HALVE, BankOp.FORGET)
         learns = is_one_of(s1.op, BankOp.LEARN, BankOp.FOLLOW)
         index = s1.set[:address_bits]
@@ -104,8 +103,6 @@ class BankRequests(wiring.Component):
             ]
             if config.scores_samples:
                 m.d.sync += s2.shift.eq(s1.shift)
-            if config.shadow:
-                m.d.sync += [s2.finds.eq(s1.op == BankOp.FIND), s2.swaps.eq(s1.op == BankOp.SWAP)]
             for a in range(arrays):
                 own = index_hash(config, a, s1.tag)[config.bank_bits :]
                 m.d.sync += s2.places.sets[a].eq(index ^ Mux(by_key, own, 0))
@@ -132,10 +129,7 @@ class BankRequests(wiring.Component):
         meet = {k: Signal(name=f"meets_s{k}") for k in range(FIRST_STAGE, LAST_STAGE + 1)}
         for k in meet:
             is_there, before = (leaves, s3) if k == FIRST_STAGE else (valid[k - 1], at[k - 1])
-            hinders = s2.looks & before.changes
-            if config.shadow:
-                hinders |= s2.finds & before.swaps
-            seen = s2_valid & is_there & hinders & meets(s2.places, before.places)
+            seen = s2_valid & is_there & s2.looks & before.changes & meets(s2.places, before.places)
             met = Mux(go, seen, meet[k - 1] if k > FIRST_STAGE else 0)
             m.d.sync += meet[k].eq(met & ~self.hit[k - 1] if k > HIT_STAGE + 1 else met)
         waits = Signal()

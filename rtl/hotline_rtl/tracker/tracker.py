@@ -79,8 +79,6 @@ class Tracker(wiring.Component):
                 m.d.comb += bank.least.eq(request["least"])
             with m.If(valid):
                 m.d.comb += [bank.i.p.op.eq(op), bank.i.p.set.eq(Mux(sweeps, set_, set_[config.bank_bits :]))]
-                if config.shadow:
-                    m.d.comb += bank.i.p.tag.eq(request["tag"])
             with m.Elif(self.lanes.halve):
                 m.d.comb += [bank.i.p.op.eq(BankOp.HALVE), bank.i.p.set.eq(self.lanes.number)]
             with m.Else():
@@ -90,7 +88,7 @@ class Tracker(wiring.Component):
                 ]
 
         answering = [bank.r_port for bank in banks]
-        names = ("r_line", "r_hot_line", "r_hit") if config.shadow else ("r_line",)
+        names = ("r_line", "r_hot_line") if config.shadow else ("r_line",)
         m.d.sync += port.r_valid.eq(Cat(answering).any())
         for name in names:
             answer = without_reset(m, getattr(port, name))

@@ -123,8 +123,6 @@ class HotList(wiring.Component):
             ]
             with m.If(port.valid):
                 m.d.comb += [self.port.op.eq(port.op), self.port.set.eq(port.set), self.port.line.eq(port.line)]
-        if config.shadow:
-            m.d.comb += self.port.tag.eq(swap.port.tag)
 
         with m.FSM(init="CLEAR_FIRST") as fsm:
             with m.State("CLEAR_FIRST"):

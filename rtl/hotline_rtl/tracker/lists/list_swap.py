@@ -1,14 +1,14 @@
 """SWAP: the hot set takes over what the shadow has learnt, where that differs, as far as it is allowed.
 
-    marked sets ─► READ ─► lines ─► entry by entry ─► the delta list
-                                        └─► SWAP: the hot line; MARK: what differs still
+    marked sets ─► READ ─► lines ─► what differs, entry by entry ─► the delta list
+                                          └─► SWAP: the hot line; MARK: something differs still
 
-A set takes 3 cycles, one more for each way, and 4 for each slot that changes; a key that may be in the hot set still, about 20.
-Besides, for every partition about 30 cycles and one for each word of marks (``mark_scanner``), and what ``forgetting`` takes.
+A set takes 2 cycles, 4 more for each slot that changes, and 1 for each other key that differs. Besides, for every partition
+about 20 cycles and one for each word of marks (``mark_scanner``), and what ``forgetting`` takes.
 The golden twin is ``hotline_golden.tracker.tracker.Tracker.swap``.
 """
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -17,7 +17,7 @@ from ...config import AcceleratorConfig
 from ...interfaces.tracker import BankOp, PortSignature, hot_line_layout, line_layout
 from ...lib.credit_fifo import CreditFifo
 from ...lib.fifo import StreamFifo
-from ..placement import set_in_array_0
+from ...lib.logic import first_set, one_hot_mux
 from .list_words import listed_entry_layout
 from .mark_scanner import MarkScanner
 
@@ -66,21 +66,19 @@ class ListSwap(wiring.Component):
         m.submodules.numbers = numbers = StreamFifo(config.set_bits, lines.depth, reserved=True)
 
         job, result = Signal(swap_job_layout(), reset_less=True), Signal(swapped_layout(config))
-        number, way = Signal(config.set_bits), Signal(ceil_log2(ways))
-        # Both lines of a set turn round, a way at a time, so that entry 0 is the one in hand; then the hot one goes back.
+        number = Signal(config.set_bits)
         line, hot = Signal(line_layout(config), reset_less=True), Signal(hot_line_layout(config), reset_less=True)
-        entries, hot_entries = ([Cat(of[w]) for w in range(ways)] for of in (line, hot))
         cursor = Signal(config.set_bits)  # where the next SWAP begins
         kept_back, kept_at = Signal(), Signal(config.set_bits)
         touched, remains = Signal(), Signal()  # the hot line has changed; something differs still
-        apart = line[0].valid & ((hot[0].tag != line[0].tag) | ~hot[0].valid)
+        full = Signal()  # no more slots may change
 
-        # Marked sets are read as long as there is room, and the entry in hand does not need the tracker.
-        taken, holds, finding, all_visited = Signal(), Signal(), Signal(), Signal()
+        # Marked sets are read as long as there is room, and the line in hand does not need the tracker.
+        taken, all_visited = Signal(), Signal()
         unanswered = Signal(range(lines.depth + 1))
         wants, visited = Signal(), scanner.o
-        reads = visited.valid & ~visited.p.end & lines.credit & ~wants & ~holds
-        came = port.r_valid & (unanswered != 0) & ~finding
+        reads = visited.valid & ~visited.p.end & lines.credit & ~wants
+        came = port.r_valid & (unanswered != 0)
         m.d.comb += [
             visited.ready.eq(reads | visited.p.end),
             numbers.i.valid.eq(reads),
@@ -94,7 +92,7 @@ class ListSwap(wiring.Component):
             scanner.drained.eq((unanswered == 0) & ~(visited.valid & ~visited.p.end)),
             scanner.r_marks.eq(port.r_marks),
             scanner.marks.eq(port.marks),
-            scanner.asks.ready.eq(~wants & ~reads & ~holds),
+            scanner.asks.ready.eq(~wants & ~reads),
         ]
         m.d.sync += unanswered.eq(unanswered + reads - came)
         with m.If(visited.valid & visited.p.end):
@@ -107,26 +105,35 @@ class ListSwap(wiring.Component):
         with m.If(reads):
             m.d.comb += [port.op.eq(BankOp.READ), port.set.eq(visited.p.set)]
 
-        def asks(op: BankOp, set_) -> None:
-            """The entry in hand asks the tracker."""
-            m.d.comb += [wants.eq(1), port.op.eq(op), port.set.eq(set_)]
+        # Which entries of the line that comes next differ, and are to be taken over; of those, the first is in hand.
+        differs = [
+            new.valid & ((old.tag != new.tag) | ~old.valid)
+            for new, old in zip(lines.o.p.line, lines.o.p.hot, strict=True)
+        ]
+        worthy = [entry.state >= job.worth for entry in lines.o.p.line]
+        to_do = Signal(ways)
+        first = first_set(to_do)
+        entry = data.StructLayout({"way": ceil_log2(ways), "held": 1, "old": hot[0].shape(), "tag": config.tag_bits})
+        in_hand, chosen = Signal(entry, reset_less=True), Signal(entry)
+        m.d.comb += chosen.eq(
+            one_hot_mux(
+                first, [Cat(Const(w, ceil_log2(ways)), line[w].held, hot[w], line[w].tag) for w in range(ways)]
+            )
+        )
 
-        def turn(new_hot):
-            m.d.sync += [
-                line.eq(Cat(*entries[1:], entries[0])),
-                hot.eq(Cat(*hot_entries[1:], new_hot)),
-                way.eq(way + 1),
-            ]
-            m.next = "WAYS"
-            with m.If(way == ways - 1):
-                m.next = "WRITE"
+        def asks(op: BankOp) -> None:
+            """The line in hand asks the tracker."""
+            m.d.comb += [wants.eq(1), port.op.eq(op), port.set.eq(number)]
+
+        def stays() -> None:
+            """The entry in hand is left where it is."""
+            m.d.sync += [result.left.eq(result.left + 1), remains.eq(1), to_do.eq(to_do & ~first)]
 
         m.d.comb += [
             self.results.p.eq(result),
             scanner.i.p.eq(cursor),
             self.o.p.set.eq(number),
-            self.o.p.slot.eq(Cat(way, number)),
-            port.tag.eq(line[0].tag),
+            self.o.p.slot.eq(Cat(in_hand.way, number)),
         ]
         for w in range(ways):
             m.d.comb += [port.line[w].valid.eq(hot[w].valid), port.line[w].tag.eq(hot[w].tag)]
@@ -137,79 +144,64 @@ class ListSwap(wiring.Component):
                 m.d.comb += self.jobs.ready.eq(scanner.i.ready)
                 m.d.comb += scanner.i.valid.eq(self.jobs.valid)
                 m.d.sync += [job.eq(self.jobs.p), result.eq(0), all_visited.eq(0), kept_back.eq(0)]
+                m.d.sync += full.eq(self.jobs.p.limit == 0)
                 with m.If(self.jobs.valid & self.jobs.ready):
                     m.next = "LINE"
             with m.State("LINE"):
-                m.d.sync += [line.eq(lines.o.p.line), hot.eq(lines.o.p.hot), number.eq(numbers.o.p)]
-                m.d.sync += [touched.eq(0), remains.eq(0), way.eq(0)]
+                m.d.sync += [line.eq(lines.o.p.line), hot.eq(lines.o.p.hot), number.eq(numbers.o.p), touched.eq(0)]
+                m.d.sync += [to_do.eq(Cat(differs) & Cat(worthy)), remains.eq((Cat(differs) & ~Cat(worthy)).any())]
                 with m.If(lines.o.valid):
                     m.d.comb += taken.eq(1)
-                    m.next = "WAYS"
+                    m.next = "ENTRY"
                 with m.Elif(all_visited & ~lines.busy):
                     with m.If(kept_back):
                         m.d.sync += cursor.eq(kept_at)
                     m.next = "EPOCH" if config.forgets else "END"
-            with m.State("WAYS"):
-                with m.If(apart & (line[0].state >= job.worth)):
-                    m.next = "MAY_CHANGE"
+            with m.State("ENTRY"):
+                m.d.sync += in_hand.eq(chosen)
+                with m.If(to_do == 0):
+                    with m.If(touched):
+                        asks(BankOp.SWAP)
+                    m.next = "LINE"
+                    with m.If(remains):
+                        m.next = "MARK"
+                with m.Elif(chosen.held):
+                    stays()
+                with m.Elif(full):
+                    stays()
+                    m.d.sync += kept_back.eq(1)
+                    with m.If(~kept_back):
+                        m.d.sync += kept_at.eq(number)
                 with m.Else():
-                    m.d.sync += remains.eq(remains | apart)
-                    turn(hot_entries[0])
-            with m.State("MAY_CHANGE"):
-                m.next = "SLOT"
-                with m.If(line[0].held):
-                    m.next = "FIND"
-                with m.Elif(result.changed >= job.limit):
-                    m.next = "LEAVE"
-            with m.State("FIND"):  # when no line is unanswered; none is asked for meanwhile
-                m.d.comb += holds.eq(1)
-                with m.If(unanswered == 0):
-                    asks(BankOp.FIND, set_in_array_0(config, number, line[0].tag))
-                    m.d.sync += finding.eq(1)
-                    m.next = "FOUND"
-            with m.State("FOUND"):
-                m.d.comb += holds.eq(1)
-                with m.If(port.r_valid):
-                    m.d.sync += finding.eq(0)
                     m.next = "SLOT"
-                    with m.If(port.r_hit):
-                        m.next = "STAY"
-                    with m.Elif(result.changed >= job.limit):
-                        m.next = "LEAVE"
-            with m.State("LEAVE"):
-                m.d.sync += kept_back.eq(1)
-                with m.If(~kept_back):
-                    m.d.sync += kept_at.eq(number)
-                m.next = "STAY"
-            with m.State("STAY"):
-                m.d.sync += [result.left.eq(result.left + 1), remains.eq(1)]
-                turn(hot_entries[0])
             with m.State("SLOT"):
                 m.d.comb += [self.o.valid.eq(1), self.o.p.literal.eq(1)]
                 with m.If(self.o.ready):
                     m.next = "OLD"
             with m.State("OLD"):
-                m.d.comb += [self.o.valid.eq(1), self.o.p.tag.eq(hot[0].tag), self.o.p.valid.eq(hot[0].valid)]
+                m.d.comb += [
+                    self.o.valid.eq(1),
+                    self.o.p.tag.eq(in_hand.old.tag),
+                    self.o.p.valid.eq(in_hand.old.valid),
+                ]
                 with m.If(self.o.ready):
                     m.next = "NEW"
             with m.State("NEW"):
                 m.d.comb += [
                     self.o.valid.eq(1),
-                    self.o.p.tag.eq(line[0].tag),
+                    self.o.p.tag.eq(in_hand.tag),
                     self.o.p.valid.eq(1),
                     self.o.p.asks.eq(1),
                 ]
                 with m.If(self.o.ready):
-                    m.d.sync += [result.changed.eq(result.changed + 1), touched.eq(1)]
-                    turn(Cat(line[0].valid, line[0].tag))
-            with m.State("WRITE"):
-                m.next = "MARK"
-                with m.If(touched):
-                    asks(BankOp.SWAP, number)
-                with m.If(~remains):
-                    m.next = "LINE"
+                    m.d.sync += [result.changed.eq(result.changed + 1), touched.eq(1), to_do.eq(to_do & ~first)]
+                    m.d.sync += [job.limit.eq(job.limit - 1), full.eq(job.limit == 1)]
+                    for w in range(ways):
+                        with m.If(first[w]):
+                            m.d.sync += [hot[w].valid.eq(1), hot[w].tag.eq(in_hand.tag)]
+                    m.next = "ENTRY"
             with m.State("MARK"):
-                asks(BankOp.MARK, number)
+                asks(BankOp.MARK)
                 m.next = "LINE"
             if config.forgets:
                 with m.State("EPOCH"):
