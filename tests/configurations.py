@@ -3,10 +3,12 @@
 MAIN, MANY and WIDE have the same tracker and keys, so their results must be the same.
 """
 
-from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_rtl.config import FROZEN, AcceleratorConfig, preset
 
-#: Two lanes, 64 bits.
+#: Two lanes, 64 bits; the hot set follows the data.
 MAIN = ["working_rows=2048"]
+#: The same, but the hot set is learnt first, and stays.
+MAIN_FROZEN = [*MAIN, *FROZEN]
 #: One lane, 128 bits, hundreds of reads and writes outstanding, long bursts.
 MANY = [
     *MAIN,
@@ -18,11 +20,9 @@ MANY = [
     "read_ahead_beats=256",
     "burst_beats=64",
 ]
-#: With a shadow, for following. By default tests take WIDE in its place.
-FOLLOWING = [*MAIN, "shadow=1"]
-#: Four lanes of a bank each, 512 bits: a record is shorter than a beat. With a shadow, too, and with register slices on about
-#: half of the streams between blocks.
-WIDE = [*FOLLOWING, "lanes=4", "banks_per_lane=1", "bus_bits=512", "link_slices=1"]
+#: Four lanes of a bank each, 512 bits: a record is shorter than a beat. With register slices on about half of the streams
+#: between blocks.
+WIDE = [*MAIN, "lanes=4", "banks_per_lane=1", "bus_bits=512", "link_slices=1"]
 #: The least value of every size, and of every depth.
 LEAST = [
     "lanes=1",
@@ -43,8 +43,9 @@ LEAST = [
     "lane_rows=4",
 ]
 #: One above a power of two, where a size need not be one; one AXI ID for each kind of read; a tracker of few entries; other
-#: attributes of memory than those by default, all different.
+#: attributes of memory than those by default, all different. The hot set stays.
 ODD = [
+    *FROZEN,
     "host_axcache=15",
     "host_axprot=1",
     "device_axcache=2",

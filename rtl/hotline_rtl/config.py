@@ -60,11 +60,11 @@ class AcceleratorConfig:
     #: Arrays that the sets are divided among: 1, 2 or 4. A key may live in one set of each.
     tracker_arrays: int = 2
     #: Replacement policy, one of ``POLICY_NAMES``.
-    policy: str = "sample_aware"
+    policy: str = "frequency"
     #: Bits of replacement state of each entry; 0 for what the policy likes.
     policy_bits: int = 0
     #: 1: the hot set follows the data: learning trains a shadow of it, and SWAP takes it over; 0: there is one set.
-    shadow: int = 0
+    shadow: int = 1
     #: Cells of the sketch for each entry, if the policy has one: 4, 8, 16 or 32.
     sketch_cells: int = 16
     #: Bits of a cell of the sketch.
@@ -360,6 +360,8 @@ class AcceleratorConfig:
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
+#: Settings for the paper's way: the hot set is learnt first, and stays.
+FROZEN = ["shadow=0", "policy=sample_aware"]
 #: ``tiny`` for tests, ``ecp5`` for an LFE5U-85F, ``alveo`` for the paper's class of card.
 PRESETS = {
     "tiny": AcceleratorConfig(),

@@ -31,7 +31,9 @@ from .options import (
     autocast,
     check_outputs,
     configuration,
+    counts,
     err,
+    hot_set,
     out,
     publish,
     resident_rows,
@@ -244,7 +246,7 @@ def bench_train(
     optimizer: OptimizerOption = "sgd",
     amp: AmpOption = None,
     tf32: Tf32Option = False,
-    learn: LearnOption = 0.05,
+    learn: LearnOption = None,
     resident: ResidentOption = "auto",
     device: DeviceOption = "cpu",
     cap: Annotated[
@@ -282,7 +284,7 @@ def bench_train(
         room = cap * 10**6
     else:
         room = device_memory(device) if device != "cpu" else int(log.table_rows.sum()) * plan.rows.bytes
-    config = configuration(preset, settings)
+    config, share = hot_set(preset, settings, True, learn)
     with err.status("Making the mini-batches...") as status:
         task = prepared(
             log,
@@ -292,7 +294,7 @@ def bench_train(
             room,
             target,
             default_threads(),
-            learn=learn,
+            learn=share,
             resident=resident_rows(resident),
         )
         about = report.about(task, model, seconds, repetitions)
@@ -359,7 +361,8 @@ def bench_gpu(
             if json_file:
                 write_json(json_file, found(done))
 
-        made = suite.Suite(base, configuration(preset, settings), target, memory, default_threads(), samples, scale)
+        config, _ = hot_set(preset, settings, True, None)
+        made = suite.Suite(base, config, target, memory, default_threads(), samples, scale)
         done = made.run(wanted, minutes, status.update, after)
     publish(
         [
@@ -378,9 +381,15 @@ def bench_relearn(
     ] = "synthetic:drift,samples=128000",
     entries: Annotated[int, typer.Option("--entries", min=256, help="Of the tracker; a power of two.")] = 16384,
     batch_size: BatchSizeOption = 256,
-    every: Annotated[int, typer.Option("--every", min=1, help="Learn from every Nth mini-batch.")] = 1,
-    swap_every: Annotated[int, typer.Option("--swap-every", min=1, help="Mini-batches between two swaps.")] = 1,
-    swap_worth: Annotated[int, typer.Option("--swap-worth", min=0, help="Least count of a row taken in.")] = 0,
+    sampling: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--sampling", metavar="N,N...", help="Also follow by every Nth sample alone, for each N: powers of two."
+        ),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Also caches as embedding libraries have them, and such that look ahead.")
+    ] = False,
     plot: PlotOption = None,
     json_file: JsonOption = None,
 ) -> None:
@@ -390,21 +399,23 @@ def bench_relearn(
     """
     from rich.progress import Progress
 
-    from hotline_sim.run.job import Relearn
     from hotline_sim.studies import following as r
 
     check_outputs(json_file, plot)
     need("bench relearn", "numba")
     if entries & (entries - 1):
         raise ValueError(f"--entries {entries}: must be a power of two")
-    plan = Relearn(every, swap_every, worth=swap_worth)
+    parts = counts("--sampling", sampling) if sampling else []
+    if any(part & (part - 1) for part in parts):
+        raise ValueError(f"--sampling {sampling}: must be powers of two")
     with Progress(console=err, transient=True) as bar:
         task = bar.add_task("mini-batches", total=None)
         found = r.study(
             trace,
             entries,
             batch_size,
-            plan,
+            parts,
+            peers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     publish([r.table(found)], r.numbers(found), json_file)

@@ -23,6 +23,7 @@ from .options import (
     ColdRowsOption,
     DeviceOption,
     Engine,
+    FrozenOption,
     JsonOption,
     LearnOption,
     ModelOption,
@@ -30,14 +31,10 @@ from .options import (
     OptimizerOption,
     PlotOption,
     PresetOption,
-    RelearnOption,
     ResidentOption,
     SamplesOption,
     ScaleOption,
     SetOption,
-    SwapEveryOption,
-    SwapLimitOption,
-    SwapWorthOption,
     Tf32Option,
     TogetherOption,
     autocast,
@@ -45,6 +42,7 @@ from .options import (
     configuration,
     counts,
     err,
+    hot_set,
     out,
     publish,
     resident_rows,
@@ -99,7 +97,8 @@ def run(
     preset: PresetOption = "ecp5",
     settings: SetOption = None,
     batch_size: BatchSizeOption = 256,
-    learn: LearnOption = 0.05,
+    frozen: FrozenOption = False,
+    learn: LearnOption = None,
     resident: ResidentOption = "auto",
     dim: Annotated[int, typer.Option("--dim", min=4, max=256, help="float32 values of an embedding row.")] = 16,
     directory: Annotated[
@@ -126,10 +125,6 @@ def run(
     waves: Annotated[
         bool, typer.Option("--waves", help="Write waves (VCD) into the build folder, or --out.")
     ] = False,
-    relearn: RelearnOption = None,
-    swap_every: SwapEveryOption = 32,
-    swap_limit: SwapLimitOption = None,
-    swap_worth: SwapWorthOption = 0,
     prefetch: Annotated[
         bool,
         typer.Option(
@@ -139,6 +134,7 @@ def run(
     step_cycles: Annotated[
         int, typer.Option("--step-cycles", min=0, help="Cycles that the GPU takes between a SPLIT and its SCATTER.")
     ] = 0,
+    plot: PlotOption = None,
     timeline: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--timeline", metavar="FILE", dir_okay=False, help="Draw what overlaps with what into FILE."),
@@ -147,20 +143,19 @@ def run(
 ) -> None:
     """Run a click log through the emitted Verilog, and compare every byte with the golden model.
 
-    Learns the hot rows on a share of the mini-batches, dumps the hot list, splits every mini-batch,
-    gathers its cold rows, updates them by a stated rule, scatters them back, and compares.
+    Every mini-batch is split and its cold rows are gathered; the hot set takes over what it has learnt from it; all rows that the
+    mini-batch uses are updated by a stated rule, and cold ones scattered back. Everything is compared.
     """
-    from hotline_golden.layouts import ALL_SLOTS
     from hotline_sim.engine.memory_model import MemoryTiming
-    from hotline_sim.run.job import Relearn
+    from hotline_sim.run.plot import draw
     from hotline_sim.run.report import results_table, summary
     from hotline_sim.run.runner import run_job
 
-    config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
-    plan = Relearn(relearn, swap_every, swap_limit or ALL_SLOTS, swap_worth) if relearn else None
+    config, share = hot_set(preset, settings, frozen, learn)
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
     check_outputs(json_file, timeline)
+    check_outputs(json_file, plot)
     if engine is Engine.cocotb:
         need("--engine cocotb", "cocotb", "cocotbext.axi", instead="leave --engine away")
     if timeline and engine is not Engine.cosim:
@@ -178,7 +173,7 @@ def run(
         opened(trace, samples, schema),
         config,
         batch_size=batch_size,
-        learn=learn,
+        learn=share,
         resident=bound,
         dim=dim,
         engine=engine.value,
@@ -187,11 +182,12 @@ def run(
         waves=waves,
         console=err,
         timeline=timeline,
-        relearn=plan,
         prefetch=prefetch,
         step_cycles=step_cycles,
     )
     publish([results_table(job, results)], summary(job, results), json_file)
+    if plot:
+        draw(job, results, plot)
     if results.difference:
         out.print(f"[bold red]RTL differs from golden[/]: {results.difference}", soft_wrap=True)
         raise typer.Exit(DIFFER)
@@ -212,7 +208,7 @@ def advise(
 ) -> None:
     """Is an accelerator worth it for this data? Which tables to make resident, how large a tracker, what to expect.
 
-    Of a long log, mini-batches at equal distances are read, so that the answer takes seconds.
+    Of a long log, the last mini-batches are read, so that the answer takes seconds.
     """
     from dataclasses import asdict
 
@@ -233,8 +229,7 @@ def advise(
         "bytes a sample",
         "PCIe: samples/s",
         title=f"{found.resident_tables} of {found.tables} tables resident ({found.resident_rows:,} rows)",
-        caption=f"learnt from {found.batches:,} mini-batches of {found.batch:,} of the first half, judged by as many "
-        "of the second",
+        caption=f"a hot set that follows the data: {found.batches:,} mini-batches of {found.batch:,}, and as many that judge",
     )
     for n, o in enumerate(found.options):
         table.add_row(
@@ -422,7 +417,8 @@ def train(
     amp: AmpOption = None,
     tf32: Tf32Option = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the model's initial weights.")] = 1,
-    learn: LearnOption = 0.05,
+    frozen: FrozenOption = False,
+    learn: LearnOption = None,
     resident: ResidentOption = "auto",
     cold_rows: ColdRowsOption = "direct",
     together: TogetherOption = None,
@@ -430,10 +426,6 @@ def train(
         bool,
         typer.Option("--prefetch/--no-prefetch", help="Ask for the next mini-batch before a step's rows are back."),
     ] = True,
-    relearn: RelearnOption = None,
-    swap_every: SwapEveryOption = 32,
-    swap_limit: SwapLimitOption = None,
-    swap_worth: SwapWorthOption = 0,
     device: DeviceOption = "cpu",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="The same bits in every run, on a GPU, too.")
@@ -462,8 +454,6 @@ def train(
     One optimizer step for each mini-batch: parameters are those of training without fragmenting (--check).
     """
     need("train", "torch", "numba", *(["sklearn"] if held_out else []))
-    from hotline_golden.layouts import ALL_SLOTS
-    from hotline_sim.run.job import Relearn
     from hotline_train.checkpoint import exists
     from hotline_train.distributed.ranks import first_rank, leave
     from hotline_train.experiment import AUTO, MUST, SOURCES, Plan, draw
@@ -498,7 +488,6 @@ def train(
         steps,
         held_out,
         prefetch,
-        Relearn(relearn, swap_every, swap_limit or ALL_SLOTS, swap_worth) if relearn else None,
         check,
         deterministic,
         checkpoint,
@@ -508,9 +497,9 @@ def train(
         together,
     )
     if source in SOURCES:
-        config = configuration(preset, [*(settings or []), "shadow=1"] if relearn else settings)
+        config, share = hot_set(preset, settings, frozen, learn)
         log = opened(trace or f"{shape.trace},samples={samples or 20_000},scale={scale}", samples, schema)
-        result = carry_out(plan, log, config, batch_size, err, learn=learn, resident=resident_rows(resident))
+        result = carry_out(plan, log, config, batch_size, err, learn=share, resident=resident_rows(resident))
     else:
         result = carry_out(plan, None, None, batch_size, err)
     if first_rank():

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from hotline_golden.layouts import MAX_COUNT
-from hotline_rtl.config import PRESETS, AcceleratorConfig, preset
+from hotline_rtl.config import FROZEN, PRESETS, AcceleratorConfig, preset
 from hotline_sim.files.json_file import write_json
 
 from .requirements import need
@@ -18,6 +18,9 @@ from .requirements import need
 AGREE, DIFFER, UNUSABLE, FAULT = 0, 1, 2, 3
 #: Those of a program that SIGINT or SIGTERM has ended.
 INTERRUPTED, TERMINATED = 130, 143
+
+#: Share of the mini-batches that a hot set is learnt from, if it is not to follow the data.
+LEARNT = 0.05
 
 out = Console()
 err = Console(stderr=True)
@@ -90,24 +93,18 @@ ColdRowsOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N.")]
-LearnOption = Annotated[
-    float, typer.Option("--learn", help="Share of the mini-batches that the tracker learns from.")
-]
-RelearnOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--relearn", metavar="N", min=1, help="Go on learning, from every Nth mini-batch, in a shadow."),
-]
-SwapEveryOption = Annotated[
-    int, typer.Option("--swap-every", min=1, help="With --relearn: mini-batches between two swaps.")
-]
-SwapLimitOption = Annotated[
-    Optional[int],  # noqa: UP045
-    typer.Option("--swap-limit", min=1, help="With --relearn: most slots that one swap changes; without it, all."),
-]
-SwapWorthOption = Annotated[
-    int,
+FrozenOption = Annotated[
+    bool,
     typer.Option(
-        "--swap-worth", min=0, help="With --relearn: least count of a row taken in; an access counts 1 to 4."
+        "--frozen",
+        help="The paper's way: the hot set is learnt from a share of the mini-batches first, and stays. Without it, it follows "
+        "the data.",
+    ),
+]
+LearnOption = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(
+        "--learn", help="With --frozen: share of the mini-batches that the hot set is learnt from; without it, 0.05."
     ),
 ]
 PICTURES = (".png", ".svg", ".pdf")
@@ -120,6 +117,18 @@ PlotOption = Annotated[
 def configuration(name: str, settings: list[str] | None) -> AcceleratorConfig:
     """The configuration of ``--preset`` and ``--set``."""
     return preset(name).with_settings(settings or [])
+
+
+def hot_set(
+    name: str, settings: list[str] | None, frozen: bool, learn: float | None
+) -> tuple[AcceleratorConfig, float]:
+    """The configuration of ``--preset``, ``--set`` and ``--frozen``, and what ``--learn`` comes to.
+
+    Raises ValueError for ``--learn`` where nothing is learnt first."""
+    config = configuration(name, [*(FROZEN if frozen else []), *(settings or [])])
+    if learn is not None and config.shadow:
+        raise ValueError(f"--learn {learn}: a hot set that follows the data is not learnt first; add --frozen")
+    return config, LEARNT if learn is None else learn
 
 
 def resident_rows(text: str) -> int | None:

@@ -45,6 +45,15 @@ class NativeEngine:
         """DUMP: uint32 [slots, 2]."""
         return self.tracker.dump()
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All that the tracker holds."""
+        return self.tracker.contents()
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Takes what :meth:`state` gave, or golden's tracker."""
+        self.tracker.restore(state)
+        self.known = False
+
     def load(self, hot_list: np.ndarray) -> None:
         """LOAD. Raises HotListError, changing nothing."""
         self.tracker.load(hot_list)
@@ -76,11 +85,12 @@ class NativeEngine:
             result = self.splitter.split(rows, payload, out)
         except RowOutsideTable as error:
             if follow:
-                self._follow(rows_before(rows, error.sample, error.access))
+                self.follow(rows_before(rows, error.sample, error.access))
             raise
         if follow:
-            self._follow(rows)
+            self.follow(rows)
         return result
 
-    def _follow(self, rows: np.ndarray) -> None:
+    def follow(self, rows: np.ndarray) -> None:
+        """What a SPLIT that follows learns from ``rows`` uint32 [n, accesses]."""
         self.tracker.follow(rows, self.tables, self.tracked, self.sampling.shift, self.sampling.seed)

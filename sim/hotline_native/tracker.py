@@ -109,6 +109,21 @@ class NativeTracker:
         contents = self.tags, self.state, self.silent, self.sketch, self.hot, self.held, self.kept
         return self.shape, self.tables, contents, self.kind, self.policy.weight, self.state_max, self.cell_max
 
+    def contents(self) -> dict[str, np.ndarray]:
+        """Copies of all that the tracker holds, as golden's ``contents``."""
+        found = {
+            name: getattr(self, name).copy() for name in ("tags", "state", "silent", "sketch", "hot", "held", "kept")
+        }
+        return found | {"cursor": np.array(self.cursor)}
+
+    def restore(self, contents: dict[str, np.ndarray]) -> None:
+        """Takes what :meth:`contents` of a tracker of the same shape gave."""
+        self.clear()
+        for name in ("tags", "state", "silent", "sketch", "held", "kept"):
+            getattr(self, name)[...] = contents[name]
+        self.hot = contents["hot"].astype(self.types[0]) if self.shadow else self.tags
+        self.cursor = int(contents["cursor"])
+
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, EMPTY_SLOT twice where empty."""
         return _dump(self.shape, self.tables, self.hot)

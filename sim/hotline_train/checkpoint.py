@@ -3,8 +3,9 @@
 It holds everything that a step changes, and enough to see that it goes on with the same data: MLPs, optimizer and hot list
 once, and of the tables the rows that training has changed, each in its rank's file. Any number of ranks may take it up.
 
-The hot set is in it as the list that DUMP gives and LOAD takes. What a tracker has counted is not, so a resumed training
-that relearns may choose other hot rows than an uninterrupted one: its mathematics is the same, up to rounding.
+The hot set is in it as the list that DUMP gives and LOAD takes, and beside it what the tracker has counted: a resumed training
+is, bit for bit, what an uninterrupted one is. What an accelerator has counted cannot be read (``live``): it begins to count
+anew at each checkpoint, whether the training is interrupted or not.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from .settings import Settings
 from .sources.source import MicroBatchSource
 from .step.trainer import REMEDY, NotFiniteError, Trainer
 
-FORMAT = 3
+FORMAT = 4
 
 
 class CheckpointError(ValueError):
@@ -83,6 +84,7 @@ def save(trainer: Trainer, path: Path) -> None:
         "format": FORMAT, "settings": asdict(trainer.settings), "data": _data(source), "step": trainer.number,
         "model": trainer.model.state_dict(), "dense_optimizer": trainer.dense_optimizer.state_dict(),
         "hot_list": torch.from_numpy(trainer.hot_list.view(np.int32)), "sizes": source.sizes,
+        "counted": {name: torch.from_numpy(array) for name, array in source.counted().items()},
     }, kept)  # fmt: skip
     rank = dist.get_rank() if dist.is_initialized() else 0
     state = {
@@ -166,8 +168,8 @@ def read(path: Path) -> tuple[dict, np.ndarray, np.ndarray]:
 
 
 def load(path: Path, settings: Settings, source: MicroBatchSource, make: Callable[..., Trainer]) -> Trainer:
-    """A trainer that goes on where :func:`save` was called. ``make(hot_list=..., step=...)`` makes it, on ``source``, whose
-    tables are as training begins.
+    """A trainer that goes on where :func:`save` was called. ``make(hot_list=..., counted=..., step=...)`` makes it, on
+    ``source``, whose tables are as training begins.
 
     Raises CheckpointError for a folder that is none, or one of another model, optimizer or trace.
     """
@@ -184,7 +186,8 @@ def load(path: Path, settings: Settings, source: MicroBatchSource, make: Callabl
             )
     _check_sizes(path, state, source)
     source.write_rows(keys, rows)
-    trainer = make(hot_list=state["hot_list"].numpy().view(np.uint32), step=state["step"])
+    counted = {name: tensor.numpy() for name, tensor in state["counted"].items()}
+    trainer = make(hot_list=state["hot_list"].numpy().view(np.uint32), counted=counted, step=state["step"])
     trainer.model.load_state_dict(state["model"])
     trainer.dense_optimizer.load_state_dict(state["dense_optimizer"])
     return trainer

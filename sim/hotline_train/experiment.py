@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hotline_rtl.config import AcceleratorConfig
-from hotline_sim.run.job import Relearn, prepare
+from hotline_sim.run.job import prepare
 from hotline_sim.run.run_directory import RunDirectory
 from hotline_sim.traces.trace import Trace
 
@@ -56,7 +56,6 @@ class Plan:
     steps: int = 0
     held_out: float = 0.1
     prefetch: bool = True
-    relearn: Relearn | None = None
     check: bool = False
     deterministic: bool = False
     checkpoint: Path | None = None
@@ -216,7 +215,6 @@ def train(
                 source,
                 target,
                 prefetch=plan.prefetch,
-                relearn=plan.relearn,
                 cold_rows=plan.cold_rows,
                 together=plan.together,
                 **more,

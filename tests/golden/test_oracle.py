@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from hotline_golden.oracles.baselines import hot_sketch, look_ahead
+from hotline_golden.oracles.baselines import hot_sketch
+from hotline_golden.oracles.caches import least_often_used, least_recently_used, looks_ahead, run_cache
 from hotline_golden.oracles.oracle import (
     best_offline,
     by_count,
@@ -62,5 +63,20 @@ def test_look_ahead_keeps_what_comes_next(window, held):
     """Mini-batches of one sample, a cache of two keys. When 2 comes, 0 is known to be next, and 1 only to those
     who look far enough."""
     ids = np.array([[0], [1], [2], [0], [1], [0]])
-    share, coverage, rows = look_ahead(ids, 3, np.array([], np.int64), 2, batch=1, window=window)
-    assert round(share * 6) == held and coverage == share and round(rows * 6) == 6 - held
+    found = run_cache(ids, 3, 2, 1, looks_ahead(window))
+    assert sum(found.popular) == held == found.hits and found.accesses == 6 and sum(found.fetched) == 6 - held
+    assert sum(found.evicted) == sum(found.fetched) - 2, "two are in it at the end"
+
+
+def test_caches_of_libraries_keep_what_was_used_last_or_most():
+    ids = np.array([[0, 0], [0, 1], [1, 2], [0, 1], [2, 2]])
+    recent = run_cache(ids, 3, 2, 1, least_recently_used)
+    often = run_cache(ids, 3, 2, 1, least_often_used)
+    # When 2 has come, 0 was used longest ago, and 2 least often.
+    assert (recent.fetched, recent.evicted) == ([1, 1, 1, 1, 1], [0, 0, 1, 1, 1])
+    assert (often.fetched, often.evicted) == ([1, 1, 1, 0, 1], [0, 0, 1, 0, 1])
+    ids = np.array([[0], [0], [0], [1], [2], [0]])
+    assert run_cache(ids, 3, 2, 1, least_recently_used).fetched == [1, 0, 0, 1, 1, 1]
+    assert run_cache(ids, 3, 2, 1, least_often_used).fetched == [1, 0, 0, 1, 1, 0]
+    began = run_cache(ids, 3, 2, 1, least_recently_used, np.array([0]))
+    assert began.fetched[0] == 0 and began.popular == [1, 1, 1, 0, 0, 0]

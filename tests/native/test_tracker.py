@@ -15,6 +15,7 @@ from .conftest import pair, small
 def same(golden, native) -> None:
     for name in ("tags", "state", "silent", "sketch", "hot", "cursor"):
         assert np.array_equal(getattr(golden, name), getattr(native, name)), name
+    assert np.array_equal(golden.held[: len(native.held)], native.held)
     clock = golden.forgetting
     assert [golden.scorer.pressure, golden.scorer.threshold, clock.misses, clock.span] == native.kept.tolist()
     assert np.array_equal(golden.dump(), native.dump())
@@ -62,6 +63,8 @@ def test_hot_lists_go_from_one_to_the_other(policy):
     config = small(f"policy={policy}")
     job, golden, engine = pair(config, "synthetic:ratings,samples=800", resident=None)
     learn(job.model, golden, job.trace.part().rows)
+    golden.swap(1000)
+    assert (golden.dump() != EMPTY_SLOT).any()
     engine.load(golden.dump())
     again = golden_tracker(config)
     again.load(engine.dump().reshape(-1))
@@ -74,6 +77,7 @@ def test_hot_lists_that_cannot_be_are_refused_alike():
     config = small()
     job, golden, engine = pair(config, "synthetic:ratings,samples=800", resident=None)
     learn(job.model, golden, job.trace.part().rows)
+    golden.swap(1000)
     good = golden.dump()
     engine.load(good)
     slots = np.flatnonzero(good[:, 0] != EMPTY_SLOT)
@@ -119,6 +123,13 @@ def test_the_hot_set_follows_alike(policy, limit, worth, shift):
         known += int((mine[:, 5] != NO_WORKING_ROW).sum())
         spans.add(golden.forgetting.span)
     assert (changed > 0) == (limit > 0) and known <= changed
+    assert known == changed or limit < 1 << 32, "what enters was cold in the mini-batch, if nothing was kept back"
+    other = golden_tracker(config)
+    other.restore(engine.state())
+    same(other, engine.tracker)
+    engine.clear()
+    engine.restore(golden.contents())
+    same(golden, engine.tracker)
     assert len(spans) > 1 or policy == "srrip", "this test has seen epochs"
 
 

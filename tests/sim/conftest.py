@@ -10,11 +10,12 @@ from hotline_golden.layouts import NO_ACCESS
 from hotline_rtl.config import AcceleratorConfig
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.engine.memory_model import MemoryTiming
+from hotline_sim.run.gpu import Gpu
 from hotline_sim.run.job import Job, copy_image, prepare
 from hotline_sim.run.session import Session
 from hotline_sim.traces import ArrayTrace, Trace, open_trace
 
-from ..configurations import MAIN, tiny
+from ..configurations import MAIN_FROZEN, tiny
 
 HOSTILE = MemoryTiming((1, 500), (1, 100), True, True, (0.2, 0.3, 0.2, 0.3, 0.2))
 IDEAL = MemoryTiming((1, 1), (0, 0))
@@ -64,15 +65,32 @@ def run_cosim(job: Job, timing: MemoryTiming = IDEAL, **options):
         return session
 
 
+def learn(session: Session) -> Session:
+    """A hot set is learnt from the first mini-batch; each command after that is the test's own."""
+    session._learn()
+    if session.job.follows:
+        session._load(0)
+        session._both(session.job.learn(0))
+        session._allow({"completion ring", "delta list"}, set())
+        session._both(session.job.swap())
+    return session
+
+
+def fresh_golden(session: Session) -> None:
+    """Golden begins anew, with memories as the accelerator's are."""
+    session.golden = session.job.golden()
+    session.golden.host.data[:] = session.transport.host.data
+    session.golden.device.data[:] = session.transport.device.data
+    session.gpus = [Gpu(session.job, side.host, side.device) for side in (session.transport, session.golden)]
+
+
 @pytest.fixture(params=[IDEAL, HOSTILE], ids=["ideal", "hostile"])
 def session(request):
-    """A session of a few mini-batches that has learnt; each command is the test's own."""
-    job = small_job(tiny(MAIN), "synthetic:samples=80")
+    """A session of a few mini-batches that has learnt."""
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=80")
     timing = request.param
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
-        session = Session(job, transport)
-        session._learn()
-        yield session
+        yield learn(Session(job, transport))
 
 
 @pytest.fixture(autouse=True)

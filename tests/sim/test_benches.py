@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from amaranth.hdl import Cat
 
-from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_rtl.config import FROZEN, AcceleratorConfig, preset
 from hotline_rtl.emit.verilog import component_verilog
 from hotline_rtl.lib.shared_module import SharedModulePlatform
 from hotline_sim.engine.cocotb_build import run_cocotb
@@ -107,8 +107,9 @@ def verilog(name: str, config: AcceleratorConfig) -> str:
 
 
 def bench(name: str, settings: str, text: str | None = None, **environment: str):
-    """Runs the bench of a block on its Verilog, or on ``text``."""
+    """Runs the bench of a block on its Verilog, or on ``text``: of the tiny preset without a shadow, and with ``settings``."""
     _, module, test = BLOCKS[name]
+    settings = ",".join([*FROZEN, *settings.split(",")])
     config = preset("tiny").with_settings([s for s in settings.split(",") if s])
     waves = Path(os.environ["HOTLINE_WAVES"]) / f"{name}.vcd" if "HOTLINE_WAVES" in os.environ else None
     run_cocotb(
@@ -192,7 +193,7 @@ def test_a_broken_block_is_found(block, settings, what, replacement, monkeypatch
 @pytest.mark.parametrize("label", [label for label in AGING if label not in SLOW])
 def test_a_small_tracker_learns_much_as_golden_does(label: str):
     """Its banks, and the crossbar's queues, are instances of a module each, as a design of many lanes has them."""
-    config = preset("tiny").with_settings(AGING[label].split(","))
+    config = preset("tiny").with_settings([*FROZEN, *AGING[label].split(",")])
     text = component_verilog(BLOCKS["tracker"][0](config), "tracker", SharedModulePlatform("tracker"))
     for kind in ("bank", "request_queue"):
         assert len(re.findall(rf"^module tracker_\w*{kind} ?\(", text, re.M)) == 1, kind

@@ -14,8 +14,8 @@ from hotline_sim.host.limits import RING_ENTRIES
 from hotline_sim.run.job import output_buffers
 from hotline_sim.run.session import Session
 
-from ..configurations import MAIN, ODD, tiny
-from .conftest import HOSTILE, IDEAL, small_job
+from ..configurations import MAIN_FROZEN, ODD, tiny
+from .conftest import HOSTILE, IDEAL, learn, small_job
 from .lockstep import Lockstep, random_rows
 
 
@@ -62,10 +62,9 @@ def test_the_threshold_falls_when_just_an_eighth_of_the_samples_is_below_it(monk
 @pytest.mark.parametrize("opcode", [Opcode.SCATTER, Opcode.GATHER])
 @pytest.mark.parametrize("beyond", [0, 1, 1 << 20])
 def test_a_listed_key_one_row_past_the_end_of_its_table_is_refused(timing, opcode, beyond):
-    job = small_job(tiny(MAIN), "synthetic:samples=80")
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=80")
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
-        session = Session(job, transport)
-        session._learn()
+        session = learn(Session(job, transport))
         session._allow(
             {"completion ring"} | {f"table {n}" for n in range(len(job.model.tables))}, set(job.device.buffers)
         )
@@ -89,7 +88,7 @@ def test_a_listed_key_one_row_past_the_end_of_its_table_is_refused(timing, opcod
 
 def test_a_scatter_completes_after_the_popular_part_of_the_split_that_it_passes():
     """Memory is long in acknowledging the popular records; the SCATTER is over before."""
-    job = small_job(tiny(MAIN), "synthetic:ratings,samples=148", output_sets=2, resident=100)
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:ratings,samples=148", output_sets=2, resident=100)
     timing = MemoryTiming((1, 1), (1, 1))
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         lockstep = Lockstep(job, transport)
@@ -117,7 +116,7 @@ def test_a_scatter_completes_after_the_popular_part_of_the_split_that_it_passes(
 @pytest.mark.parametrize("word", range(0, 16, 3))
 def test_an_error_in_any_beat_of_a_ring_entry_is_seen(word):
     """Not only one in the last."""
-    job = small_job(tiny(MAIN), "synthetic:samples=40")
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=40")
     with CosimTransport(job.config, job.host, job.device) as transport:
         session = Session(job, transport)
         driver = session.driver

@@ -18,16 +18,16 @@ from hotline_sim.host.errors import DriverError
 from hotline_sim.host.limits import RING_ENTRIES
 from hotline_sim.run.job import rings
 
-from ..configurations import MAIN, tiny
-from .conftest import IDEAL, small_job
+from ..configurations import MAIN_FROZEN, tiny
+from .conftest import IDEAL, fresh_golden, small_job
 
-SPACE = 1 << tiny(MAIN).address_bits
+SPACE = 1 << tiny(MAIN_FROZEN).address_bits
 
 
 @contextmanager
 def accelerator(host: MemoryTiming = IDEAL, device: MemoryTiming = IDEAL, **options):
     """Yields job, transport and driver: the model is loaded, and all buffers may be written."""
-    job = small_job(tiny(MAIN), "synthetic:samples=80")
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=80")
     with CosimTransport(
         job.config, job.host, job.device, host_timing=host, device_timing=device, **options
     ) as transport:
@@ -45,9 +45,7 @@ def allow_all(transport) -> None:
 def works_after_a_reset(session) -> None:
     """As if nothing had been: the driver resets, and a mini-batch is learnt from and split as golden does."""
     session.driver.reset()
-    session.golden = session.job.golden()
-    session.golden.host.data[:] = session.transport.host.data
-    session.golden.device.data[:] = session.transport.device.data
+    fresh_golden(session)
     session._allow({"completion ring"}, set())
     session._both(session.job.learn(0))
     session._split(1)
@@ -392,7 +390,7 @@ class SilentWorkingSet(WorkingSet):
 def test_a_hang_inside_ends_the_command_and_stops_the_rings(monkeypatch):
     """Slow for its accelerator of its own."""
     monkeypatch.setattr("hotline_rtl.accelerator.WorkingSet", SilentWorkingSet)
-    verilog = accelerator_verilog.__wrapped__(tiny(MAIN))
+    verilog = accelerator_verilog.__wrapped__(tiny(MAIN_FROZEN))
     with accelerator(verilog=verilog) as (job, transport, driver):
         driver.write("timeout", 5000)
         assert driver.execute(job.learn(0))[0].status == Status.OK

@@ -10,7 +10,7 @@ from hotline_golden.layouts import Command, Opcode, Status
 from hotline_sim.engine.cosim import CosimTransport
 from hotline_sim.run.job import output_buffers
 
-from ..configurations import FOLLOWING, MAIN, WIDE, tiny
+from ..configurations import MAIN, WIDE, tiny
 from .conftest import HOSTILE, IDEAL, SLOW, small_job
 from .lockstep import Lockstep, random_rows
 
@@ -22,7 +22,7 @@ def job_of(sets: int = 2, settings: list[str] = MAIN, **changes):
 
 
 #: Configurations with register slices between blocks for the slow tests.
-MORE_SLICED = [[*FOLLOWING, f"link_slices={n}"] for n in range(2, 6)]
+MORE_SLICED = [[*MAIN, f"link_slices={n}"] for n in range(2, 6)]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +141,7 @@ def test_long_random_command_sequences_equal_golden(seed, timing, settings):
                         job.learn(batch),
                         Command(Opcode.CLEAR),
                         job.hot_list(Opcode.DUMP),
+                        job.swap(),
                         Command(99),
                         replace(lists[0], opcode=Opcode.GATHER),
                     ]

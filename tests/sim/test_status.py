@@ -13,8 +13,8 @@ from hotline_sim.host.errors import CommandError, DriverError
 from hotline_sim.run.job import output_buffers
 from hotline_sim.run.session import Session
 
-from ..configurations import MAIN, tiny
-from .conftest import HOSTILE, IDEAL, small_job
+from ..configurations import MAIN_FROZEN, tiny
+from .conftest import HOSTILE, IDEAL, fresh_golden, learn, small_job
 from .lockstep import Lockstep
 
 
@@ -108,7 +108,7 @@ def test_a_scatter_of_a_key_that_names_no_row(session):
 
 
 def test_without_a_model_nothing_is_read():
-    job = small_job(tiny(MAIN), "synthetic:samples=40")
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=40")
     with CosimTransport(job.config, job.host, job.device) as transport:
         session = Session(job, transport)
         assert [c.status for c in session.driver.execute(job.learn(0), checked=False)] == [Status.NO_MODEL]
@@ -201,7 +201,7 @@ def test_an_error_or_no_answer_ends_the_command_with_its_address(session, what, 
 @pytest.mark.parametrize("timing", [IDEAL, HOSTILE], ids=["ideal", "hostile"])
 def test_an_error_in_records_that_are_decoded_ahead_is_their_own_commands(timing):
     """All commands wait in the ring: SPLITs, and two whose first or last records cannot be read."""
-    job = small_job(tiny(MAIN), "synthetic:samples=160", batch_size=20, output_sets=8)
+    job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=160", batch_size=20, output_sets=8)
     with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
         lockstep = Lockstep(job, transport)
         lockstep.submit(job.learn(0))
@@ -313,8 +313,7 @@ def test_a_soft_reset_at_any_time_leaves_axi_legal_and_the_accelerator_usable(se
         assert not transport.host_memory.violation and not transport.device_memory.violation
     fresh = Session.__new__(Session)
     fresh.__dict__.update(session.__dict__)
-    fresh.golden = job.golden()
-    fresh.golden.host.data[:], fresh.golden.device.data[:] = transport.host.data, transport.device.data
+    fresh_golden(fresh)
     fresh._both(Command(Opcode.CLEAR))
     fresh._both(job.learn(0))
     still_works(fresh)
@@ -324,11 +323,10 @@ def test_the_popular_completion_does_not_wait_for_gathered_rows():
     """The same mini-batch, rows of the tables 10 and 2,000 cycles away."""
     cycles = {}
     for extra in (0, 1990):
-        job = small_job(tiny(MAIN), "synthetic:samples=600", batch_size=200)
+        job = small_job(tiny(MAIN_FROZEN), "synthetic:samples=600", batch_size=200)
         timing = MemoryTiming((10, 10), (10, 10))
         with CosimTransport(job.config, job.host, job.device, host_timing=timing, device_timing=timing) as transport:
-            session = Session(job, transport)
-            session._learn()
+            session = learn(Session(job, transport))
             transport.host_memory.slow_down({f"table {n}": extra for n in range(len(job.model.tables))})
             transport.device_memory.allow(set(job.device.buffers))
             popular, whole = session.driver.execute(job.split(1))
@@ -355,7 +353,7 @@ def test_the_driver_refuses_what_it_can_see(session):
 
 def test_a_driver_for_another_configuration_is_refused(session):
     with pytest.raises(DriverError, match="another configuration: tracker_sets 0x40, not 0x80"):
-        Driver(session.transport, tiny([*MAIN, "tracker_sets=128"]), session.rings)
+        Driver(session.transport, tiny([*MAIN_FROZEN, "tracker_sets=128"]), session.rings)
 
 
 def test_commands_wait_in_the_ring_and_end_in_order(session):

@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hotline-accelerator[train]'")
 
-from hotline_rtl.config import preset  # noqa: E402
+from hotline_rtl.config import FROZEN, preset  # noqa: E402
 from hotline_sim.run.job import prepare  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_sim.traces.trace import in_memory  # noqa: E402
@@ -25,7 +25,7 @@ from hotline_train.settings import Settings  # noqa: E402
 from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.step.device import Cpu  # noqa: E402
 
-from ..configurations import MAIN, tiny  # noqa: E402
+from ..configurations import MAIN_FROZEN, tiny  # noqa: E402
 
 torch.set_num_threads(1)
 SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
@@ -38,7 +38,7 @@ def task_for(spec=ONE_HOT, optimizer="rowwise-adagrad", dtype="float64", cap=1 <
     settings = Settings(SHAPE, optimizer, 0.05, dtype, seed=3)
     job = prepare(
         opened(spec),
-        tiny(MAIN),
+        tiny(MAIN_FROZEN),
         batch_size=16,
         dim=settings.rows.words,
         **({"resident": 100, "fill": False} | options),
@@ -75,7 +75,7 @@ def test_popular_samples_are_counted_where_nothing_was_learnt():
     job, source = task.job, NativeSource(task.job, task.settings.rows)
     source.open()
     later = [b for b in range(job.batches) if b not in job.learn_batches]
-    share = sum(len(source.split(b).popular) for b in later) / sum(job.samples_of(b) for b in later)
+    share = sum(len(source.split(b)[0].popular) for b in later) / sum(job.samples_of(b) for b in later)
     assert Hotline(task).popular == pytest.approx(share)
 
 
@@ -150,7 +150,7 @@ def test_a_suite_measures_cases_until_its_time_is_over(monkeypatch):
     monkeypatch.setattr(suite, "SYSTEMS", [FusedHybrid, Hotline])
     cases = [suite.Case("rm1", 64, True, 0.02), suite.Case("rm4", 64, False, 0.02)]
     base = Settings(optimizer="rowwise-adagrad", learning_rate=0.01)
-    made = suite.Suite(base, preset("alveo"), Cpu(), 1 << 40, 2, 640, 0.1)
+    made = suite.Suite(base, preset("alveo").with_settings(FROZEN), Cpu(), 1 << 40, 2, 640, 0.1)
     told = []
     done = made.run(cases, 5, lambda text: None, lambda ran: told.append(sum(len(r.measured) for r in ran)))
     assert told == [1, 2, 3, 4] and [ran.case for ran in done] == cases
@@ -159,7 +159,7 @@ def test_a_suite_measures_cases_until_its_time_is_over(monkeypatch):
     assert hotline.device_bytes <= done[0].task.cap < 1 << 30, "the tracker is made to fit"
     assert suite.fitting(preset("alveo"), 70_000).tracker_entries == 65_536
     assert made.run(cases, 0, lambda text: None, lambda ran: None) == []
-    small = suite.Suite(base, preset("tiny"), Cpu(), 1 << 40, 2, 640, 0.001)
+    small = suite.Suite(base, preset("tiny").with_settings(FROZEN), Cpu(), 1 << 40, 2, 640, 0.001)
     small = small.run([suite.Case("rm3", 64, True, 0.02)], 5, lambda text: None, told.append)
     assert small[0].note and not small[0].measured, "what a configuration cannot serve says so"
 

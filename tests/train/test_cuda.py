@@ -4,7 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'hotline-accelerator[train]'")
 
-from hotline_sim.run.job import Relearn, prepare  # noqa: E402
+from hotline_sim.run.job import prepare  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_train.evaluation import all_tables, parameters, part_of_movement  # noqa: E402
 from hotline_train.models.dlrm import DlrmShape  # noqa: E402
@@ -14,7 +14,7 @@ from hotline_train.sources.native import NativeSource  # noqa: E402
 from hotline_train.step.device import STREAMS, Cuda, device_for  # noqa: E402
 from hotline_train.step.trainer import Trainer  # noqa: E402
 
-from ..configurations import MAIN, WIDE, tiny  # noqa: E402
+from ..configurations import MAIN, MAIN_FROZEN, tiny  # noqa: E402
 
 CUDA = torch.cuda.is_available()
 needs_cuda = pytest.mark.skipif(not CUDA, reason="no CUDA device here")
@@ -42,18 +42,16 @@ def settings_for(optimizer="rowwise-adagrad", dtype="float64"):
     return Settings(DlrmShape(dim=8, bottom=(16,), top=(16,)), optimizer, 0.05, dtype, seed=3)
 
 
-def trained(device, settings, *, prefetch=True, relearn=None, spec="synthetic:ratings,samples=400", **options):
+def trained(device, settings, *, prefetch=True, shape=MAIN, spec="synthetic:ratings,samples=400", **options):
     job = prepare(
         open_trace(spec),
-        tiny(WIDE if relearn else MAIN),
+        tiny(shape),
         batch_size=16,
         dim=settings.rows.words,
         output_sets=2,
         resident=100,
     )
-    trainer = Trainer(
-        settings, NativeSource(job, settings.rows), device, prefetch=prefetch, relearn=relearn, **options
-    )
+    trainer = Trainer(settings, NativeSource(job, settings.rows), device, prefetch=prefetch, **options)
     trainer.run(STEPS)
     found = [t.clone() for t in [*parameters(trainer.model), *all_tables(trainer)]]
     trainer.close()
@@ -84,10 +82,10 @@ def device(request):
 @pytest.mark.parametrize("optimizer", ["sgd", "rowwise-adagrad", "adagrad", "adam"])
 @pytest.mark.parametrize("cold_rows", ["direct", "copied"])
 @pytest.mark.parametrize("together", [True, False])
-@pytest.mark.parametrize("relearn", [None, Relearn(4, 8)])
-def test_training_on_a_gpu_gives_the_parameters_of_plain_training(device, optimizer, cold_rows, together, relearn):
+@pytest.mark.parametrize("shape", [MAIN, MAIN_FROZEN], ids=["following", "frozen"])
+def test_training_on_a_gpu_gives_the_parameters_of_plain_training(device, optimizer, cold_rows, together, shape):
     settings = settings_for(optimizer)
-    job, found = trained(Cuda(device), settings, cold_rows=cold_rows, together=together, relearn=relearn)
+    job, found = trained(Cuda(device), settings, cold_rows=cold_rows, together=together, shape=shape)
     assert difference(found, job, settings) < 1e-9
 
 

@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 COMMANDS = [
     ["train", "--check", "--samples", "2000"],
-    ["train", "golden", "--samples", "600", "--relearn", "2"],
+    ["train", "golden", "--samples", "600"],
     ["bench", "gpu", "--device", "cpu", "--minutes", "0.1", "--samples", "640", "--scale", "0.01"],
     ["trace", "make", "synthetic:ratings,samples=200", "-o", "t"],
     ["advise", "synthetic:ratings,samples=3000"],

@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip insta
 from torch import nn  # noqa: E402
 
 from hotline_golden.keys import splitmix64  # noqa: E402
-from hotline_sim.run.job import Relearn  # noqa: E402
 from hotline_train.modules import HotlineEmbeddingBagCollection, TableConfig  # noqa: E402
 from hotline_train.modules import collection as collection_module  # noqa: E402
 
@@ -110,7 +109,6 @@ def collection(**more):
         "resident_rows": 10,
         "optimizer": "sgd",
         "learning_rate": 0.5,
-        "learn": 4,
     }
     return HotlineEmbeddingBagCollection(TABLES, **(options | more))
 
@@ -158,9 +156,7 @@ def check_same(embeddings, ours, theirs, losses, plain_losses):
 
 
 @pytest.mark.parametrize("options", [{}, {"micro_batches": True}], ids=str)
-@pytest.mark.parametrize(
-    "more", [{}, {"cold_rows": "copied"}, {"relearn": Relearn(2, 6, worth=1)}, {"resident_rows": 0}], ids=str
-)
+@pytest.mark.parametrize("more", [{}, {"cold_rows": "copied"}, {"frozen": 5}, {"resident_rows": 0}], ids=str)
 def test_a_model_trains_as_with_pytorchs_embedding_bags(options, more):
     embeddings = collection(**more)
     start = embeddings.state_dict()
@@ -240,7 +236,7 @@ def test_a_state_goes_on_where_it_was_whatever_is_hot():
     assert {k for k in kept if k.startswith("embedding_bags.")} == {
         f"embedding_bags.{t.name}.{what}" for t in TABLES for what in ("weight", "optimizer")
     }
-    second = collection(optimizer="rowwise-adagrad", learning_rate=0.05, learn=2, resident_rows=0)
+    second = collection(optimizer="rowwise-adagrad", learning_rate=0.05, frozen=2, resident_rows=0)
     second.load_state_dict(kept)
     a, b = (trained(e, 8)[1] for e in (first, second))
     assert np.allclose(a, b, rtol=1e-5)

@@ -11,7 +11,7 @@ from rich.console import Console
 torch = pytest.importorskip("torch")
 
 from hotline_sim.engine.cosim import CosimTransport  # noqa: E402
-from hotline_sim.run.job import Relearn, prepare  # noqa: E402
+from hotline_sim.run.job import prepare  # noqa: E402
 from hotline_sim.run.run_directory import RunDirectory  # noqa: E402
 from hotline_sim.run.runner import run_session  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
@@ -30,7 +30,7 @@ from hotline_train.sources.source import SourceError, check_payload  # noqa: E40
 from hotline_train.step.device import Cpu, Phase  # noqa: E402
 from hotline_train.step.trainer import NotFiniteError, Parts, Trainer  # noqa: E402
 
-from ..configurations import MAIN, WIDE, tiny  # noqa: E402
+from ..configurations import MAIN, MAIN_FROZEN, WIDE, tiny  # noqa: E402
 from ..sim.conftest import HOSTILE, small_job, with_payload  # noqa: E402
 from .threaded import Threaded  # noqa: E402
 
@@ -40,7 +40,6 @@ LATE = {"main": 0.0001, "coming": 0.0002, "rows": 0.0003, "order": 0.0001}
 torch.set_num_threads(1)  # small tensors, and tests beside each other
 #: By optimizer; large enough that something is learnt in 200 steps.
 RATES = {"sgd": 0.3, "rowwise-adagrad": 0.05, "adagrad": 0.05, "adam": 0.01}
-RELEARN = Relearn(every=3, swap_every=10, limit=40, worth=1)
 SHAPE = DlrmShape(dim=8, bottom=(16,), top=(16,))
 #: Many tests compare with the same training of the same log.
 opened, plain_training = lru_cache(open_trace), lru_cache(maxsize=16)(train_plain)
@@ -50,8 +49,8 @@ def settings_for(optimizer: str, dtype: str = "float64") -> Settings:
     return Settings(SHAPE, optimizer, RATES[optimizer], dtype, seed=3)
 
 
-def job_for(settings: Settings, spec: str, batch_size: int = 16, shadow: int = 0, **options):
-    config = tiny(WIDE if shadow else MAIN)
+def job_for(settings: Settings, spec: str, batch_size: int = 16, shape: list[str] = MAIN, **options):
+    config = tiny(shape)
     options = {"resident": 100, **options}
     return prepare(opened(spec), config, batch_size=batch_size, dim=settings.rows.words, output_sets=2, **options)
 
@@ -98,21 +97,22 @@ def check_against_plain(settings, trainer, job, steps):
     assert difference(trainer, start) > 1e-2, "something has been learnt"
 
 
-MODES = [(False, None), (True, None), (True, RELEARN)]
-MODE_IDS = ["plain", "prefetch", "prefetch-relearn"]
+#: Whether to prefetch; the accelerator, whose hot set follows the data, or is frozen.
+MODES = [(False, MAIN), (True, WIDE), (True, MAIN_FROZEN)]
+MODE_IDS = ["in-order", "prefetch", "prefetch-frozen"]
 ONE_HOT, MULTI_HOT = "synthetic:ratings,samples=1000", "synthetic:taobao,samples=1000,scale=0.001"
 
 
 @pytest.mark.parametrize("spec", [ONE_HOT, MULTI_HOT], ids=["one-hot", "multi-hot"])
-@pytest.mark.parametrize("prefetch, relearn", MODES, ids=MODE_IDS)
+@pytest.mark.parametrize("prefetch, shape", MODES, ids=MODE_IDS)
 @pytest.mark.parametrize("way", ["golden", "direct", "copied"])
-def test_training_gives_the_parameters_of_plain_training(threaded, way, spec, prefetch, relearn):
+def test_training_gives_the_parameters_of_plain_training(threaded, way, spec, prefetch, shape):
     """Streams are late; working rows go each way."""
     settings = settings_for("rowwise-adagrad")
-    job = job_for(settings, spec, shadow=int(relearn is not None))
+    job = job_for(settings, spec, shape=shape)
     source = (GoldenSource if way == "golden" else NativeSource)(job, settings.rows)
     options = {} if way == "golden" else {"cold_rows": way}
-    trainer = Trainer(settings, source, threaded, prefetch=prefetch, relearn=relearn, **options)
+    trainer = Trainer(settings, source, threaded, prefetch=prefetch, **options)
     check_against_plain(settings, trainer, job, 100)
     trainer.close()
 
@@ -170,12 +170,12 @@ def test_float32_is_as_near_as_two_orders_of_summation(optimizer):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rowwise-adagrad"])
-@pytest.mark.parametrize("prefetch, relearn", MODES, ids=MODE_IDS)
-def test_the_accelerator_and_the_golden_model_train_alike(threaded, optimizer, prefetch, relearn):
+@pytest.mark.parametrize("prefetch, shape", MODES, ids=MODE_IDS)
+def test_the_accelerator_and_the_golden_model_train_alike(threaded, optimizer, prefetch, shape):
     """To the bit, with slow and disorderly memories behind the accelerator."""
     settings, steps = settings_for(optimizer), 40
-    job = job_for(settings, "synthetic:samples=300,scale=0.001", shadow=int(relearn is not None))
-    options = {"prefetch": prefetch, "relearn": relearn}
+    job = job_for(settings, "synthetic:samples=300,scale=0.001", shape=shape)
+    options = {"prefetch": prefetch}
     golden = Trainer(settings, GoldenSource(job, settings.rows), Cpu(), **options)
     expected = run(golden, steps)
 
@@ -190,9 +190,10 @@ def test_the_accelerator_and_the_golden_model_train_alike(threaded, optimizer, p
         assert np.array_equal(live.hot_list, golden.hot_list)
 
 
-def test_a_recorded_run_trains_as_the_golden_model_does(tmp_path):
-    settings, steps = settings_for("rowwise-adagrad"), 40
-    recorded = small_job(tiny(MAIN), "synthetic:samples=400")
+@pytest.mark.parametrize("shape", [MAIN, MAIN_FROZEN], ids=["following", "frozen"])
+def test_a_recorded_run_trains_as_the_golden_model_does(tmp_path, shape):
+    settings, steps = settings_for("rowwise-adagrad"), 10
+    recorded = small_job(tiny(shape), "synthetic:samples=400")
     with CosimTransport(recorded.config, recorded.host, recorded.device) as transport:
         run_session(recorded, transport, directory=tmp_path / "run")
     source = RecordedSource(RunDirectory.open(tmp_path / "run"), settings.rows)
@@ -202,13 +203,34 @@ def test_a_recorded_run_trains_as_the_golden_model_does(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(all_tables(trainer), all_tables(golden), strict=True))
 
 
-def test_relearning_changes_the_hot_set_and_not_the_mathematics():
+def test_a_recorded_run_that_follows_can_be_gone_through_again(tmp_path):
+    """It begins with the hot set that it began with; a checkpoint within it is taken up where it was."""
+    settings = settings_for("rowwise-adagrad")
+    recorded = small_job(tiny(MAIN), "synthetic:samples=400")
+    with CosimTransport(recorded.config, recorded.host, recorded.device) as transport:
+        run_session(recorded, transport, directory=tmp_path / "run")
+    folder = RunDirectory.open(tmp_path / "run")
+    source = RecordedSource(folder, settings.rows)
+    trainer = Trainer(settings, source, Cpu(), prefetch=True)
+    run(trainer, 26)  # eleven mini-batches
+    assert difference(trainer, plain_training(source.trace, settings, source.batch_size, 26)) < 1e-10
+    checkpoint.save(trainer, tmp_path / "kept")
+    again = RecordedSource(folder, settings.rows)
+    resumed = checkpoint.load(
+        tmp_path / "kept", settings, again, lambda **more: Trainer(settings, again, Cpu(), prefetch=True, **more)
+    )
+    assert run(resumed, 9) == run(trainer, 9)
+    assert np.array_equal(resumed.hot_list, trainer.hot_list)
+
+
+def test_following_changes_the_hot_set_and_not_the_mathematics():
     settings = settings_for("sgd")
-    job = job_for(settings, "synthetic:drift,samples=1000,scale=0.05", shadow=1, resident=None)
-    trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu(), relearn=RELEARN)
-    before = trainer.hot_list.copy()
-    run(trainer)
-    assert (before != trainer.hot_list).any(axis=1).sum() > 40
+    job = job_for(settings, "synthetic:drift,samples=1000,scale=0.05", resident=None)
+    trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu())
+    hot_lists = []
+    trainer.run(STEPS, lambda step: hot_lists.append(trainer.hot_list.copy()))
+    changed = [int((a != b).any(axis=1).sum()) for a, b in zip(hot_lists, hot_lists[1:], strict=False)]
+    assert sum(changed[100:]) > 100
     assert difference(trainer, plain_training(job.trace, settings, job.batch_size, STEPS)) < 1e-10
 
 
@@ -216,8 +238,6 @@ def test_relearning_changes_the_hot_set_and_not_the_mathematics():
 def test_what_a_source_cannot_do_is_refused(source):
     settings = settings_for("sgd")
     job = job_for(settings, "synthetic:ratings,samples=200")
-    with pytest.raises(ValueError, match="shadow=1"):
-        Trainer(settings, source(job, settings.rows), Cpu(), relearn=RELEARN)
     with pytest.raises(ValueError, match="training needs"):
         Trainer(settings_for("rowwise-adagrad"), source(job, settings.rows), Cpu())
     large = job_for(settings, "synthetic:all-distinct,samples=512", batch_size=512)
@@ -225,21 +245,28 @@ def test_what_a_source_cannot_do_is_refused(source):
         Trainer(settings, source(large, settings.rows), Cpu()).run(1)
 
 
-@pytest.mark.parametrize("kind", ["golden", "live"])
+@pytest.mark.parametrize(
+    "kind, shape",
+    [("golden", MAIN), ("native", MAIN), ("golden", MAIN_FROZEN), ("live", MAIN_FROZEN)],
+    ids=["golden", "native", "golden-frozen", "live-frozen"],
+)
 @pytest.mark.parametrize("optimizer", ["sgd", "rowwise-adagrad"])
-def test_resumed_at_any_step_it_ends_as_if_not_interrupted(tmp_path, kind, optimizer):
+def test_resumed_at_any_step_it_ends_as_if_not_interrupted(tmp_path, kind, shape, optimizer):
+    """Also while the hot set changes."""
     settings, steps = settings_for(optimizer, "float32"), 12
 
     def source():
-        job = job_for(settings, "synthetic:samples=100,scale=0.001")  # 7 mini-batches: goes through them twice
-        if kind == "golden":
-            return nullcontext(GoldenSource(job, settings.rows))
-        return LiveJob(job, settings)
+        # 7 mini-batches: goes through them twice
+        job = job_for(settings, "synthetic:samples=100,scale=0.001", shape=shape, resident=None)
+        if kind == "live":
+            return LiveJob(job, settings)
+        return nullcontext((GoldenSource if kind == "golden" else NativeSource)(job, settings.rows))
 
     with source() as whole:
         trainer = Trainer(settings, whole, Cpu(), prefetch=True)
         run(trainer, steps)
         expected = all_tables(trainer), parameters(trainer.model)
+        hot_list = trainer.hot_list.copy()
     for stop in (1, 5, 11):
         with source() as first:
             trainer = Trainer(settings, first, Cpu(), prefetch=True)
@@ -257,6 +284,7 @@ def test_resumed_at_any_step_it_ends_as_if_not_interrupted(tmp_path, kind, optim
                 [*all_tables(trainer), *parameters(trainer.model)], [*expected[0], *expected[1]], strict=True
             ):
                 assert torch.equal(a, b)
+            assert np.array_equal(trainer.hot_list, hot_list)
     assert [p.name for p in tmp_path.iterdir()] == ["kept"], "nothing half-written is left"
 
 
@@ -274,22 +302,46 @@ class LiveJob:
         self.transport.close()
 
 
-def test_a_resumed_training_that_relearns_has_the_same_mathematics(tmp_path):
+def test_a_training_on_the_accelerator_goes_on_from_a_checkpoint_as_if_not_interrupted(tmp_path):
+    """It counts anew from there, interrupted or not."""
     settings = settings_for("rowwise-adagrad")
-    job = job_for(settings, "synthetic:ratings,samples=1000", shadow=1)
-    options = {"prefetch": True, "relearn": RELEARN}
-    trainer = Trainer(settings, GoldenSource(job, settings.rows), Cpu(), **options)
-    run(trainer, 77)
-    checkpoint.save(trainer, tmp_path / "kept")
-    source = GoldenSource(job, settings.rows)
-    resumed = checkpoint.load(
-        tmp_path / "kept",
-        settings,
-        source,
-        lambda **more: Trainer(settings, source, Cpu(), **options, **more),
-    )
-    run(resumed, STEPS - 77)
-    assert difference(resumed, plain_training(job.trace, settings, job.batch_size, STEPS)) < 1e-10
+
+    def job():
+        return job_for(settings, "synthetic:ratings,samples=400")
+
+    with LiveJob(job(), settings) as source:
+        trainer = Trainer(settings, source, Cpu(), prefetch=True)
+        run(trainer, 17)
+        checkpoint.save(trainer, tmp_path / "kept")
+        expected = run(trainer, 30), trainer.hot_list.copy()
+        assert difference(trainer, plain_training(source.trace, settings, source.batch_size, 47)) < 1e-10
+    with LiveJob(job(), settings) as source:
+        resumed = checkpoint.load(
+            tmp_path / "kept",
+            settings,
+            source,
+            lambda **more: Trainer(settings, source, Cpu(), prefetch=True, **more),
+        )
+        assert run(resumed, 30) == expected[0] and np.array_equal(resumed.hot_list, expected[1])
+
+
+def test_golden_and_the_software_engine_take_up_each_others_checkpoints(tmp_path):
+    settings = settings_for("rowwise-adagrad")
+    job = job_for(settings, "synthetic:drift,samples=1000,scale=0.05", resident=None)
+    kinds = [GoldenSource, NativeSource]
+    for first, second in (kinds, kinds[::-1]):
+        trainer = Trainer(settings, first(job, settings.rows), Cpu())
+        run(trainer, 33)
+        checkpoint.save(trainer, tmp_path / "kept")
+        source = second(job, settings.rows)
+
+        def make(**more):
+            return Trainer(settings, source, Cpu(), **more)  # noqa: B023
+
+        resumed = checkpoint.load(tmp_path / "kept", settings, source, make)
+        run(trainer, 20), run(resumed, 20)
+        assert np.array_equal(resumed.hot_list, trainer.hot_list)
+        resumed.close()
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):

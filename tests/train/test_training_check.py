@@ -1,5 +1,7 @@
 """`hotline train --check` refuses a training that is wrong, in its default settings, whatever is wrong with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +10,7 @@ pytest.importorskip("sklearn")
 
 from rich.console import Console  # noqa: E402
 
-from hotline_rtl.config import preset  # noqa: E402
-from hotline_sim.run.job import Relearn  # noqa: E402
+from hotline_rtl.config import FROZEN, preset  # noqa: E402
 from hotline_sim.traces import open_trace  # noqa: E402
 from hotline_train import experiment  # noqa: E402
 from hotline_train.evaluation import part_of_movement  # noqa: E402
@@ -17,10 +18,12 @@ from hotline_train.experiment import TOLERANCE, Plan, train  # noqa: E402
 from hotline_train.optimizers import LEARNING_RATES  # noqa: E402
 from hotline_train.settings import Settings  # noqa: E402
 from hotline_train.sources.native import NativeSource  # noqa: E402
+from hotline_train.sources.source import Exchange  # noqa: E402
 from hotline_train.step.trainer import Trainer  # noqa: E402
 
 SPEC, SAMPLES = "synthetic:criteo-kaggle,samples=20000,scale=0.01", 6000
-RELEARN = Relearn(4, 8)
+#: A tracker so small that rows leave it all the time.
+SMALL = ["tracker_sets=256"]
 
 
 class Apart(Trainer):
@@ -54,7 +57,7 @@ class StaleGather(Trainer):
         feed = super()._feed()
         self.kernels.carry = lambda *arguments: None
         fetch = feed.cold.fetch
-        feed.cold.fetch = lambda step, places, carried: fetch(step, places, torch.full_like(carried, -1))
+        feed.cold.fetch = lambda step, rows: fetch(step, replace(rows, carried=torch.full_like(rows.carried, -1)))
         return feed
 
 
@@ -83,17 +86,23 @@ class OneMissing(Trainer):
 class OldHotSet(NativeSource):
     """A SWAP is told, but does not happen: mini-batches are split against the old hot set."""
 
-    def swap(self, limit, worth):
-        hot = self.engine.tracker.hot.copy()
-        delta = super().swap(limit, worth)
-        if len(delta.slots) and self.begun_once():
-            self.engine.tracker.hot[:] = hot
-            self.engine.known = False
-        return delta
+    def split(self, batch, out=None):
+        if batch == 2:
+            self.engine.hot.change = lambda delta: None
+        return super().split(batch, out)
 
-    def begun_once(self):
-        self.swaps = getattr(self, "swaps", 0) + 1
-        return self.swaps > 1
+
+class LostOnTheWay(Exchange):
+    """Rows that leave the hot set are written where those lay that entered it."""
+
+    def going_home(self, keys):
+        return keys.copy()
+
+
+class NeverHome(NativeSource):
+    def split(self, batch, out=None):
+        found, exchange = super().split(batch, out)
+        return found, LostOnTheWay(**vars(exchange))
 
 
 class NoColdGradient(Apart):
@@ -191,15 +200,40 @@ class LostAccesses(Apart):
 class RowsLeftBehind(Trainer):
     """A SWAP changes the hot list, and no row moves."""
 
-    def _change_hot_set(self, number):
-        load = self.store.load
-        if number:
-            self.store.load = lambda slots, rows: None
-        super()._change_hot_set(number)
-        self.store.load = load
+    def _exchange(self, number, other):
+        exchange, self.store.exchange = self.store.exchange, lambda *arguments: None
+        if not number:
+            self.store.exchange = exchange
+        super()._exchange(number, other)
+        self.store.exchange = exchange
 
 
-def result_of(monkeypatch, kind, *, optimizer="rowwise-adagrad", dtype="float32", relearn=None):
+class ExchangedTooSoon(Trainer):
+    """Rows change places before they are updated."""
+
+    def _together(self, number, popular, last):
+        update = self.kernels.update
+
+        def late(*arguments):
+            if self.waiting:
+                super(ExchangedTooSoon, self)._exchange(number, self.waiting)
+            update(*arguments)
+
+        other, self.feed.other = self.feed.other, lambda: self._keep(other())
+        self.kernels.update = late
+        found = super()._together(number, popular, last)
+        self.kernels.update, self.feed.other = update, other
+        return found
+
+    def _keep(self, other):
+        self.waiting = other
+        return other
+
+    def _exchange(self, number, other):
+        pass
+
+
+def result_of(monkeypatch, kind, *, optimizer="rowwise-adagrad", dtype="float32", settings=()):
     """The default settings of ``hotline train --check``, with another source or trainer."""
     if kind:
         monkeypatch.setattr(experiment, "NativeSource" if issubclass(kind, NativeSource) else "Trainer", kind)
@@ -208,18 +242,17 @@ def result_of(monkeypatch, kind, *, optimizer="rowwise-adagrad", dtype="float32"
         Settings(optimizer=optimizer, learning_rate=LEARNING_RATES[optimizer], dtype=dtype),
         check=True,
         held_out=0.0,
-        relearn=relearn,
     )
-    config = preset("ecp5").with_settings(["max_row_bytes=512", *(["shadow=1"] if relearn else [])])
+    config = preset("ecp5").with_settings(["max_row_bytes=512", *settings])
     return train(plan, open_trace(SPEC).head(SAMPLES), config, 256, Console(quiet=True))
 
 
 @pytest.mark.parametrize("optimizer", ["rowwise-adagrad", "sgd", "adagrad", "adam"])
-@pytest.mark.parametrize("relearn", [None, RELEARN])
+@pytest.mark.parametrize("settings", [[], SMALL, FROZEN], ids=["following", "small", "frozen"])
 @pytest.mark.parametrize("kind", [None, Apart])
-def test_a_training_that_is_right_is_taken_with_room_to_spare(monkeypatch, optimizer, relearn, kind):
+def test_a_training_that_is_right_is_taken_with_room_to_spare(monkeypatch, optimizer, settings, kind):
     """In float64, as ``--check`` does it: in float32 rounding may turn a ReLU, on one processor and not on another."""
-    found = result_of(monkeypatch, kind, optimizer=optimizer, dtype="float64", relearn=relearn)
+    found = result_of(monkeypatch, kind, optimizer=optimizer, dtype="float64", settings=settings)
     assert found.agree and found.difference < TOLERANCE["float64"] / 1000
 
 
@@ -253,10 +286,15 @@ def test_lost_state_is_refused(monkeypatch):
     assert not result_of(monkeypatch, NoState).agree
 
 
-@pytest.mark.parametrize("kind", [RowsLeftBehind, OldHotSet])
+@pytest.mark.parametrize("kind", [RowsLeftBehind, NeverHome, ExchangedTooSoon])
 def test_a_hot_set_that_changes_wrongly_is_refused(monkeypatch, kind):
-    found = result_of(monkeypatch, kind, relearn=RELEARN)
+    found = result_of(monkeypatch, kind, settings=SMALL)
     assert not found.agree and found.difference > 5 * TOLERANCE["float32"]
+
+
+def test_rows_that_are_looked_up_in_an_old_hot_set_are_missed(monkeypatch):
+    with pytest.raises(ValueError, match="not among the mini-batch's working rows"):
+        result_of(monkeypatch, OldHotSet, settings=SMALL)
 
 
 def test_what_has_not_moved_must_be_the_same():

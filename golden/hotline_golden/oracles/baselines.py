@@ -44,38 +44,3 @@ def _space_saving(held, counts, where, keys):
             slot = least
             held[b, slot] = keys[n]
         counts[b, slot] += 1
-
-
-def look_ahead(
-    ids: np.ndarray, distinct: int, hot: np.ndarray, entries: int, batch: int, window: int
-) -> tuple[float, float, float]:
-    """A cache of ``entries`` keys that knows the next ``window`` mini-batches of ``batch`` samples.
-
-    It begins with ``hot``. Every mini-batch's keys pass through it; of them and what it held, it keeps those
-    whose next use is nearest (Belady, 1966), after them those used last. Returns (share of samples
-    all of whose keys it held before their mini-batch, share of accesses, keys fetched for each sample).
-    Systems like it: BagPipe (SOSP 2023), ScratchPipe (ISCA 2022).
-    """
-    batches = -(-len(ids) // batch)
-    uses = [np.unique(b[b >= 0]) for b in (ids[t * batch : (t + 1) * batch] for t in range(batches))]
-    held = np.zeros(distinct + 1, bool)
-    held[hot] = held[-1] = True  # id -1, no access, is the last
-    last_use = np.full(distinct, -1)
-    popular = accesses = hits = fetched = 0
-    for t in range(batches):
-        part = ids[t * batch : (t + 1) * batch]
-        found = held[part]
-        popular += int(found.all(axis=1).sum())
-        hits += int((found & (part >= 0)).sum())
-        accesses += int((part >= 0).sum())
-        fetched += int((~held[uses[t]]).sum())
-        held[uses[t]] = True
-        last_use[uses[t]] = t
-        keys = np.flatnonzero(held[:-1])
-        if len(keys) > entries:
-            coming = np.full(distinct, batches)
-            for later in reversed(range(t + 1, min(t + 1 + window, batches))):
-                coming[uses[later]] = later
-            held[:-1] = False
-            held[keys[np.lexsort((-last_use[keys], coming[keys]))[:entries]]] = True
-    return popular / len(ids), hits / max(1, accesses), fetched / len(ids)

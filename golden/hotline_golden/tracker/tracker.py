@@ -203,6 +203,26 @@ class Tracker:
         table, row = self.keys.unpack(key)
         return int(table), int(row)
 
+    def contents(self) -> dict[str, np.ndarray]:
+        """Copies of all that the tracker holds, by name: what :meth:`restore` takes. ``kept`` int64 [4]: the sample scorer's
+        pressure and threshold, the misses and the span of forgetting."""
+        found = {name: getattr(self, name).copy() for name in ("tags", "state", "silent", "sketch", "hot")}
+        scorer, forgetting = self.scorer, self.forgetting
+        kept = np.array([scorer.pressure, scorer.threshold, forgetting.misses, forgetting.span], np.int64)
+        held = self.held if self.shadow else self.held[:0]
+        return found | {"held": held.copy(), "kept": kept, "cursor": np.array(self.cursor)}
+
+    def restore(self, contents: dict[str, np.ndarray]) -> None:
+        """Takes what :meth:`contents` of a tracker of the same shape gave."""
+        self.clear()
+        for name in ("tags", "state", "silent", "sketch"):
+            getattr(self, name)[...] = contents[name]
+        if self.shadow:
+            self.hot[...], self.held[...] = contents["hot"], contents["held"]
+        scorer, forgetting = self.scorer, self.forgetting
+        scorer.pressure, scorer.threshold, forgetting.misses, forgetting.span = contents["kept"].tolist()
+        self.cursor = int(contents["cursor"])
+
     def dump(self) -> np.ndarray:
         """uint32 [slots, 2]: (table, row) of every slot, ``EMPTY_SLOT`` twice where empty."""
         sets = np.broadcast_to(np.arange(self.sets)[:, None], self.hot.shape)

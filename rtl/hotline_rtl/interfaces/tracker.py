@@ -135,8 +135,8 @@ class PortSignature(wiring.Signature):
 
     ``set``: a set of the whole tracker; for CLEAR, HALVE and FORGET, a number that means the same in every bank. READs are
     answered, in order, by ``r_valid``; ``r_line`` and ``r_hot_line`` stay until the next answer. MARKS, whose ``set`` has the
-    bank's number below the word's, are answered likewise by ``r_marks`` and ``marks``. Banks do not wait for each other: a
-    request to another bank must wait until all of its kind have been answered.
+    bank's number below the word's, are answered likewise by ``r_marks`` and ``marks``. Each kind takes as many cycles in every
+    bank, as nothing waits there while no access is inside: so answers of several banks keep their order, and come one by one.
 
     ``r_hot_line`` and ``marks`` exist only with a shadow.
 

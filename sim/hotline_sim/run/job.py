@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hotline_golden.keys import KeySpace, mix64
-from hotline_golden.layouts import ALL_SLOTS, BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Flag, Opcode
+from hotline_golden.layouts import BUFFER_ALIGNMENT, DELTA_WORDS, MAX_COUNT, Command, Flag, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage, MemoryPlan, zeroed
 from hotline_golden.model import Model, Table
@@ -89,22 +89,6 @@ def rings(host: MemoryImage) -> tuple[Buffer, Buffer]:
     return host.buffers["command ring"], host.buffers["completion ring"]
 
 
-@dataclass(frozen=True)
-class Relearn:
-    """How the hot set follows the data: a shadow learns every ``every``-th mini-batch; after every ``swap_every``-th
-    it is taken over, at most ``limit`` slots of it, entries of at least ``worth`` only."""
-
-    every: int
-    swap_every: int = 32
-    limit: int = ALL_SLOTS
-    worth: int = 0
-
-    def __post_init__(self):
-        least = min(self.every, self.swap_every)
-        if least < 1 or not 1 <= self.limit < 1 << 32 or not 0 <= self.worth < 1 << 16:
-            raise ValueError(f"relearning: intervals and limit must be at least 1, and worth 0 to 65535: {self}")
-
-
 @dataclass
 class Job:
     """A trace cut into mini-batches, and both memories as they are before the first command."""
@@ -118,7 +102,6 @@ class Job:
     host: MemoryImage
     device: MemoryImage
     whole_tables: bool
-    relearn: Relearn | None = None
     #: The next mini-batch's SPLIT is submitted before this one's SCATTER, and names its SPLIT.
     prefetch: bool = False
     #: Cycles that the GPU takes for a step.
@@ -130,6 +113,12 @@ class Job:
     def dim(self) -> int:
         """float32 values of a row."""
         return self.model.row_bytes // 4
+
+    @property
+    def follows(self) -> bool:
+        """The hot set follows the data: there is a shadow, which learns from each mini-batch that is split, and is taken over
+        after it. If not, the hot set is learnt first, and stays as it is."""
+        return bool(self.config.shadow)
 
     @property
     def batches(self) -> int:
@@ -164,8 +153,8 @@ class Job:
         """LEARN of a mini-batch."""
         return Command(Opcode.LEARN, tag, self.samples_of(batch), self.source(batch))
 
-    def split(self, batch: int, tag: int = 0, into: int = 0, follow: bool = False) -> Command:
-        """SPLIT of a mini-batch into the device buffers, of set ``into``; ``follow``: the shadow learns from it."""
+    def split(self, batch: int, tag: int = 0, into: int = 0) -> Command:
+        """SPLIT of a mini-batch into the device buffers, of set ``into``; the shadow, if there is one, learns from it."""
         popular, non_popular, keys, rows = (self.device.buffers[name].address for name in output_buffers(into))
         return Command(
             Opcode.SPLIT,
@@ -177,7 +166,7 @@ class Job:
             keys,
             rows,
             self.working_limit,
-            Flag.FOLLOW if follow else 0,
+            Flag.FOLLOW if self.follows else 0,
         )
 
     def scatter(self, rows: int, tag: int = 0, into: int = 0) -> Command:
@@ -217,7 +206,8 @@ class Job:
     def table(self, image: MemoryImage, number: int) -> np.ndarray:
         """float32 [rows, dim] view of a table in a host image."""
         table = self.model.tables[number]
-        return image.words(table.base, table.rows * self.dim).view(np.float32).reshape(table.rows, self.dim)
+        words = image.words(table.base, table.rows * table.stride // 4).reshape(table.rows, -1)
+        return words[:, : self.dim].view(np.float32)
 
     def resident_keys(self) -> np.ndarray:
         """uint32 [n, 2]: (table, row) of the slots behind the tracker's, the rows of the resident tables."""
@@ -277,7 +267,6 @@ def prepare(
     dim: int = 16,
     padding: int = 0,
     output_sets: int = 1,
-    relearn: Relearn | None = None,
     prefetch: bool = False,
     step_cycles: int = 0,
     fill: bool = True,
@@ -285,6 +274,7 @@ def prepare(
 ) -> Job:
     """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT, two with ``prefetch``.
 
+    ``learn``: the part of the mini-batches from which a hot set is learnt that does not follow the data.
     ``resident`` is a bound in rows, None for no resident tables, or -1 for the
     largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows. Host memory has room for
     ``sample_buffers`` mini-batches, and holds the first ones; :meth:`Job.load` brings others. Without ``fill`` samples and
@@ -292,8 +282,6 @@ def prepare(
 
     Raises ValueError for what ``config`` cannot serve.
     """
-    if relearn and not config.shadow:
-        raise ValueError("relearning needs a shadow of the hot set: set shadow=1")
     if batch_size < 1:
         raise ValueError(f"the mini-batch size must be at least 1, not {batch_size}")
     if batch_size > MAX_COUNT:
@@ -337,12 +325,11 @@ def prepare(
         config,
         model,
         batch_size,
-        choose_learn_batches(batches, learn),
+        [] if config.shadow else choose_learn_batches(batches, learn),
         bound,
         host,
         device_plan.image(),
         whole,
-        relearn,
         prefetch,
         step_cycles,
         [-1] * buffers,

@@ -49,9 +49,10 @@ class OutputWriter:
             delta=output.delta,
         )
 
-    def after(self, job: Job, results: Results) -> None:
-        """What is known after the last command; then the folder gets its name."""
-        np.save(self.partial / "hot_list.npy", hot_list(job))
+    def after(self, job: Job, results: Results, hot_list: np.ndarray) -> None:
+        """What is known after the last command; then the folder gets its name. ``hot_list`` uint32 [hot table rows, 2]: the
+        slots as they were before the first mini-batch, then the rows of the resident tables."""
+        np.save(self.partial / "hot_list.npy", hot_list)
         self._tables("tables_after.npz", job, before=False)
         write_json(self.partial / "summary.json", summary(job, results))
         self.folder.complete()
@@ -69,9 +70,3 @@ class OutputWriter:
             if before:
                 arrays["rule"] = np.array(INITIAL_RULE)
         np.savez(self.partial / name, **arrays)  # type: ignore[arg-type]
-
-
-def hot_list(job: Job) -> np.ndarray:
-    """uint32 [hot table rows, 2]: the dumped slots, then the rows of the resident tables."""
-    buffer = job.host.buffers["hot list"]
-    return np.concatenate([job.host.words(buffer.address, buffer.size // 4).reshape(-1, 2), job.resident_keys()])

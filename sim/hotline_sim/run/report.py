@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 
+import numpy as np
 from amaranth.utils import ceil_log2
 from rich.table import Table
 
@@ -36,8 +37,12 @@ def summary(job: Job, results: Results) -> dict:
         "popular_share": results.popular_share,
         "popular_samples": results.popular,
         "working_rows": results.working_rows,
+        "bus_bytes_per_sample": bus_bytes(job, results),
+        "follows": job.follows,
         "swaps": [asdict(swap) for swap in results.swaps],
+        "swap_cycles": sum(swap.cycles for swap in results.swaps),
         "popular_shares": results.popular_shares,
+        "working_rows_each": results.working_rows_each,
         "cycles": results.cycles,
         "cycles_per_step": results.loop_cycles / max(1, results.batches),
         "step_cycles": job.step_cycles,
@@ -57,30 +62,42 @@ def summary(job: Job, results: Results) -> dict:
     }
 
 
+def bus_bytes(job: Job, results: Results) -> float:
+    """Bytes of rows over the bus for a sample: each working row comes, and goes."""
+    return 2 * results.working_rows * job.model.row_bytes / max(1, results.samples)
+
+
+#: Characters of a sparkline, by height; and how long one is.
+HEIGHTS, SPARKS = "▁▂▃▄▅▆▇█", 40
+
+
+def sparkline(values: list[float]) -> str:
+    """How ``values`` from 0 to 1 go, as a line of blocks, each a mean."""
+    parts = [part for part in np.array_split(np.array(values), SPARKS) if len(part)]
+    return "".join(HEIGHTS[min(len(HEIGHTS) - 1, int(part.mean() * len(HEIGHTS)))] for part in parts)
+
+
 def results_table(job: Job, results: Results) -> Table:
     """What a run measured, for a person."""
     table = Table(title=f"{job.trace.name} on configuration {job.config.digest()}", show_header=False)
     n = summary(job, results)
     binding = max(results.binding, key=results.binding.__getitem__) if results.binding else "-"
     bound = "none" if job.resident_rows is None else f"up to {job.resident_rows:,} rows"
-    swaps = []
-    if job.relearn:
-        changed = sum(s.changed for s in results.swaps)
-        swaps.append(
-            (
-                "swaps",
-                f"{len(results.swaps)}, {changed:,} slots changed, {sum(s.bytes for s in results.swaps):,} bytes",
-            )
-        )
+    learnt = "" if job.follows else f"; learnt from {n['learn_mini_batches']:,}"
+    late = results.popular_shares[-max(1, len(results.popular_shares) // 10) :]
+    over_time = f"; {sum(late) / max(1, len(late)):.1%} in the last tenth"
+    changes = f"{results.changed:,} slots changed, {results.changed / max(1, len(results.swaps)):,.0f} a mini-batch"
     step = f", {job.step_cycles:,} of them the GPU's" if job.step_cycles else ""
     rows = [
         ("samples", f"{n['samples']:,}"),
-        ("mini-batches", f"{n['mini_batches']:,} of {job.batch_size:,}; learnt from {n['learn_mini_batches']:,}"),
+        ("mini-batches", f"{n['mini_batches']:,} of {job.batch_size:,}{learnt}"),
         ("resident tables", f"{n['resident_tables']} of {n['tables']} ({bound})"),
+        *([("hot set", f"follows the data: {changes}")] if job.follows else []),
         ("hot coverage", f"{n['hot_coverage']:.1%} of accesses"),
-        ("popular share", f"{n['popular_share']:.1%} of samples"),
+        ("popular share", f"{n['popular_share']:.1%} of samples" + (over_time if job.follows else "")),
+        *([("over time", sparkline(results.popular_shares))] if job.follows else []),
         ("working rows", f"{n['working_rows']:,} gathered and scattered"),
-        *swaps,
+        ("rows over the bus", f"{n['bus_bytes_per_sample']:,.0f} bytes a sample"),
         ("cycles", f"{n['cycles']:,}; {n['cycles_per_step']:,.0f} a step" + step),
         *([] if job.prefetch else [("cycles / bound", f"{n['cycles_over_bound']:.2f} (SPLIT; {binding} binds)")]),
         (

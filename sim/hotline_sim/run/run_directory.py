@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hotline_golden.layouts import DELTA_WORDS
+
 from ..traces.mapped.file_array import npz_arrays
 from ..traces.mapped.npz import NpzTrace
 from ..traces.trace import Trace, TraceError
@@ -19,6 +21,7 @@ class RunDirectory:
     path: Path
     summary: dict
     trace: Trace
+    #: uint32 [slots, 2]: before the first mini-batch.
     hot_list: np.ndarray
 
     @staticmethod
@@ -30,10 +33,6 @@ class RunDirectory:
         numbers = _summary(path / "summary.json")
         if not numbers["golden_match"]:
             raise TraceError(f"{path}: in this run RTL and golden differed: {numbers['difference']}")
-        if numbers["swaps"]:
-            raise TraceError(
-                f"{path}: this run swapped its hot set; this version trains on runs without --relearn only"
-            )
         trace = NpzTrace(path / "trace.npz")
         hot = _array(path / "hot_list.npy")
         if hot.ndim != 2 or hot.shape[1] != 2 or hot.dtype != np.uint32:
@@ -48,15 +47,22 @@ class RunDirectory:
         dim = self.summary["dim"]
         return [initial_rows(n, np.arange(rows), dim) for n, rows in enumerate(self.trace.table_rows.tolist())]
 
-    def micro_batch(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Popular and non-popular records, uint32 [n, record words], and working keys, uint32 [k, 2], of a mini-batch.
+    @property
+    def follows(self) -> bool:
+        """The hot set changed after each mini-batch."""
+        return bool(self.summary["swaps"])
+
+    def micro_batch(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Popular and non-popular records, uint32 [n, record words], working keys, uint32 [k, 2], and what the SWAP after it
+        changed, uint32 [n, DELTA_WORDS], of a mini-batch.
 
         Raises TraceError for a file that is missing, damaged, or of another run.
         """
         file = self.path / "micro_batches" / f"{batch:06}.npz"
-        names, words = ("popular", "non_popular", "working_keys"), 1 + self.trace.payload_words + self.trace.accesses
+        names = ("popular", "non_popular", "working_keys", "delta")
+        words = 1 + self.trace.payload_words + self.trace.accesses
         arrays = npz_arrays(file, names, "use a folder that `hotline run --out` wrote")
-        for name, width in zip(names, (words, words, 2), strict=True):
+        for name, width in zip(names, (words, words, 2, DELTA_WORDS), strict=True):
             array = arrays[name]
             if len(array.shape) != 2 or array.shape[1] != width or array.dtype != np.uint32:
                 raise TraceError(
@@ -66,7 +72,11 @@ class RunDirectory:
         expected = min(self.summary["batch_size"], self.trace.samples - batch * self.summary["batch_size"])
         if samples != expected:
             raise TraceError(f"{file}: {samples} samples; this mini-batch has {expected}")
-        return arrays["popular"][:], arrays["non_popular"][:], arrays["working_keys"][:]
+        popular, non_popular, keys, delta = (arrays[name][:] for name in names)
+        slots, numbers = delta[:, 0], delta[:, -1]
+        if (slots >= len(self.hot_list)).any() or (numbers >= len(keys)).any():
+            raise TraceError(f"{file}: `delta` names a slot or a working row that there is not")
+        return popular, non_popular, keys, delta
 
 
 #: What training needs to know of a run, and what it is.

@@ -29,7 +29,7 @@ def run_session(job: Job, transport, *, directory: Path | None = None, progress=
             if writer:
                 writer.micro_batch(output)
         if writer:
-            writer.after(job, session.results)
+            writer.after(job, session.results, session.hot_list)
     return session.results
 
 

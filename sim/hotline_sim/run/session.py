@@ -1,7 +1,8 @@
-"""The main job: learn, dump, split every mini-batch, gather, update, scatter; RTL beside golden.
+"""The main job: every mini-batch is split, its rows are updated, its cold ones scattered; RTL beside golden.
 
-Everything that the accelerator writes is compared as soon as a command ends, and both memories as a
-whole at the end.
+A hot set that follows the data changes after each mini-batch, by a SWAP; one that does not is learnt and dumped first.
+Everything that the accelerator writes is compared as soon as a command ends, and both memories as a whole at the end. Then hot
+rows go back to the tables, which must be what they are without any hot set (``gpu``).
 """
 
 import time
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hotline_golden.bounds import split_bound
-from hotline_golden.layouts import ALL_SLOTS, DELTA_WORDS, Command, Completion, Opcode
+from hotline_golden.layouts import DELTA_WORDS, NO_WORKING_ROW, Command, Completion, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
 
 from ..host.driver import Driver
 from ..host.errors import CommandError, DriverError, NoCompletion
+from .gpu import Gpu, PlainTables
 from .job import Job, output_buffers, rings
 
 #: Called with (what, done, of how many).
@@ -47,6 +49,8 @@ class Results:
     events: list["Event"] = field(default_factory=list)
     swaps: list["Swap"] = field(default_factory=list)
     popular_shares: list[float] = field(default_factory=list)
+    #: Of each mini-batch.
+    working_rows_each: list[int] = field(default_factory=list)
     seconds: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
     memory: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -59,6 +63,11 @@ class Results:
     @property
     def hot_coverage(self) -> float:
         return self.hot_accesses / self.accesses if self.accesses else 0.0
+
+    @property
+    def changed(self) -> int:
+        """Slots of the hot set that have changed."""
+        return sum(swap.changed for swap in self.swaps)
 
     @property
     def cycles_over_bound(self) -> float:
@@ -77,13 +86,12 @@ class Event:
 
 @dataclass(frozen=True)
 class Swap:
-    """A SWAP before mini-batch ``batch``: slots ``changed``, and ``left`` for later; ``bytes`` of rows that it moves,
-    old ones back and new ones in."""
+    """A SWAP after mini-batch ``batch``: slots ``changed``, and ``left`` for later; the ``cycles`` that it took."""
 
     batch: int
     changed: int
     left: int
-    bytes: int
+    cycles: int
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ class SplitOutput:
     non_popular: np.ndarray
     working_keys: np.ndarray
     working_rows: np.ndarray
-    #: uint32 [n, DELTA_WORDS]: what a SWAP before it changed.
+    #: uint32 [n, DELTA_WORDS]: what the SWAP after it changed.
     delta: np.ndarray
 
 
@@ -149,7 +157,10 @@ class Session:
         self.driver = Driver(transport, job.config, self.rings)
         self.tag = 0
         self.tables = {f"table {number}" for number in range(len(job.model.tables))}
-        self.delta = NO_DELTA
+        self.gpus = [Gpu(job, side.host, side.device) for side in (transport, self.golden)]
+        self.plain = PlainTables(job)
+        #: uint32 [slots, 2]: the hot set before the first mini-batch, and the rows of the resident tables.
+        self.hot_list = self.gpus[0].hot_list.copy()
 
     def run(self) -> Iterator[SplitOutput]:
         """Carries out the job; yields each mini-batch. ``results`` is complete when it ends.
@@ -165,7 +176,9 @@ class Session:
             yield from self._prefetched() if job.prefetch else self._in_order()
             results.loop_cycles = self.transport.cycles - loop_began
             self.progress("split", job.batches, job.batches)
+            self._dump()
             self._compare_everything()
+            self._flush()
         except Mismatch as e:
             results.difference = str(e)
         results.cycles = self.transport.cycles - first_cycle
@@ -177,63 +190,66 @@ class Session:
                 results.difference = f"{name} memory: {memory.violation}"
 
     def _learn(self) -> None:
+        """What comes before the first mini-batch: a tracker without keys, or a hot set that stays."""
         self._allow({"completion ring"}, set())
         self.driver.load_model(self.job.model)
         self._both(Command(Opcode.CLEAR))
+        if self.job.follows:
+            return
         for n, batch in enumerate(self.job.learn_batches):
             self.progress("learn", n, len(self.job.learn_batches))
             self._load(batch)
             self._both(self.job.learn(batch))
         self.progress("learn", len(self.job.learn_batches), len(self.job.learn_batches))
         self.results.learn_batches = len(self.job.learn_batches)
-        if self.job.config.shadow:
-            self._swap(0, ALL_SLOTS, 0)
+        hot_list = self._dump()
+        for gpu in self.gpus:
+            gpu.take(hot_list)
+        self.hot_list = self.gpus[0].hot_list.copy()
+
+    def _dump(self) -> np.ndarray:
+        """uint32 [slots, 2]: the hot set now."""
         self._allow({"completion ring", "hot list"}, set())
         self._both(self.job.hot_list(Opcode.DUMP))
         self._compare_buffer(self.transport.host, self.golden.host, "hot list", "after DUMP")
+        buffer = self.transport.host.buffers["hot list"]
+        return self.transport.host.words(buffer.address, buffer.size // 4).reshape(-1, 2)
 
     def _load(self, batch: int) -> None:
         """A mini-batch's samples into host memory, golden's too."""
         self.job.load(batch, (self.transport.host, self.golden.host))
 
-    def _take_over(self, batch: int) -> None:
-        """What the hot set does before a mini-batch, if it follows the data."""
-        relearn = self.job.relearn
-        if relearn and batch and batch % relearn.swap_every == 0:
-            self.results.swaps.append(self._swap(batch, relearn.limit, relearn.worth))
-
-    def _follows(self, batch: int) -> bool:
-        """Whether the shadow learns from a mini-batch that is split."""
-        relearn = self.job.relearn
-        return relearn is not None and batch % relearn.every == 0
-
-    def _swap(self, batch: int, limit: int, worth: int) -> Swap:
+    def _swap(self, batch: int) -> np.ndarray:
+        """What the hot set takes over after mini-batch ``batch``, if it follows: a delta list."""
+        if not self.job.follows:
+            return NO_DELTA
         self._allow({"completion ring", "delta list"}, set())
-        for name, value in (("swap_limit", limit), ("swap_worth", worth)):
-            self.driver.write(name, value)
-            setattr(self.golden, name, value)
         (done,) = self._both(self.job.swap())
         buffer = self.transport.host.buffers["delta list"]
         words = self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS)
-        self.delta = words.reshape(-1, DELTA_WORDS).copy() if batch else NO_DELTA
-        self._compare_buffer(self.transport.host, self.golden.host, "delta list", f"SWAP before mini-batch {batch}")
-        return Swap(batch, done.working_rows, done.accesses, 2 * done.working_rows * self.job.model.row_bytes)
+        when = f"SWAP after mini-batch {batch}"
+        self._compare_buffer(self.transport.host, self.golden.host, "delta list", when)
+        delta = words.reshape(-1, DELTA_WORDS).copy()
+        if (delta[:, -1] == NO_WORKING_ROW).any():
+            raise Mismatch(f"{when}: a row enters the hot set that is not among the mini-batch's working rows")
+        self.results.swaps.append(Swap(batch, done.working_rows, done.accesses, done.cycles))
+        return delta
 
     def _in_order(self) -> Iterator[SplitOutput]:
         """All steps, one after another."""
         for batch in range(self.job.batches):
             self.progress("split", batch, self.job.batches)
-            self._take_over(batch)
             yield self._split(batch)
 
     def _split(self, batch: int) -> SplitOutput:
-        """One step in strict order: SPLIT, the GPU's step, SCATTER."""
+        """One step in strict order: SPLIT, SWAP, the GPU's step, SCATTER."""
         self._load(batch)
         self._allow({"completion ring"}, set(output_buffers()))
         self._log("SPLIT", batch, "submitted")
-        popular_done, done = self._both(self.job.split(batch, follow=self._follows(batch)))
+        popular_done, done = self._both(self.job.split(batch))
+        self._log("SPLIT", batch, "done")
         output = self._account(batch, popular_done, done, self.golden.last_split, 0)
-        self._step(batch, done.working_rows, 0, self.transport.cycles)
+        self._step(output, 0, self.transport.cycles)
         if done.working_rows:
             self._allow({"completion ring"} | self.tables, set())
             self._log("SCATTER", batch, "submitted")
@@ -244,21 +260,22 @@ class Session:
     def _prefetched(self) -> Iterator[SplitOutput]:
         """All steps, the next SPLIT under way before each one's SCATTER: it names the SPLIT before it, and waits."""
         job = self.job
-        self._take_over(0)
         following = self._begin_split(0, None)
         for batch in range(job.batches):
             self.progress("split", batch, job.batches)
             into, last = batch % 2, batch + 1 == job.batches
             tag, found, (popular_done, done) = following
-            yield self._account(batch, popular_done, done, found, into)
+            self._log("SPLIT", batch, "done")
+            output = self._account(batch, popular_done, done, found, into)
+            yield output
             began = self.transport.cycles
             # With no rows there is no SCATTER to wait for.
             named = tag if done.working_rows else None
             if not last:
-                self._take_over(batch + 1)
                 following = self._begin_split(batch + 1, named)
-            self._step(batch, done.working_rows, into, began)
+            self._step(output, into, began)
             if named is not None:
+                self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
                 self._log("SCATTER", batch, "submitted")
                 scatter = job.scatter(done.working_rows, into=into).naming(named)
                 _, *rest = self._both(scatter, 1 if last else 2)
@@ -271,21 +288,24 @@ class Session:
         self._load(batch)
         self._allow({"completion ring"} | self.tables, {*output_buffers(0), *output_buffers(1)})
         self._log("SPLIT", batch, "submitted")
-        command = self.job.split(batch, into=batch % 2, follow=self._follows(batch))
+        command = self.job.split(batch, into=batch % 2)
         done = self._both(command, 2) if named is None else self._both(command.naming(named), 1)
         self._log("SPLIT", batch, "popular")
         return self.tag, self.golden.last_split, done
 
-    def _step(self, batch: int, rows: int, into: int, began: int) -> None:
-        """What the GPU does: takes its cycles, since it ``began``, and updates the working rows."""
+    def _step(self, output: SplitOutput, into: int, began: int) -> None:
+        """What the GPU does: takes its cycles, since it ``began``; updates rows; exchanges those that enter the hot set."""
         self.transport.run_cycles(max(0, began + self.job.step_cycles - self.transport.cycles))
-        self.job.update((self.transport.device, self.golden.device), into, rows, batch)
+        for gpu in self.gpus:
+            samples = len(output.popular), len(output.non_popular)
+            gpu.step(output.batch, into, samples, len(output.working_keys))
+            gpu.exchange(output.delta, into)
+        self.plain.step(output.batch)
 
     def _account(self, batch: int, popular_done: Completion, done: Completion, split: SplitResult | None, into: int):
-        """Compares a mini-batch's output, adds it to the results, and returns it."""
+        """Compares a mini-batch's output, adds it to the results, and returns it, with what the SWAP after it changes."""
         assert split is not None
         job, results = self.job, self.results
-        self._log("SPLIT", batch, "done")
         for name in output_buffers(into):
             self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
         bound = split_bound(job.model, split, job.config.lanes, job.config.bus_bits)
@@ -296,6 +316,7 @@ class Session:
         results.accesses += done.accesses
         results.hot_accesses += done.hot_accesses
         results.working_rows += done.working_rows
+        results.working_rows_each.append(done.working_rows)
         results.split_cycles += done.cycles
         results.popular_cycles += popular_done.cycles
         results.split_bound += bound.cycles
@@ -319,12 +340,8 @@ class Session:
             take(non_popular, len(split.non_popular), model.record_words),
             take(keys, n, 2),
             take(working, n, self.job.dim).view(np.float32),
-            self._taken_delta(),
+            self._swap(batch),
         )
-
-    def _taken_delta(self) -> np.ndarray:
-        delta, self.delta = self.delta, NO_DELTA
-        return delta
 
     def _both(self, command: Command, count: int | None = None) -> list[Completion]:
         """The command on both; their completions must agree in all but the cycles.
@@ -375,4 +392,17 @@ class Session:
 
     def _compare_everything(self) -> None:
         if difference := memory_difference(self.transport, self.golden, self.rings):
+            raise Mismatch(difference)
+
+    def _flush(self) -> None:
+        """Hot rows go back. Raises Mismatch when the tables are not what they are without a hot set, and when the hot set is not
+        what the delta lists made of it."""
+        buffer = self.transport.host.buffers["hot list"]
+        dumped = self.transport.host.words(buffer.address, buffer.size // 4).reshape(-1, 2)
+        for gpu in self.gpus:
+            if not np.array_equal(gpu.hot_list[: len(dumped)], dumped):
+                slot = int((gpu.hot_list[: len(dumped)] != dumped).any(axis=1).argmax())
+                raise Mismatch(f"hot list, slot {slot}: the delta lists do not come to what DUMP gives")
+            gpu.flush()
+        if difference := self.plain.difference(self.transport.host):
             raise Mismatch(difference)

@@ -1,26 +1,26 @@
 """``hotline advise``: is a Hotline accelerator worth it for this click log, and how large should it be?
 
-Trackers of several sizes learn mini-batches of the first half of the trace, and mini-batches of the second half judge
-them: how many samples are popular, and how many rows still cross PCIe. Of a long trace, mini-batches are taken at equal
-distances, at most MOST of each half, so that neither time nor memory grows with it.
+Hot sets of several sizes follow the trace's mini-batches, one after another, and the second half of these judges them: how many
+samples are popular, and how many rows still cross PCIe. Of a long trace the last mini-batches are taken, at most twice MOST, so
+that neither time nor memory grows with it.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from hotline_golden.layouts import EMPTY_SLOT
-from hotline_golden.oracles.oracle import is_hot
-from hotline_rtl.config import PRESETS, AcceleratorConfig
+from hotline_rtl.config import PRESETS
 
+from ..run.job import native_tracker
 from ..traces.trace import ArrayTrace, Trace, in_memory
-from .tracker_study import MAIN_WAYS, Samples
+from .following import study_job
+from .tracker_study import Samples
 
 #: Sizes tried: 1,024 entries to what the largest preset has.
 LARGEST = PRESETS["alveo"].tracker_entries
 #: The curve bends where twice the entries give less than this more of the samples.
 BEND = 0.02
-#: Mini-batches of each half that are read.
+#: Mini-batches of each half that are read, at most.
 MOST = 128
 #: It pays with at least this popular share and this factor of bytes; below the others it does not.
 PAYS, PAYS_NOT = (0.2, 1.5), (0.05, 1.2)
@@ -42,7 +42,7 @@ class Option:
 class Advice:
     """``plain_bytes``: a sample over PCIe without an accelerator, each access's row to the GPU and its gradient
     back; ``merged_bytes``: the same with each row once in a mini-batch. ``chosen``: index into ``options``.
-    ``batches`` of ``batch`` samples were learnt, and as many judged. ``verdict``: ``yes``, ``maybe`` or ``no``."""
+    ``batches`` of ``batch`` samples were followed before, and as many judge. ``verdict``: ``yes``, ``maybe`` or ``no``."""
 
     resident_tables: int
     tables: int
@@ -65,7 +65,7 @@ class Advice:
 def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024) -> Advice:
     """Raises ValueError where device memory cannot hold the smallest tracker's rows."""
     batch = min(batch, max(1, trace.samples // 2))
-    taken = evenly_spaced(trace, batch, MOST)
+    taken = in_memory(trace.after(max(0, trace.samples // batch - 2 * MOST) * batch))
     samples = Samples(taken, resident=True, share_bytes=device_bytes // 2, row_bytes=row_bytes, whole=True)
     room = (device_bytes - samples.resident_rows * row_bytes) // row_bytes
     if room < 1024:
@@ -81,9 +81,7 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
     options = []
     entries = 1024
     while entries <= min(room, LARGEST):
-        hot = is_hot(later, samples.distinct, learnt(taken, samples, entries))
-        working = sum(np.unique(later[b][~hot[b]]).size for b in batches) / len(later)
-        share, coverage = samples.shares_where(hot)
+        share, coverage, working = followed(taken, samples.half, entries, batch, samples.bound)
         options.append(Option(entries, share, coverage, working, 2 * working * row_bytes + 4 + record))
         if entries >= samples.distinct:
             break
@@ -111,38 +109,22 @@ def advise(trace: Trace, *, device_bytes: int, row_bytes: int, batch: int = 1024
     )
 
 
-def learnt(trace: ArrayTrace, samples: Samples, entries: int) -> np.ndarray:
-    """The ids of the keys that a tracker of ``entries`` holds once it has learnt the first half: the software engine's, which is
-    golden's."""
-    from hotline_native import NativeTracker
+def followed(trace: ArrayTrace, half: int, entries: int, batch: int, bound: int) -> tuple[float, float, float]:
+    """Of a hot set of ``entries`` that follows ``trace``: popular share, share of hot accesses and working rows a sample, from
+    sample ``half`` on. The software engine's, which is the accelerator's."""
+    from hotline_native import NativeEngine
 
-    shape = AcceleratorConfig()
-    tracker = NativeTracker(
-        samples.space,
-        entries // MAIN_WAYS,
-        MAIN_WAYS,
-        "sample_aware",
-        arrays=shape.tracker_arrays,
-        sketch_cells=shape.sketch_cells,
-        sketch_bits=shape.sketch_bits,
-    )
-    for first in range(0, samples.half, samples.batch):
-        tracker.learn(
-            trace.rows[first : min(first + samples.batch, samples.half)], trace.table_of, samples.tracked_accesses
-        )
-    hot = tracker.dump()
-    hot = hot[hot[:, 0] != EMPTY_SLOT]
-    return np.flatnonzero(np.isin(samples.distinct_keys, samples.space.pack(hot[:, 0], hot[:, 1])))
-
-
-def evenly_spaced(trace: Trace, batch: int, most: int) -> ArrayTrace:
-    """At most ``most`` mini-batches of each half of ``trace``, as one trace whose halves they are: all, if there are no more."""
-    half = trace.samples // 2
-    if -(-half // batch) <= most:
-        return in_memory(trace)
-    starts = [start + n * (half // batch) // most * batch for start in (0, half) for n in range(most)]
-    rows, payload = (np.concatenate(a) for a in zip(*(trace.part(s, s + batch) for s in starts), strict=True))
-    return ArrayTrace(trace.name, rows, trace.table_of, trace.table_rows, payload, trace.payload_type)
+    job = study_job(trace, entries, batch, bound)
+    engine = NativeEngine(job.model, native_tracker(job.config))
+    counts = np.zeros(5, np.int64)  # samples, popular ones, accesses, hot ones, working rows
+    for first in [*range(0, half, batch), *range(half, trace.samples, batch)]:
+        rows = trace.rows[first : min(first + batch, half if first < half else trace.samples)]
+        found = engine.split(rows, np.zeros((len(rows), 0), np.uint32), follow=True)
+        engine.swap()
+        if first >= half:
+            counts += (len(rows), len(found.popular), found.accesses, found.hot_accesses, len(found.working_keys))
+    samples, popular, accesses, hot, working = counts.tolist()
+    return popular / samples, hot / max(1, accesses), working / samples
 
 
 def _verdict(best: Option, saved: float, samples: Samples) -> tuple[str, list[str]]:

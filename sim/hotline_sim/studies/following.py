@@ -1,27 +1,32 @@
 """``hotline bench relearn``: a hot set that follows the data beside others, mini-batch by mini-batch.
 
 Of each: the popular share, the slots that changed, and the bytes that rows took over the bus. The software engine splits,
-learns and swaps; it is golden's, byte for byte. Rows over the bus:
-
-- each working row comes once, and goes back once: it, or the row whose slot it took in the hot set;
-- a row that enters the hot set without being a working row comes once more, and the one that leaves for it goes once more.
+learns and swaps; it is golden's, byte for byte. Rows over the bus: each working row comes once, and goes back
+once: it, or the row whose slot it took in the hot set.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_WORKING_ROW
+from hotline_golden.oracles.caches import least_often_used, least_recently_used, looks_ahead, run_cache
 from hotline_golden.oracles.oracle import by_count, by_samples, is_hot
+from hotline_golden.split import Sampling
+from hotline_rtl.config import FROZEN as FROZEN_SETTINGS
 from hotline_rtl.config import AcceleratorConfig
 
-from ..run.job import Job, Relearn, native_tracker, prepare, resident_bound
+from ..run.job import Job, native_tracker, prepare, resident_bound
 from ..traces import Trace, open_trace
 from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, key_space, resident_share, short_name
 
-#: Slots that one SWAP may change, in the default study.
-CAPS = (None, 256)
+#: Caches as embedding libraries have them; mini-batches that some look ahead.
+PEERS = {
+    "cache, least recently used goes": least_recently_used,
+    "cache, least often used goes": least_often_used,
+    "cache that looks 1 ahead": looks_ahead(1),
+    "cache that looks 4 ahead": looks_ahead(4),
+}
 FROZEN, FOLLOWING, HINDSIGHT = "frozen", "following", "best fixed set, in hindsight"
 
 
@@ -57,7 +62,6 @@ class FollowingStudy:
     entries: int
     batch: int
     learnt: int
-    plan: Relearn
     curves: list[Curve]
 
     def curve(self, name: str) -> Curve:
@@ -68,36 +72,44 @@ def study(
     spec: str,
     entries: int,
     batch: int,
-    plan: Relearn,
-    caps: Iterable[int | None] = CAPS,
+    parts: Iterable[int] = (),
+    peers: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FollowingStudy:
-    """All curves of a trace. Raises ValueError for one of fewer than ten mini-batches."""
+    """All curves of a trace; ``parts``: powers of two, for each a hot set that follows by one sample of so many alone; ``peers``:
+    and of PEERS. Raises ValueError for a trace of fewer than ten mini-batches."""
     trace = open_trace(spec)
     batches = trace.samples // batch
     learnt = batches // 10
     if not learnt:
         raise ValueError(f"{spec}: {trace.samples:,} samples are too few for ten mini-batches of {batch}")
-    plans = {name_of(cap): plan if cap is None else replace(plan, limit=min(plan.limit, cap)) for cap in caps}
-    total = batches * (1 + len(plans))
+    samplings = {name_of(part): Sampling(part.bit_length() - 1) for part in (1, *parts)}
+    total = batches * (1 + len(samplings))
     curves: list[Curve] = []
-    for name, follows in ({FROZEN: None} | plans).items():
-        settings = {"shadow": 1, "policy": "frequency"} if follows else {}
-        job = _job(trace, entries, batch, **settings)
+    for name, sampling in ({FROZEN: None} | samplings).items():
+        bound = resident_bound(trace.table_rows, ROW_BYTES, resident_share(trace, ROW_BYTES))
+        job = study_job(trace, entries, batch, bound, [] if sampling else FROZEN_SETTINGS)
         before = len(curves) * batches
         curves.append(
-            _split_all(name, job, batches, follows, learnt, lambda done, n=before: progress(n + done, total))
+            _split_all(name, job, batches, sampling, learnt, lambda done, n=before: progress(n + done, total))
         )
-    curves.append(_hindsight(trace, entries, batch, batches))
-    return FollowingStudy(spec, entries, batch, learnt, plan, curves)
+    samples = Samples(trace, resident=True)
+    ids = samples.ids[: batch * batches]
+    for name, policy in (PEERS if peers else {}).items():
+        cache = run_cache(ids, samples.distinct, entries, batch, policy)
+        moved = [ROW_BYTES * (come + go) for come, go in zip(cache.fetched, cache.evicted, strict=True)]
+        curves.append(Curve(name, [popular / batch for popular in cache.popular], cache.evicted, moved))
+    curves.append(_hindsight(ids, samples.distinct, entries, batch, batches))
+    return FollowingStudy(spec, entries, batch, learnt, curves)
 
 
-def name_of(cap: int | None) -> str:
-    return FOLLOWING if cap is None else f"{FOLLOWING}, at most {cap:,} slots"
+def name_of(part: int) -> str:
+    return FOLLOWING if part == 1 else f"{FOLLOWING}, one sample of {part:,}"
 
 
-def _job(trace: Trace, entries: int, batch: int, **settings) -> Job:
-    """A job without memories, whose configuration has a tracker of ``entries`` entries."""
+def study_job(trace: Trace, entries: int, batch: int, bound: int, settings: Sequence[str] = ()) -> Job:
+    """A job without memories, whose configuration has a tracker of ``entries`` entries, and ``settings``; tables of up to
+    ``bound`` rows are resident."""
     keys = key_space(trace)
     config = AcceleratorConfig(
         lanes=1,
@@ -108,47 +120,36 @@ def _job(trace: Trace, entries: int, batch: int, **settings) -> Job:
         row_bits=keys.row_bits,
         max_record_words=1024,
         working_rows=1 << 20,
-        **settings,
-    )
-    bound = resident_bound(trace.table_rows, ROW_BYTES, resident_share(trace, ROW_BYTES))
+    ).with_settings(list(settings))
     return prepare(trace, config, batch_size=batch, resident=bound, dim=ROW_BYTES // 4, fill=False)
 
 
-def _split_all(name: str, job: Job, batches: int, plan: Relearn | None, learnt: int, progress) -> Curve:
-    """All mini-batches, split by a hot set that follows by ``plan``; or, the paper's way, one that learns the first ``learnt``
-    and nothing later."""
+def _split_all(name: str, job: Job, batches: int, sampling: Sampling | None, learnt: int, progress) -> Curve:
+    """All mini-batches, split by a hot set that follows them, by ``sampling``; or, the paper's way, one that learns the first
+    ``learnt`` and nothing later."""
     from hotline_native import NativeEngine
 
     engine = NativeEngine(job.model, native_tracker(job.config))
+    engine.sampling = sampling or engine.sampling
     curve, batch, payload = Curve(name), job.batch_size, np.zeros((job.batch_size, 0), np.uint32)
     for number in range(batches):
         progress(number)
         rows = job.trace.part(number * batch, (number + 1) * batch).rows
-        if not plan and number < learnt:
+        if not job.follows and number < learnt:
             engine.learn(rows)
-        found = engine.split(rows, payload, follow=plan is not None and number % plan.every == 0)
-        moved = 2 * len(found.working_keys)
-        if plan:
-            swaps = (number + 1) % plan.swap_every == 0
-            delta = engine.swap(plan.limit, plan.worth)[0] if swaps else np.zeros((0, DELTA_WORDS), np.uint32)
-            elsewhere = delta[:, 5] == NO_WORKING_ROW
-            moved += int(elsewhere.sum()) + int((elsewhere & (delta[:, 1] != EMPTY_SLOT)).sum())
-            curve.changed.append(len(delta))
+        found = engine.split(rows, payload, follow=job.follows)
+        if job.follows:
+            curve.changed.append(len(engine.swap()[0]))
         curve.share.append(len(found.popular) / batch)
-        curve.bytes.append(ROW_BYTES * moved)
+        curve.bytes.append(2 * ROW_BYTES * len(found.working_keys))
     return curve
 
 
-def _hindsight(trace, entries, batch, batches) -> Curve:
+def _hindsight(ids: np.ndarray, distinct: int, entries: int, batch: int, batches: int) -> Curve:
     """One hot set for the second half, chosen with all of that at hand."""
-    samples = Samples(trace, resident=True)
-    ids = samples.ids[: batch * batches]
     later = ids[batches // 2 * batch :]
-    candidates = [by_count(later, samples.distinct, entries), by_samples(later, samples.distinct, entries)]
-    hot = [
-        is_hot(ids, samples.distinct, chosen).all(axis=1).reshape(batches, batch).mean(axis=1)
-        for chosen in candidates
-    ]
+    candidates = [by_count(later, distinct, entries), by_samples(later, distinct, entries)]
+    hot = [is_hot(ids, distinct, chosen).all(axis=1).reshape(batches, batch).mean(axis=1) for chosen in candidates]
     return Curve(HINDSIGHT, max(hot, key=lambda share: share[batches // 2 :].mean()).tolist())
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from hotline_golden.keys import KeySpace
 from hotline_golden.layouts import NO_ACCESS
-from hotline_golden.oracles.baselines import hot_sketch, look_ahead
+from hotline_golden.oracles.baselines import hot_sketch
+from hotline_golden.oracles.caches import looks_ahead, run_cache
 from hotline_golden.oracles.oracle import best_offline, by_count, by_threshold, is_hot, number_keys
 from hotline_golden.tracker.tracker import Tracker
 from hotline_rtl.config import PRESETS, AcceleratorConfig
@@ -130,7 +131,7 @@ class Samples:
         self.space = key_space(trace)
         if not whole:
             share_bytes = resident_share(trace, row_bytes, share_bytes)
-        bound = resident_bound(trace.table_rows, row_bytes, share_bytes) if resident else 0
+        self.bound = bound = resident_bound(trace.table_rows, row_bytes, share_bytes) if resident else 0
         self.resident_tables = int((trace.table_rows <= bound).sum())
         self.resident_rows = int(trace.table_rows[trace.table_rows <= bound].sum())
         rows = in_memory(trace).rows
@@ -244,7 +245,8 @@ def study(spec: str, resident: bool, sizes: Iterable[int], ways: Iterable[int]) 
         add("oracle", oracle)
         add("best offline", offline)
         add("fae", by_threshold(learnt, distinct, entries))
-        share, _, fetched = look_ahead(later, distinct, oracle, entries, samples.batch, WINDOW)
+        cache = run_cache(later, distinct, entries, samples.batch, looks_ahead(WINDOW), oracle)
+        share, fetched = sum(cache.popular) / len(later), sum(cache.fetched) / len(later)
         add("look-ahead", None, share=share, coverage=float("nan"), fetched=fetched)
         for policy in POLICIES:
             for w in ways:

@@ -27,7 +27,7 @@ SCHEME_KEYS = {
     "libsvm": ("fields", "dense", "threshold"),
     "npz": (),
     "folder": (),
-    "synthetic": ("scale", "seed", "exponent", "correlation"),
+    "synthetic": ("scale", "seed", "exponent", "correlation", "drift"),
 }
 USE = f"use SCHEME:PATH[,key=value...] with one of {', '.join(SCHEMES)}; `hotline trace --help` has examples"
 

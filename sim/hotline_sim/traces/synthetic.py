@@ -20,7 +20,7 @@ from .trace import Samples, Trace, TraceError
 
 NO_ACCESS = np.uint32(0xFFFF_FFFF)
 PATTERNS = ("zipf", "uniform", "single-key", "all-distinct", "drift", "ratings")
-#: Of the rows of every popularity, this part changes places in each of the STEPS of a drifting trace.
+#: Of the rows of every popularity, this part changes places in each of the STEPS of a drifting trace, unless told otherwise.
 DRIFT, STEPS = 0.1, 10
 #: Samples that are made at once.
 BLOCK = 1 << 17
@@ -67,6 +67,7 @@ class SyntheticTrace(Trace):
         seed: int = 1,
         exponent: float | None = None,
         correlation: float | None = None,
+        drift: float = DRIFT,
     ):
         if kind not in SHAPES:
             raise TraceError(f"unknown shape {kind!r}; there are {', '.join(SHAPES)}")
@@ -82,6 +83,9 @@ class SyntheticTrace(Trace):
             raise TraceError(
                 f"correlation must be in [0, 1) and exponent positive and not 1: {self.correlation}, {self.exponent}"
             )
+        if not 0 <= drift <= 1:
+            raise TraceError(f"drift={drift}: a part of the rows, 0 to 1, is right")
+        self.drift = drift
         sizes = np.array(
             [max(round(r * scale), 10_000) if r > 10_000 and shape.scaled else r for r in shape.rows], np.int64
         )
@@ -156,9 +160,11 @@ class SyntheticTrace(Trace):
     ) -> np.ndarray:
         """Ranks in an order of popularity that changes in steps, a tenth of the trace each: some rows change places."""
         if self.samples <= BLOCK:
-            orders = popularity_orders(size, random)
+            orders = popularity_orders(size, self.drift, random)
         elif access not in self.orders:  # the same for all blocks
-            orders = self.orders[access] = popularity_orders(size, np.random.default_rng([self.seed, 0, access]))
+            orders = self.orders[access] = popularity_orders(
+                size, self.drift, np.random.default_rng([self.seed, 0, access])
+            )
         else:
             orders = self.orders[access]
         bounds = np.cumsum([len(part) for part in np.array_split(np.empty(self.samples, np.uint8), STEPS)])
@@ -181,11 +187,11 @@ class SyntheticTrace(Trace):
         return np.minimum(np.stack(columns, axis=1), self.table_rows - 1).astype(np.uint32)
 
 
-def popularity_orders(size: int, random: np.random.Generator) -> list[np.ndarray]:
-    """int32 [size] for each step of a drifting trace: the row of each rank."""
+def popularity_orders(size: int, drift: float, random: np.random.Generator) -> list[np.ndarray]:
+    """int32 [size] for each step of a drifting trace: the row of each rank. ``drift``: the part that changes places in a step."""
     orders = [np.arange(size, dtype=np.int32)]
     for _ in range(STEPS):
-        chosen = np.flatnonzero(random.random(size) < DRIFT)
+        chosen = np.flatnonzero(random.random(size) < drift)
         order = orders[-1].copy()
         order[chosen] = order[random.permutation(chosen)]
         orders.append(order)

@@ -14,7 +14,8 @@ from hotline_native.carried import carried_rows
 from hotline_sim.run.job import Job, prepare
 
 from ..sources.native import NativeSource
-from ..step.cold_rows import DirectRows
+from ..sources.source import Exchange
+from ..step.cold_rows import DirectRows, WorkingRows
 from ..step.feed import Feed
 from ..step.native_feed import NativeFeed, Split
 from ..step.records import write_header
@@ -24,14 +25,13 @@ from .system import DoesNotFit, System, Task
 
 @dataclass(frozen=True)
 class Held:
-    """A mini-batch: records of both micro-batches on the device, int32 [1 + n, record words]; places of its working rows in the
-    tables, int64 [k], and those ``carried`` from the one before, int32 [k], pinned; ``none``: if none is."""
+    """A mini-batch: records of both micro-batches on the device, int32 [1 + n, record words]; its working rows, and the same if
+    none is ``carried``."""
 
     popular: Tensor
     other: Tensor
-    places: Tensor
-    carried: Tensor
-    none: Tensor
+    rows: WorkingRows
+    alone: WorkingRows
 
 
 class HeldFeed(NativeFeed):
@@ -40,20 +40,24 @@ class HeldFeed(NativeFeed):
 
     def hold(self, source: NativeSource) -> None:
         """Splits them. ``popular_counts``: popular samples of each."""
-        found = [source.split(batch) for batch in range(source.batches)]
+        if source.follows:
+            raise ValueError("mini-batches that are held must all be split by one hot set: set shadow=0")
+        found = [source.split(batch)[0] for batch in range(source.batches)]
         self.popular_counts = [len(split.popular) for split in found]
-        places = [self.tables.places(split.working_keys) for split in found]
+        all_places = [self.tables.places(split.working_keys) for split in found]
         self.held: list[Held] = []
-        for split, before, mine in zip(found, [*places[-1:], *places[:-1]], places, strict=True):
+        for split, before, mine in zip(found, [*all_places[-1:], *all_places[:-1]], all_places, strict=True):
             samples = len(split.popular) + len(split.non_popular)
             popular = self._on_device(split.popular, samples, 0)
             other = self._on_device(split.non_popular, samples, len(mine))
-            pinned = self.device.pinned(len(mine), dtype=torch.int64)
-            pinned.numpy()[:] = mine
+            places = self.device.pinned(len(mine), dtype=torch.int64)
+            places.numpy()[:] = mine
             carried, none = (self.device.pinned(len(mine), dtype=torch.int32) for _ in range(2))
             carried_rows(before, mine, carried.numpy())
             none.fill_(-1)
-            self.held.append(Held(popular, other, pinned, carried, none))
+            exchanged = self.device.pinned(2, 0, dtype=torch.int64)
+            rows, alone = (WorkingRows(places, which, places, exchanged) for which in (carried, none))
+            self.held.append(Held(popular, other, rows, alone))
 
     def _on_device(self, records: np.ndarray, samples: int, working: int) -> Tensor:
         words = np.zeros((1 + len(records), records.shape[1]), np.int32)
@@ -68,7 +72,7 @@ class HeldFeed(NativeFeed):
             for slot, words in zip(slots, (held.popular, held.other), strict=True)
         )
         future: Future[Split] = Future()
-        future.set_result(Split(popular, other, held.places, held.carried if ahead else held.none))
+        future.set_result(Split(popular, other, held.rows if ahead else held.alone, Exchange.none()))
         self.begun.append((step, future))
 
 
@@ -104,7 +108,10 @@ class Hotline(System):
         """Distinct ones of the first mini-batches, working ones of all."""
         task = self.task
         first = [len(np.unique(task.keys[task.samples_of(batch)])) for batch in range(min(8, task.job.batches))]
-        return {"distinct": float(np.mean(first)), "working": float(np.mean([len(h.places) for h in self.feed.held]))}
+        return {
+            "distinct": float(np.mean(first)),
+            "working": float(np.mean([len(h.rows.places) for h in self.feed.held])),
+        }
 
     def _job(self, task: Task) -> Job:
         """What is trained on; ``device_bytes`` are known then."""

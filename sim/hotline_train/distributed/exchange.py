@@ -5,6 +5,7 @@ keys         all to all    working rows' keys, to their owners: a step ahead
 rows         all to all    these rows, back
 gradients    all reduce    the MLPs', and the loss; beside the sums of rows' gradients
 row sums     all to all    hot rows' gradients to all, cold rows' to their owners
+hot rows     all reduce    rows that enter the hot set, if there are any, from their owners to all
 """
 
 from dataclasses import dataclass

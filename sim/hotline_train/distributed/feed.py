@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..kernels.kernels import Kernels
+from ..sources.source import Exchange
 from ..step.cold_rows import Pinned
 from ..step.device import Device, Event, Phase
 from ..step.feed import Feed, Other, RecordRing
@@ -22,7 +23,7 @@ class Begun:
     """A step that has been asked for; ``agreed`` when the ranks have told each other what they need."""
 
     step: int
-    share: Future[Share]
+    share: Future[tuple[Share, Exchange]]
     agreed: Agreed | None = None
 
 
@@ -43,21 +44,21 @@ class RankFeed(Feed):
     def begin(self, step: int, batch: int, *, ahead: bool) -> None:
         self.begun.append(Begun(step, self.splitter.submit(self._split, step, batch)))
 
-    def _split(self, step: int, batch: int) -> Share:
+    def _split(self, step: int, batch: int) -> tuple[Share, Exchange]:
         """In the splitter's thread."""
         first, second = (slot.free() for slot in self.ring.of(step))
-        found = self.source.split(batch, (first[1:].view(np.uint32), second[1:].view(np.uint32)))
+        found, exchange = self.source.split(batch, (first[1:].view(np.uint32), second[1:].view(np.uint32)))
         whole = self.source.samples_of(batch)
         parts = [found.popular, found.non_popular]
         for words, part in zip((first, second), parts, strict=True):
             write_header(words, len(part), whole, len(found.working_keys))
         references = [part[:, 1 + self.records.payload_words :] for part in parts]
-        return Share.of(references, len(found.popular), found.working_keys, self.source.ranks)
+        return Share.of(references, len(found.popular), found.working_keys, self.source.ranks), exchange
 
     def _agree(self, begun: Begun) -> Agreed:
         """Headers and keys, once for each step."""
         if begun.agreed is None:
-            share, device = begun.share.result(), self.device.device
+            (share, _), device = begun.share.result(), self.device.device
             headers = all_gather(share.header, device)
             agreed = Agreed(headers, np.zeros(0, np.int64), self.source.rank)
             keys = all_to_all(torch.from_numpy(share.keys).to(device), agreed.to_each, agreed.asked_by)
@@ -67,16 +68,16 @@ class RankFeed(Feed):
 
     def popular(self) -> MicroBatch:
         begun = self.begun[0]
-        return self.ring.of(begun.step)[0].bring(begun.share.result().popular)
+        return self.ring.of(begun.step)[0].bring(begun.share.result()[0].popular)
 
     def other(self) -> Other:
         begun = self.begun[0]
-        share, agreed = begun.share.result(), self._agree(begun)
+        (share, exchange), agreed = begun.share.result(), self._agree(begun)
         records = self.ring.of(begun.step)[1].bring(share.samples - share.popular)
         self.given = share, agreed
         self.device.main.run(lambda: self._bring_rows(begun.step, share, agreed), Phase.TRANSFER)
         self.bus_bytes += (len(agreed.asked) + len(share.keys)) * self.store.rows.bytes
-        return Other(records, len(share.keys), None)
+        return Other(records, len(share.keys), None, None, exchange, None)
 
     def _bring_rows(self, step: int, share: Share, agreed: Agreed) -> None:
         """Rows go to who asks for them."""

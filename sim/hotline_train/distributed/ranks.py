@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ..kernels.choice import kernels_for
+from ..sources.source import Exchange
 from ..step.device import Phase
 from ..step.feed import Feed, Other
 from ..step.records import MicroBatch, RecordFormat
@@ -145,6 +146,36 @@ class DistributedTrainer(Trainer):
         rows = torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
         self._update(rows, torch.from_numpy(place.reshape(-1)).to(device), gradient, self.owner_optimizer)
         self.kernels.scatter(self.feed.pinned.tensor, torch.from_numpy(distinct).to(device), rows[:-1].contiguous())
+
+    def _exchange(self, number: int, other: Other) -> None:
+        """Rows that enter the hot set go from their owners to all ranks; those that leave are everywhere, and their owners keep
+        them."""
+        if len(other.exchange.slots):
+            self.device.main.run(lambda: self._exchange_rows(other.exchange), Phase.UPDATE)
+            self.hot_list[other.exchange.slots] = other.exchange.new
+
+    def _exchange_rows(self, exchange: Exchange) -> None:
+        source, rows, table = self.source, self.store.all, self.feed.pinned.tensor
+
+        def own(keys: np.ndarray) -> tuple[Tensor, Tensor]:
+            """Which of ``keys`` lie with this rank, bool [n]; and where, int64 [k]."""
+            mine = source.owns(keys)
+            places = source.tables.places(keys[mine])
+            return torch.from_numpy(mine).to(rows.device), torch.from_numpy(places).to(rows.device)
+
+        slots = torch.from_numpy(exchange.slots).to(rows.device)
+        mine, places = own(exchange.old[: exchange.leaving])
+        if len(places):
+            self.kernels.scatter(table, places, rows[slots[: exchange.leaving][mine]])
+        mine, places = own(exchange.new)
+        coming = rows.new_zeros(len(slots), rows.shape[1])
+        if len(places):
+            found = rows.new_empty(len(places), rows.shape[1])
+            every = torch.full((len(places),), -1, dtype=torch.int32, device=rows.device)
+            self.kernels.gather(table, places, every, found)
+            coming[mine] = found
+        dist.all_reduce(coming)
+        rows[slots] = coming
 
     def _step_of(self, step: Step) -> Step:
         assert self.feed.given

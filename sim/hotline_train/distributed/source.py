@@ -1,4 +1,4 @@
-"""An engine on each rank, which learns from all samples and splits its own."""
+"""An engine on each rank, which learns from all samples and splits its own: the hot set is the same on all ranks."""
 
 import numpy as np
 import torch
@@ -19,20 +19,14 @@ class RankSource(EngineSource):
     def __init__(self, job: Job, rows: RowFormat, engine: Engine, device: torch.device):
         self.rank, self.ranks, self.device = dist.get_rank(), dist.get_world_size(), device
         super().__init__(job, rows, engine, HostTables(job.trace.table_rows, rows, self.rank, self.ranks))
-        self.learning = False
 
     def _part(self, batch: int) -> Samples:
         first, samples = batch * self.batch_size, self.samples_of(batch)
-        if self.learning:
-            return self.trace.part(first, first + samples)
         begin, end = (samples * n // self.ranks for n in (self.rank, self.rank + 1))
         return self.trace.part(first + begin, first + end)
 
-    def learn(self, batch: int) -> None:
-        """Of all samples: the tracker is the same on all ranks."""
-        self.learning = True
-        super().learn(batch)
-        self.learning = False
+    def _learnt(self, batch: int, part: Samples) -> np.ndarray:
+        return super()._part(batch).rows
 
     def owns(self, keys: np.ndarray) -> np.ndarray:
         return keys[:, 1] % self.ranks == self.rank

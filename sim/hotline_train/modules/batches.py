@@ -10,13 +10,13 @@ from torch import Tensor
 
 from hotline_golden.split import SplitResult
 from hotline_native import NativeEngine
-from hotline_sim.run.job import Relearn
 
 from ..kernels.kernels import Kernels
 from ..sources.native import NativeTables
-from ..sources.source import Delta
+from ..sources.source import Exchange
 from ..step.cold_rows import ColdRows
 from ..step.device import Device, Event, Phase, Wait
+from ..step.feed import Other
 from ..step.native_feed import NativeFeed
 from ..step.records import MicroBatch, RecordFormat
 from ..step.store import RowStore
@@ -63,13 +63,13 @@ class _Incoming:
         self.items: dict[int, tuple] = {}
         self.came: dict[int, _Came] = {}
 
-    def split(self, batch: int, out: tuple[np.ndarray, np.ndarray] | None = None) -> SplitResult:
+    def split(self, batch: int, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[SplitResult, Exchange]:
         owner = self.owner
         dense, features, label = self.items.pop(batch)
         rows, lengths = owner.accesses.rows(features)
         if len(rows) > self.batch_size:
             raise ValueError(f"batch {batch} has {len(rows)} samples, more than batch_size={self.batch_size}")
-        if owner.learns(batch):
+        if batch < owner.learn:
             owner.engine.learn(rows)
         found = owner.engine.split(rows, np.zeros((len(rows), PAYLOAD), np.uint32), out)
         if len(found.working_keys) > owner.store.most:
@@ -78,12 +78,15 @@ class _Incoming:
             )
         order = np.concatenate([found.popular[:, 0], found.non_popular[:, 0]]).astype(np.int64)
         self.came[batch] = _Came(dense, label, lengths, order)
-        return found
+        if not owner.follows:
+            return found, Exchange.none()
+        owner.engine.follow(rows)
+        return found, Exchange.of(owner.engine.swap()[0])
 
 
 class Batches:
-    """``learn``: batches that are learnt first; ``relearn``: the hot set follows the data then. ``number`` is the batch
-    that is being worked on, if one ``open`` is."""
+    """``learn``: the batches from which the hot set is learnt, before it is taken over and stays; 0: it follows the data.
+    ``number`` is the batch that is being worked on, if one ``open`` is."""
 
     def __init__(
         self,
@@ -98,15 +101,16 @@ class Batches:
         records: RecordFormat,
         batch_size: int,
         learn: int,
-        relearn: Relearn | None,
     ):
         self.accesses, self.engine, self.tables, self.hot_list = accesses, engine, tables, hot_list
-        self.store, self.kernels, self.device, self.learn, self.relearn = store, kernels, device, learn, relearn
+        self.store, self.kernels, self.device = store, kernels, device
+        self.learn, self.follows = learn, not learn
         self.incoming = _Incoming(self, batch_size)
         self.feed = NativeFeed(self.incoming, store, device, cold, records.words)
         self.none = MicroBatch(device.zeros(1, records.words, dtype=torch.int32), 0)
         self.number = self.begun = 0
         self.open = False
+        self.other: Other | None = None  # of the open batch
         self.load_hot_rows()
 
     def each(self, data: Iterable, micro_batches: bool) -> Iterator[tuple]:
@@ -115,7 +119,7 @@ class Batches:
         while True:
             self.end()
             while not ended and self.begun <= self.number + self.feed.depth:
-                if self.begun > self.number and self._changes(self.begun):
+                if self.begun > self.number and self._takes_over(self.begun):
                     break
                 try:
                     self._begin(next(waiting))
@@ -137,6 +141,7 @@ class Batches:
     def end(self) -> None:
         """The open batch is done with; its rows go back."""
         if self.open:
+            self._exchange()
             self.feed.updated(self.device.main.event())
             self.open = False
             self.number += 1
@@ -144,14 +149,15 @@ class Batches:
     def _begin(self, item: tuple) -> None:
         number = self.begun
         ahead = number > self.number
-        if not ahead and self._changes(number):
-            self._change_hot_set(number)
+        if not ahead and self._takes_over(number):
+            self._take_over()
         self.incoming.items[number] = item
         self.feed.begin(number, number, ahead=ahead)
         self.begun += 1
 
     def _given(self, micro_batches: bool) -> Iterator[tuple]:
         popular, other = self.feed.popular(), self.feed.other()
+        self.other = other
         number, main, store = self.number, self.device.main, self.store
         self.open = True
         if (carried := other.carried) is not None:
@@ -181,22 +187,24 @@ class Batches:
             order = torch.from_numpy(batch.order)
             yield _picked(came.dense, order), batch, _picked(came.label, order)
 
-    def _changes(self, number: int) -> bool:
-        """Whether the hot set is taken over before batch ``number``."""
-        if number == self.learn:
-            return True
-        return self.relearn is not None and number > self.learn and number % self.relearn.swap_every == 0
+    def _exchange(self) -> None:
+        """Rows that enter and leave the hot set after the open batch change places."""
+        assert self.other is not None
+        exchange, exchanged = self.other.exchange, self.other.exchanged
+        if len(exchange.slots):
+            assert exchanged is not None
+            number, (slots, numbers) = self.number, exchanged
+            self.device.main.run(lambda: self.store.exchange(number, slots, numbers, exchange.leaving), Phase.UPDATE)
+            self.hot_list[exchange.slots] = exchange.new
 
-    def learns(self, number: int) -> bool:
-        """Whether batch ``number`` is learnt."""
-        return number < self.learn or (self.relearn is not None and number % self.relearn.every == 0)
+    def _takes_over(self, number: int) -> bool:
+        """Whether all that has been learnt is taken over before batch ``number``."""
+        return bool(self.learn) and number == self.learn
 
-    def _change_hot_set(self, number: int) -> None:
+    def _take_over(self) -> None:
         self.flush()
-        relearn = self.relearn
-        worth = relearn.worth if relearn and number > self.learn else 0
-        delta = Delta.of(self.engine.swap(worth=worth)[0])
-        self.hot_list[delta.slots] = delta.new
+        delta = self.engine.swap()[0]
+        self.hot_list[delta[:, 0]] = delta[:, 3:5]
         self.load_hot_rows()
 
     def load_hot_rows(self) -> None:

@@ -13,7 +13,7 @@ from hotline_golden.model import Model, Table
 from hotline_native import NativeEngine
 from hotline_native.compiler import default_threads
 from hotline_rtl.config import AcceleratorConfig, preset
-from hotline_sim.run.job import Relearn, native_tracker, resident_keys
+from hotline_sim.run.job import native_tracker, resident_keys
 
 from ..kernels.choice import kernels_for
 from ..optimizers import LEARNING_RATES, ROW_OPTIMIZERS
@@ -50,9 +50,9 @@ class HotlineEmbeddingBagCollection(nn.Module):
     ``tables``: as TorchRec's configurations, with a ``length`` for features of several ids. ``hot_rows``: of the tracker, 8
     times a power of two; tables of ``resident_rows`` together, the smallest first, are kept on the device as a whole.
     ``batch_size``: the most samples of a batch; ``working_rows``: the most distinct cold rows that one may have (0: as many
-    as it can have). The first ``learn`` batches are learnt; then the hot set is taken over. With ``relearn`` it follows the
-    data. Rows have an optimizer of their own (``optimizer``, ``learning_rate``): call :meth:`step` after ``backward()``.
-    ``cold_rows``: ``direct`` or ``copied``; see docs/training.md.
+    as it can have). The hot set follows the data: it changes after each batch. With ``frozen`` it is learnt from so many
+    batches instead, and stays. Rows have an optimizer of their own (``optimizer``, ``learning_rate``): call :meth:`step`
+    after ``backward()``. ``cold_rows``: ``direct`` or ``copied``; see docs/training.md.
 
     On a GPU all is done in the stream that is current when this is made. Raises ValueError for tables of different dims,
     and later for features that are not as told."""
@@ -68,8 +68,7 @@ class HotlineEmbeddingBagCollection(nn.Module):
         working_rows: int = 0,
         optimizer: str = "rowwise-adagrad",
         learning_rate: float | None = None,
-        learn: int = 16,
-        relearn: Relearn | None = None,
+        frozen: int = 0,
         cold_rows: str = "direct",
         threads: int = 0,
         seed: int = 1,
@@ -87,9 +86,9 @@ class HotlineEmbeddingBagCollection(nn.Module):
         self.optimizer = ROW_OPTIMIZERS[optimizer](rate, torch.float32, self.device.device)
         table_rows = np.array([table.num_embeddings for table in tables], np.int64)
         # In software there are no lanes and no banks to feed.
-        config = preset("alveo").with_settings(
-            ["lanes=1", "banks_per_lane=1", f"tracker_sets={hot_rows // 8}", "shadow=1"]
-        )
+        config = preset("alveo").with_settings(["lanes=1", "banks_per_lane=1", f"tracker_sets={hot_rows // 8}"])
+        if frozen:
+            config = config.with_settings(["policy=sample_aware"])
         model = self._model(table_rows, resident_rows, config)
         threads = threads or default_threads()
         engine = NativeEngine(model, native_tracker(config), threads)
@@ -111,8 +110,7 @@ class HotlineEmbeddingBagCollection(nn.Module):
             self.device,
             self.records,
             batch_size,
-            learn,
-            relearn,
+            frozen,
         )
         zeros, count = self.device.zeros, batch_size * self.records.accesses
         self.places, self.sorted = zeros(count, dtype=torch.int32), zeros(count, dtype=torch.int32)

@@ -6,13 +6,16 @@ from typing import Protocol
 import numpy as np
 
 from hotline_golden.layouts import ALL_SLOTS
-from hotline_golden.split import SplitResult, learn, split
+from hotline_golden.split import Sampling, SplitResult, follow, learn, split
 from hotline_sim.run.job import Job, golden_tracker
 from hotline_sim.traces.trace import Samples, Trace
 
 from ..rows import RowFormat
-from .source import Delta, MicroBatchSource, NonPopular, OfJob, SourceError
+from .source import Exchange, MicroBatchSource, NonPopular, OfJob, SourceError
 from .tables import HostTables
+
+#: Popular and non-popular records, working keys, and what the SWAP after the mini-batch changes.
+Records = tuple[np.ndarray, np.ndarray, np.ndarray, Exchange]
 
 
 class TableSource(MicroBatchSource):
@@ -21,12 +24,12 @@ class TableSource(MicroBatchSource):
     def __init__(self, trace: Trace, batch_size: int, rows: RowFormat, tables: HostTables):
         super().__init__(trace, batch_size, rows)
         self.tables = tables
-        self.asked: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-        self.given: list[NonPopular] = []
+        self.asked: list[Records] = []
+        self.given: list[tuple[np.ndarray, NonPopular]] = []  # keys of rows that go back, and what was given
 
     @abstractmethod
-    def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Popular and non-popular records, and working keys."""
+    def _records(self, batch: int) -> Records:
+        """A mini-batch; each is asked for once, in order."""
 
     def begin(self, batch: int, *, ahead: bool = False) -> None:
         self.asked.append(self._records(batch))
@@ -35,13 +38,14 @@ class TableSource(MicroBatchSource):
         return self.asked[0][0]
 
     def non_popular(self) -> NonPopular:
-        _, records, keys = self.asked.pop(0)
-        self.given.append(NonPopular(records, keys, self.tables.read(keys)))
-        return self.given[-1]
+        _, records, keys, exchange = self.asked.pop(0)
+        found = NonPopular(records, self.tables.read(keys), exchange)
+        self.given.append((exchange.going_home(keys), found))
+        return found
 
     def scatter(self) -> None:
-        given = self.given.pop(0)
-        self.tables.write(given.keys, given.rows)
+        keys, given = self.given.pop(0)
+        self.tables.write(keys, given.rows)
 
     def read_rows(self, keys: np.ndarray) -> np.ndarray:
         return self.tables.read(keys)
@@ -52,13 +56,20 @@ class TableSource(MicroBatchSource):
 
 class Engine(Protocol):
     """What learns and splits mini-batches: golden or the software engine. ``rows`` uint32 [n, accesses], ``payload`` uint32 [n,
-    payload words]; what ``split`` gives has ``popular``, ``non_popular`` and ``working_keys``, as golden's ``SplitResult``."""
+    payload words]; what ``split`` gives has ``popular``, ``non_popular`` and ``working_keys``, as golden's ``SplitResult``.
+    ``state`` is all that the tracker has counted, by name; ``restore`` takes it."""
 
     def learn(self, rows: np.ndarray) -> tuple[int, int]: ...
 
-    def split(self, rows: np.ndarray, payload: np.ndarray, out=None): ...
+    def follow(self, rows: np.ndarray) -> None: ...
 
-    def swap(self, limit: int, worth: int) -> tuple[np.ndarray, int]: ...
+    def split(self, rows: np.ndarray, payload: np.ndarray, out=None) -> SplitResult: ...
+
+    def swap(self) -> tuple[np.ndarray, int]: ...
+
+    def state(self) -> dict[str, np.ndarray]: ...
+
+    def restore(self, state: dict[str, np.ndarray]) -> None: ...
 
     def dump(self) -> np.ndarray: ...
 
@@ -70,13 +81,22 @@ class GoldenEngine:
 
     def __init__(self, job: Job):
         self.model, self.tracker = job.model, golden_tracker(job.config)
-        self.swap, self.dump = self.tracker.swap, self.tracker.dump
+        self.dump, self.state, self.restore = self.tracker.dump, self.tracker.contents, self.tracker.restore
+        self.working_keys = np.zeros((0, 2), np.uint32)
 
     def learn(self, rows: np.ndarray) -> tuple[int, int]:
         return learn(self.model, self.tracker, rows)
 
-    def split(self, rows: np.ndarray, payload: np.ndarray, out=None):
-        return split(self.model, self.tracker, np.concatenate([payload, rows], axis=1))
+    def follow(self, rows: np.ndarray) -> None:
+        follow(self.model, self.tracker, rows, Sampling())
+
+    def split(self, rows: np.ndarray, payload: np.ndarray, out=None) -> SplitResult:
+        found = split(self.model, self.tracker, np.concatenate([payload, rows], axis=1))
+        self.working_keys = found.working_keys
+        return found
+
+    def swap(self) -> tuple[np.ndarray, int]:
+        return self.tracker.swap(ALL_SLOTS, 0, self.working_keys)
 
     def load(self, hot_list: np.ndarray) -> None:
         self.tracker.load(hot_list.reshape(-1))
@@ -88,24 +108,28 @@ class EngineSource(OfJob, TableSource):
     def __init__(self, job: Job, rows: RowFormat, engine: Engine, tables: HostTables):
         super().__init__(job.trace, job.batch_size, rows, tables)
         self.job, self.engine = job, engine
-        self.relearns = bool(job.config.shadow)
 
-    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
-        if hot_list is not None:
+    def open(self, hot_list: np.ndarray | None = None, counted: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        if (
+            counted and "tags" in counted
+        ):  # a recorded run, and an accelerator, tell nothing that an engine could take
+            self.engine.restore(counted)
+        elif hot_list is not None:
             self.engine.load(hot_list[: self.job.config.tracker_entries])
         else:
             for batch in self.job.learn_batches:
-                self.learn(batch)
-            if self.relearns:
-                self.swap(ALL_SLOTS, 0)
+                self.engine.learn(self._learnt(batch, self._part(batch)))
         return np.concatenate([self.engine.dump(), self.job.resident_keys()])
+
+    def counted(self) -> dict[str, np.ndarray]:
+        return self.engine.state() if self.follows else {}
 
     def _part(self, batch: int) -> Samples:
         return self.trace.part(batch * self.batch_size, (batch + 1) * self.batch_size)
 
-    def split(self, batch: int, out: tuple[np.ndarray, np.ndarray] | None = None) -> SplitResult:
-        """A mini-batch split; ``out``: arrays uint32 [batch size, record words] for records, if not new ones. Raises SourceError
-        for too many working rows."""
+    def split(self, batch: int, out: tuple[np.ndarray, np.ndarray] | None = None) -> tuple[SplitResult, Exchange]:
+        """A mini-batch split, and what the SWAP after it changes; ``out``: arrays uint32 [batch size, record words] for records,
+        if not new ones. Raises SourceError for too many working rows."""
         part = self._part(batch)
         found = self.engine.split(part.rows, part.payload, out)
         if len(found.working_keys) > self.job.working_limit:
@@ -113,19 +137,18 @@ class EngineSource(OfJob, TableSource):
                 f"mini-batch {batch} has {len(found.working_keys)} working rows, more than {self.job.working_limit}: use "
                 "smaller mini-batches, or a larger working_rows"
             )
-        return found
+        if not self.follows:
+            return found, Exchange.none()
+        self.engine.follow(self._learnt(batch, part))
+        return found, Exchange.of(self.engine.swap()[0])
 
-    def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        found = self.split(batch)
-        return found.popular, found.non_popular, found.working_keys
+    def _learnt(self, batch: int, part: Samples) -> np.ndarray:
+        """uint32 [n, accesses]: what the hot set learns from a mini-batch, of which ``part`` is split here."""
+        return part.rows
 
-    def learn(self, batch: int) -> None:
-        self.engine.learn(self._part(batch).rows)
-
-    def swap(self, limit: int, worth: int) -> Delta:
-        if not self.relearns:
-            return super().swap(limit, worth)
-        return Delta.of(self.engine.swap(limit, worth)[0])
+    def _records(self, batch: int) -> Records:
+        found, exchange = self.split(batch)
+        return found.popular, found.non_popular, found.working_keys, exchange
 
 
 class GoldenSource(EngineSource):

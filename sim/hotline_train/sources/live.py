@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from hotline_golden.layouts import ALL_SLOTS, DELTA_WORDS, Command, Completion, Kind, Opcode
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, Command, Completion, Kind, Opcode
 from hotline_sim.host.driver import Driver, Transport
 from hotline_sim.host.errors import CommandError
 from hotline_sim.run.job import Job, initial_parts, output_buffers, rings
 
 from ..rows import RowFormat
-from .source import Delta, NonPopular, OfJob
+from .source import Exchange, NonPopular, OfJob
 
 
 class LiveSource(OfJob):
@@ -27,7 +27,6 @@ class LiveSource(OfJob):
             raise ValueError("the job has one set of output buffers; training needs two")
         self.job, self.transport = job, transport
         self.driver = Driver(transport, job.config, rings(transport.host))
-        self.relearns = bool(job.config.shadow)
         self.tag = 0
         self.into = 0
         self.asked: list[Command] = []  # SPLITs that have not been given whole
@@ -47,7 +46,7 @@ class LiveSource(OfJob):
         words = self.transport.host.words(table.base, table.rows * table.stride // 4)
         return words.reshape(table.rows, -1)[:, : self.rows.words]
 
-    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
+    def open(self, hot_list: np.ndarray | None = None, counted: dict[str, np.ndarray] | None = None) -> np.ndarray:
         job, driver = self.job, self.driver
         driver.load_model(job.model)
         buffer = self.transport.host.buffers["hot list"]
@@ -57,21 +56,31 @@ class LiveSource(OfJob):
             self._execute(job.hot_list(Opcode.LOAD))
         else:
             self._execute(Command(Opcode.CLEAR))
+            words[:] = EMPTY_SLOT
             for batch in job.learn_batches:
-                self.learn(batch)
-            if self.relearns:
-                self.swap(ALL_SLOTS, 0)
-        self._execute(job.hot_list(Opcode.DUMP))
+                job.load(batch, [self.transport.host])
+                self._execute(job.learn(batch))
+            if job.learn_batches:
+                self._execute(job.hot_list(Opcode.DUMP))
         return np.concatenate([words.reshape(-1, 2), job.resident_keys()])
 
+    def counted(self) -> dict[str, np.ndarray]:
+        """What an accelerator has counted cannot be read. So it begins to count anew now, with the hot set as it is: as one does
+        that takes up the checkpoint."""
+        if self.follows:
+            self._settle()
+            self._execute(self.job.hot_list(Opcode.DUMP))
+            self._execute(self.job.hot_list(Opcode.LOAD))
+        return {}
+
     def begin(self, batch: int, *, ahead: bool = False) -> None:
-        names: dict[str, int] = {}
-        if ahead and self.given:
-            names = {"flags": 1, "after": self.given[0].after}
-            self.named = True
         self.into ^= 1
+        command = self.job.split(batch, into=self.into)
+        if ahead and self.given:
+            command = command.naming(self.given[0].after)
+            self.named = True
         self.job.load(batch, [self.transport.host])
-        self.asked.append(self._submit(replace(self.job.split(batch, into=self.into), **names)))
+        self.asked.append(self._submit(command))
 
     def popular(self) -> np.ndarray:
         command = self.asked[0]
@@ -93,11 +102,22 @@ class LiveSource(OfJob):
                     after=command.tag,
                 )
             )
+        exchange = self._swap()
+        keys = self._device(command.working_keys, count, 2)
+        keys[:] = exchange.going_home(keys)  # the SCATTER reads them
         return NonPopular(
             self._device(command.non_popular, done.non_popular, self.job.model.record_words),
-            self._device(command.working_keys, count, 2),
             self.rows.view(self._device(command.working_rows, count, self.rows.words)),
+            exchange,
         )
+
+    def _swap(self) -> Exchange:
+        """The hot set takes over what the newest mini-batch has changed, if it follows the data."""
+        if not self.follows:
+            return Exchange.none()
+        done = self._execute(self.job.swap())
+        buffer = self.transport.host.buffers["delta list"]
+        return Exchange.of(self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS))
 
     def scatter(self) -> None:
         if not self.given:  # the mini-batch had no working rows
@@ -125,19 +145,6 @@ class LiveSource(OfJob):
         for number in np.unique(keys[:, 0]).tolist():
             mine = keys[:, 0] == number
             self._table(number)[keys[mine, 1]] = words[mine]
-
-    def learn(self, batch: int) -> None:
-        self.job.load(batch, [self.transport.host])
-        self._execute(self.job.learn(batch))
-
-    def swap(self, limit: int, worth: int) -> Delta:
-        if not self.relearns:
-            return super().swap(limit, worth)
-        self.driver.write("swap_limit", limit)
-        self.driver.write("swap_worth", worth)
-        done = self._execute(self.job.swap())
-        buffer = self.transport.host.buffers["delta list"]
-        return Delta.of(self.transport.host.words(buffer.address, done.working_rows * DELTA_WORDS))
 
     def _device(self, address: int, count: int, words: int) -> np.ndarray:
         return self.transport.device.words(address, count * words).reshape(count, words)

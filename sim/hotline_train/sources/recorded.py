@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from hotline_golden.layouts import DELTA_WORDS
 from hotline_sim.run.run_directory import RunDirectory
 from hotline_sim.traces.trace import Trace
 
 from ..rows import RowFormat
-from .engine import TableSource
-from .source import SourceError, hot_set_sizes
+from .engine import Records, TableSource
+from .source import Exchange, SourceError, hot_set_sizes
 from .tables import HostTables
 
 
@@ -19,20 +20,34 @@ class RecordedSource(TableSource):
         """``part``: the first mini-batches of the run's trace, if not all are wanted."""
         trace = part or run.trace
         super().__init__(trace, run.summary["batch_size"], rows, HostTables(trace.table_rows, rows))
-        self.run = run
+        self.run, self.follows = run, run.follows
+        self.next = 0  # mini-batch
 
     @property
-    def sizes(self) -> dict[str, int | None]:
+    def sizes(self) -> dict[str, int | str | None]:
         return hot_set_sizes(self.run.summary["configuration"], self.run.summary["resident_bound_rows"])
 
     @property
     def working_limit(self) -> int:
         return min(self.run.summary["configuration"]["working_rows"], self.batch_size * self.trace.accesses)
 
-    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
-        if hot_list is not None and not np.array_equal(hot_list, self.run.hot_list):
+    def open(self, hot_list: np.ndarray | None = None, counted: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        found = self.run.hot_list.copy()
+        self.next = int(counted["next"]) if counted and "next" in counted else 0
+        for batch in range(self.next):
+            delta = self.run.micro_batch(batch)[3].reshape(-1, DELTA_WORDS)
+            found[delta[:, 0]] = delta[:, 3:5]
+        if hot_list is not None and not np.array_equal(hot_list, found):
             raise SourceError(f"{self.run.path}: was recorded with another hot set than the checkpoint's")
-        return self.run.hot_list
+        return found
 
-    def _records(self, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return self.run.micro_batch(batch)
+    def counted(self) -> dict[str, np.ndarray]:
+        return {"next": np.array(self.next)} if self.follows else {}
+
+    def starts_again(self, batch: int) -> bool:
+        return self.follows and batch == 0
+
+    def _records(self, batch: int) -> Records:
+        popular, non_popular, keys, delta = self.run.micro_batch(batch)
+        self.next = batch + 1
+        return popular, non_popular, keys, Exchange.of(delta)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_ACCESS, NO_WORKING_ROW
 from hotline_sim.run.job import Job
 from hotline_sim.traces.trace import Trace
 
@@ -13,42 +13,57 @@ from ..rows import RowFormat
 
 
 @dataclass(frozen=True)
-class NonPopular:
-    """``records`` uint32 [n, record words], ``keys`` uint32 [k, 2] of the working rows, ``rows`` [k, width]: views of
-    memory. What is written into ``rows`` is what ``scatter`` puts back."""
+class Exchange:
+    """What the SWAP after a mini-batch changes, when that has been trained on: the hot row of each of ``slots`` int64 [n] and
+    working row ``numbers`` int64 [n] of the mini-batch change places. ``old``, ``new`` uint32 [n, 2]: the slots' keys before and
+    after. The first ``leaving`` slots held a row before; into the others one is copied."""
 
-    records: np.ndarray
-    keys: np.ndarray
-    rows: np.ndarray
+    slots: np.ndarray
+    numbers: np.ndarray
+    old: np.ndarray
+    new: np.ndarray
+    leaving: int
+
+    @staticmethod
+    def of(words: np.ndarray) -> "Exchange":
+        """From a delta list, uint32 [n, DELTA_WORDS]."""
+        words = words.reshape(-1, DELTA_WORDS)
+        empty = words[:, 1] == EMPTY_SLOT
+        words = words[np.argsort(empty, kind="stable")].copy()
+        slots, numbers = words[:, 0].astype(np.int64), words[:, 5].astype(np.int64)
+        return Exchange(slots, numbers, words[:, 1:3], words[:, 3:5], int((~empty).sum()))
+
+    @staticmethod
+    def none() -> "Exchange":
+        """Nothing changes."""
+        return Exchange.of(np.zeros((0, DELTA_WORDS), np.uint32))
+
+    def going_home(self, keys: np.ndarray) -> np.ndarray:
+        """uint32 [k, 2]: what the working rows ``keys`` uint32 [k, 2] are after the exchange: those rows go back to host memory.
+
+        Raises ValueError when a row enters the hot set that is none of them."""
+        if (self.numbers == NO_WORKING_ROW).any():
+            raise ValueError("a row enters the hot set that is not among the mini-batch's working rows")
+        keys = keys.copy()
+        keys[self.numbers[: self.leaving]] = self.old[: self.leaving]
+        return keys
 
 
 @dataclass(frozen=True)
-class Delta:
-    """What a SWAP changed: ``slots`` int64 [n]; ``old``, ``new`` uint32 [n, 2], keys before and after; ``had``, ``has`` bool
-    [n], whether there was one, and is."""
+class NonPopular:
+    """``records`` uint32 [n, record words], and ``rows`` [k, width], the working rows: views of memory. What is written into
+    ``rows``, after the ``exchange``, is what ``scatter`` puts back."""
 
-    slots: np.ndarray
-    old: np.ndarray
-    new: np.ndarray
-
-    @staticmethod
-    def of(words: np.ndarray) -> "Delta":
-        """From a delta list, uint32 [n, DELTA_WORDS]."""
-        words = words.reshape(-1, DELTA_WORDS)
-        return Delta(words[:, 0].astype(np.int64), words[:, 1:3].copy(), words[:, 3:5].copy())
-
-    @property
-    def had(self) -> np.ndarray:
-        return self.old[:, 0] != EMPTY_SLOT
-
-    @property
-    def has(self) -> np.ndarray:
-        return self.new[:, 0] != EMPTY_SLOT
+    records: np.ndarray
+    rows: np.ndarray
+    exchange: Exchange
 
 
-def hot_set_sizes(configuration: dict, resident_rows: int | None) -> dict[str, int | None]:
-    """The sizes, of a configuration and of a run, that the hot set's slots depend on."""
-    names = ("tracker_sets", "tracker_ways", "tracker_arrays", "table_bits", "row_bits", "permutation_seed")
+def hot_set_sizes(configuration: dict, resident_rows: int | None) -> dict[str, int | str | None]:
+    """The sizes, of a configuration and of a run, that the hot set's slots depend on, and what follows the data."""
+    names = ["tracker_sets", "tracker_ways", "tracker_arrays", "table_bits", "row_bits", "permutation_seed", "shadow"]
+    if configuration["shadow"]:
+        names += ["policy", "policy_bits", "sketch_cells", "sketch_bits"]
     return {name: configuration[name] for name in names} | {"resident": resident_rows}
 
 
@@ -94,8 +109,8 @@ class MicroBatchSource(ABC):
     popular part can be had at once, and its ``non_popular`` after the ``scatter``; the result is as if it had come after.
     """
 
-    #: Sees a hot set change: ``learn`` and ``swap`` work.
-    relearns = False
+    #: The hot set follows the data: it changes after each mini-batch.
+    follows = False
 
     def __init__(self, trace: Trace, batch_size: int, rows: RowFormat):
         check_payload(trace)
@@ -111,7 +126,7 @@ class MicroBatchSource(ABC):
 
     @property
     @abstractmethod
-    def sizes(self) -> dict[str, int | None]:
+    def sizes(self) -> dict[str, int | str | None]:
         """What the hot set's slots depend on: a hot list of other sizes cannot be taken."""
 
     @property
@@ -120,9 +135,18 @@ class MicroBatchSource(ABC):
         """Working rows that a mini-batch may have."""
 
     @abstractmethod
-    def open(self, hot_list: np.ndarray | None = None) -> np.ndarray:
-        """Makes the hot set: learns it, or takes ``hot_list``. Returns it, uint32 [slots, 2]: (table, row) of each slot of
-        the hot table, NO_ACCESS where it is empty; the tracker's first, then the resident tables'."""
+    def open(self, hot_list: np.ndarray | None = None, counted: dict[str, np.ndarray] | None = None) -> np.ndarray:
+        """Makes the hot set: an empty one, if it follows the data, or one that is learnt; or takes ``hot_list``, and what had
+        been ``counted``. Returns it, uint32 [slots, 2]: (table, row) of each slot of the hot table, NO_ACCESS where it is empty;
+        the tracker's first, then the resident tables'."""
+
+    def counted(self) -> dict[str, np.ndarray]:
+        """What ``open`` takes, so that the hot set goes on as if nothing had been between; empty if the hot list is all."""
+        return {}
+
+    def starts_again(self, batch: int) -> bool:
+        """Whether the hot set of a mini-batch is the one that ``open`` gives, whatever came before it."""
+        return False
 
     @abstractmethod
     def begin(self, batch: int, *, ahead: bool = False) -> None:
@@ -156,14 +180,6 @@ class MicroBatchSource(ABC):
         """[n, width]: a copy of rows that lie with this rank."""
         return self.read_rows(keys)
 
-    def learn(self, batch: int) -> None:
-        """Shows a mini-batch to the tracker's shadow."""
-        raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
-
-    def swap(self, limit: int, worth: int) -> Delta:
-        """Takes over what has been learnt; rows are the caller's to move."""
-        raise SourceError(f"{type(self).__name__} cannot relearn: use native, golden or live, with shadow=1")
-
 
 class OfJob(MicroBatchSource):
     """Mini-batches of a ``job``, whose configuration says how large they may be."""
@@ -171,7 +187,11 @@ class OfJob(MicroBatchSource):
     job: Job
 
     @property
-    def sizes(self) -> dict[str, int | None]:
+    def follows(self) -> bool:  # type: ignore[override]
+        return self.job.follows
+
+    @property
+    def sizes(self) -> dict[str, int | str | None]:
         return hot_set_sizes(asdict(self.job.config), self.job.resident_rows)
 
     @property

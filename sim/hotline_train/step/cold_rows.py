@@ -7,6 +7,7 @@ copied    threads of the host copy rows between the tables and pinned memory, fr
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -51,26 +52,53 @@ class Pinned:
             self.registered = False
 
 
+@dataclass(frozen=True)
+class WorkingRows:
+    """Of a mini-batch. ``places`` int64 [k]: where they lie in the tables; they come from there, or are ``carried`` int32 [k]
+    from these working rows of the step before (-1: they come). ``exchanged`` int64 [2, n]: slots and working rows that change
+    places when the step is made. ``home`` int64 [k]: where in the tables what lies there then goes back to."""
+
+    places: Tensor
+    carried: Tensor
+    home: Tensor
+    exchanged: Tensor
+
+    @staticmethod
+    def memory(store: RowStore, pinned: Callable[..., Tensor]) -> "WorkingRows":
+        """For the most that a mini-batch can have; ``pinned(*shape, dtype=)`` makes a tensor."""
+        most = store.most
+        places, carried = pinned(most, dtype=torch.int64), pinned(most, dtype=torch.int32)
+        home, exchanged = pinned(most, dtype=torch.int64), pinned(2, min(store.slots, most), dtype=torch.int64)
+        return WorkingRows(places, carried, home, exchanged)
+
+    def first(self, count: int, changes: int) -> "WorkingRows":
+        """The part for ``count`` working rows, of which ``changes`` change places."""
+        return WorkingRows(self.places[:count], self.carried[:count], self.home[:count], self.exchanged[:, :changes])
+
+
 class _OnDevice:
-    """``places`` and ``carried`` of the last RING steps, on the device."""
+    """Working rows of the last RING steps, on the device."""
 
     def __init__(self, store: RowStore, device: Device):
         self.device = device
-        self.places = [device.zeros(store.most, dtype=torch.int64) for _ in range(RING)]
-        self.carried = [device.zeros(store.most, dtype=torch.int32) for _ in range(RING)]
+        self.rows = [WorkingRows.memory(store, device.zeros) for _ in range(RING)]
         self.copied: list[Event | None] = [None] * RING
 
-    def bring(self, step: int, places: Tensor, carried: Tensor) -> None:
+    def bring(self, step: int, rows: WorkingRows) -> WorkingRows:
         """In the stream of rows. What these tensors held has been used: the rows of that step went back in this stream, after
         the whole step."""
-        n, count = step % RING, len(places)
+        n = step % RING
+        here = self.rows[n].first(len(rows.places), rows.exchanged.shape[1])
 
         def work():
-            copy(self.places[n][:count], places)
-            copy(self.carried[n][:count], carried)
+            copy(here.places, rows.places)
+            copy(here.carried, rows.carried)
+            copy(here.home, rows.home)
+            copy(here.exchanged, rows.exchanged)
 
         self.device.rows.run(work, Phase.TRANSFER)
         self.copied[n] = self.device.rows.event()
+        return here
 
     def free(self, step: int) -> None:
         if event := self.copied[step % RING]:
@@ -85,13 +113,13 @@ class ColdRows(ABC):
         self.indices = _OnDevice(store, device)
 
     @abstractmethod
-    def fetch(self, step: int, places: Tensor, carried: Tensor) -> Callable[[], Event]:
-        """Rows ``places`` int64 [k] of the tables set out for the store, but for those that are ``carried`` int32 [k]. Both
-        lie in pinned memory, and stay until :meth:`free`. What it returns gives the event with which they are there."""
+    def fetch(self, step: int, rows: WorkingRows) -> Callable[[], Event]:
+        """The rows of a step set out for the store. ``rows`` lie in pinned memory, and stay until :meth:`free`. What it returns
+        gives the event with which they are there, and :meth:`on_device`."""
 
-    def carried(self, step: int) -> Tensor:
-        """``carried`` of a step that was fetched, int32 [most], on the device."""
-        return self.indices.carried[step % RING]
+    def on_device(self, step: int) -> WorkingRows:
+        """Of a step that was fetched, on the device, as much as a mini-batch can have."""
+        return self.indices.rows[step % RING]
 
     @abstractmethod
     def give_back(self, step: int, count: int, done: Event) -> None:
@@ -117,19 +145,21 @@ class DirectRows(ColdRows):
         super().__init__(store, device)
         self.kernels, self.pinned = kernels, Pinned(tables.all, device)
 
-    def fetch(self, step: int, places: Tensor, carried: Tensor) -> Callable[[], Event]:
-        self.indices.bring(step, places, carried)
-        count, rows, to = len(places), self.device.rows, self.store.working(step, len(places))
-        on_device, kept = self.indices.places[step % RING][:count], self.carried(step)[:count]
-        rows.run(lambda: self.kernels.gather(self.pinned.tensor, on_device, kept, to), Phase.TRANSFER)
-        event = rows.event()
+    def fetch(self, step: int, rows: WorkingRows) -> Callable[[], Event]:
+        here, stream, to = (
+            self.indices.bring(step, rows),
+            self.device.rows,
+            self.store.working(step, len(rows.places)),
+        )
+        stream.run(lambda: self.kernels.gather(self.pinned.tensor, here.places, here.carried, to), Phase.TRANSFER)
+        event = stream.event()
         return lambda: event
 
     def give_back(self, step: int, count: int, done: Event) -> None:
         rows, source = self.device.rows, self.store.working(step, count)
-        places = self.indices.places[step % RING][:count]
+        home = self.on_device(step).home[:count]
         rows.after(done, Wait.UPDATED)
-        rows.run(lambda: self.kernels.scatter(self.pinned.tensor, places, source), Phase.TRANSFER)
+        rows.run(lambda: self.kernels.scatter(self.pinned.tensor, home, source), Phase.TRANSFER)
 
     def free(self, step: int) -> None:
         self.indices.free(step)
@@ -152,21 +182,21 @@ class CopiedRows(ColdRows):
         dtype, width = store.rows.dtype, store.rows.width
         self.coming = [device.pinned(store.most, width, dtype=dtype) for _ in range(RING)]
         self.going = device.pinned(store.most, width, dtype=dtype)
-        self.places = [np.zeros(0, np.int64)] * RING
+        self.home = [np.zeros(0, np.int64)] * RING
         self.leader = ThreadPoolExecutor(1, "rows")
         self.last: Future[None] | None = None
 
-    def fetch(self, step: int, places: Tensor, carried: Tensor) -> Callable[[], Event]:
-        return self.leader.submit(self._fetch, step, places, carried).result
+    def fetch(self, step: int, rows: WorkingRows) -> Callable[[], Event]:
+        return self.leader.submit(self._fetch, step, rows).result
 
-    def _fetch(self, step: int, places: Tensor, carried: Tensor) -> Event:
-        n, count = step % RING, len(places)
-        self.places[n] = places.numpy().copy()
-        gather(self.tables.all, self.places[n], self.coming[n][:count].numpy(), self.threads)
-        self.indices.bring(step, places, carried)
-        rows = self.device.rows
-        rows.run(lambda: copy(self.store.working(step, count), self.coming[n][:count]), Phase.TRANSFER)
-        return rows.event()
+    def _fetch(self, step: int, rows: WorkingRows) -> Event:
+        n, count = step % RING, len(rows.places)
+        self.home[n] = rows.home.numpy().copy()
+        gather(self.tables.all, rows.places.numpy().copy(), self.coming[n][:count].numpy(), self.threads)
+        self.indices.bring(step, rows)
+        stream = self.device.rows
+        stream.run(lambda: copy(self.store.working(step, count), self.coming[n][:count]), Phase.TRANSFER)
+        return stream.event()
 
     def give_back(self, step: int, count: int, done: Event) -> None:
         self.last = self.leader.submit(self._give_back, step, count, done)
@@ -176,7 +206,7 @@ class CopiedRows(ColdRows):
         rows.after(done, Wait.UPDATED)
         rows.run(lambda: copy(self.going[:count], self.store.working(step, count)), Phase.TRANSFER)
         rows.event().wait(Wait.RETURNED)
-        scatter(self.tables.all, self.places[step % RING], self.going[:count].numpy(), self.threads)
+        scatter(self.tables.all, self.home[step % RING], self.going[:count].numpy(), self.threads)
 
     def free(self, step: int) -> None:
         """Nothing is used any more: the rows of that step are back."""

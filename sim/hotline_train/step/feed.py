@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..sources.source import MicroBatchSource, NonPopular
+from ..sources.source import Exchange, MicroBatchSource, NonPopular
 from .device import Device, Event, Phase, Wait
 from .records import RING, MicroBatch, write_header
 from .store import RowStore
@@ -16,12 +16,17 @@ from .store import RowStore
 @dataclass(frozen=True)
 class Other:
     """The non-popular micro-batch of a step; its ``working`` rows are in the store from ``arrived`` on, but for those that
-    are to be ``carried`` from the step before: int32 [most], on the device (see ``Kernels.carry``); None for none."""
+    are to be ``carried`` from the step before: int32 [most], on the device (see ``Kernels.carry``); None for none.
+
+    ``exchange``: what changes in the hot set when the step is made; its slots and numbers lie on the device, too, from
+    ``arrived`` on: ``exchanged`` int64 [2, n]; None for none."""
 
     records: MicroBatch
     working: int
     arrived: Event | None
-    carried: Tensor | None = None
+    carried: Tensor | None
+    exchange: Exchange
+    exchanged: Tensor | None
 
 
 class Feed(ABC):
@@ -104,6 +109,19 @@ class RecordRing:
             slot.used = done
 
 
+def exchange_memory(store: RowStore, device: Device) -> tuple[Tensor, Tensor]:
+    """Pinned, and on the device: int64 [2, most slots that one mini-batch can change]."""
+    most = min(store.slots, store.most)
+    return device.pinned(2, most, dtype=torch.int64), device.zeros(2, most, dtype=torch.int64)
+
+
+def pin_exchange(exchange: Exchange, pinned: Tensor) -> Tensor:
+    """Slots and numbers of ``exchange`` in ``pinned``: int64 [2, n] of it."""
+    found = pinned[:, : len(exchange.slots)]
+    found.numpy()[:] = exchange.slots, exchange.numbers
+    return found
+
+
 def copy(to: Tensor, source: Tensor) -> None:
     """Without waiting, where one of them is pinned."""
     to.copy_(source, non_blocking=True)
@@ -120,6 +138,7 @@ class SourceFeed(Feed):
         width = store.rows.width
         self.coming = device.pinned(store.most, width, dtype=store.rows.dtype)
         self.going = device.pinned(store.most, width, dtype=store.rows.dtype)
+        self.pinned, self.on_device = exchange_memory(store, device)
         self.asked: list[tuple[int, int]] = []
         self.given: NonPopular | None = None
         self.returning: tuple[NonPopular, Event | None] | None = None
@@ -145,25 +164,35 @@ class SourceFeed(Feed):
         step, _ = self.asked[0]
         self.settle()
         found = self.given = self.source.non_popular()
-        count = len(found.keys)
+        count = len(found.rows)
         if count > self.store.most:
             raise ValueError(f"step {step} has {count} working rows; the store has room for {self.store.most}")
-        arrived = None
+        arrived, exchanged = None, None
         if count:
             # The rows of the step before are back, so these have been copied, too.
             pinned, rows = self.coming[:count], self.device.rows
             pinned.numpy()[:] = found.rows
-            rows.run(lambda: copy(self.store.working(step, count), pinned), Phase.TRANSFER)
+            changes, exchanged = (
+                pin_exchange(found.exchange, self.pinned),
+                self.on_device[:, : len(found.exchange.slots)],
+            )
+
+            def bring():
+                copy(self.store.working(step, count), pinned)
+                copy(exchanged, changes)
+
+            rows.run(bring, Phase.TRANSFER)
             arrived = rows.event()
             self.bus_bytes += 2 * found.rows.nbytes
-        return Other(self._bring(found.records, count, other=True), count, arrived)
+        records = self._bring(found.records, count, other=True)
+        return Other(records, count, arrived, None, found.exchange, exchanged)
 
     def updated(self, done: Event) -> None:
         step, _ = self.asked.pop(0)
         self.ring.used(step, done)
         given, self.given = self.given, None
         assert given is not None
-        event, count = None, len(given.keys)
+        event, count = None, len(given.rows)
         if count:
             rows = self.device.rows
             rows.after(done, Wait.UPDATED)
@@ -177,5 +206,5 @@ class SourceFeed(Feed):
         (given, event), self.returning = self.returning, None
         if event:
             event.wait(Wait.RETURNED)
-            given.rows[:] = self.going[: len(given.keys)].numpy()
+            given.rows[:] = self.going[: len(given.rows)].numpy()
         self.source.scatter()

@@ -36,6 +36,14 @@ class RowStore:
         """[count, width] view of a mini-batch's working rows."""
         return self.all[self.first(batch) : self.first(batch) + count]
 
+    def exchange(self, batch: int, slots: Tensor, numbers: Tensor, leaving: int) -> None:
+        """The rows of ``slots`` int64 [n] and working rows ``numbers`` int64 [n] of a mini-batch change places: the first
+        ``leaving`` of them; to the other slots they are copied."""
+        numbers = numbers + self.first(batch)
+        out, come = self.all[slots[:leaving]], self.all[numbers]
+        self.all[numbers[:leaving]] = out
+        self.all[slots] = come
+
     def load(self, slots: Tensor, rows: Tensor) -> None:
         """Puts ``rows`` [n, width] into ``slots`` int64 [n]."""
         self.all[slots] = rows

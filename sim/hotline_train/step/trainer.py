@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hotline_sim.run.job import Relearn
-
 from ..kernels.choice import kernels_for
 from ..settings import Settings
 from ..sources.native import NativeSource
@@ -79,12 +77,12 @@ class Parts:
 class Trainer:
     """Trains on what ``source`` gives: ``settings``' model, or that of ``parts``, which lies on ``device``.
 
-    ``prefetch``: mini-batches are asked for before the working rows of the ones before are back. ``relearn``: the hot set
-    follows the data; around a SWAP nothing is prefetched. ``cold_rows``: the way of working rows, one of WAYS; only the
-    software engine's may go ``direct``. ``together``: both micro-batches are worked on at once, which is half the kernels; by
-    default where working rows come a step ahead, so that the popular one need not begin before the other one. If not, the device
-    works on the popular one while they come, and ``padded`` makes few sizes of micro-batches, as CUDA graphs need.
-    ``hot_list`` and ``step``: to go on from a checkpoint. To be closed.
+    ``prefetch``: mini-batches are asked for before the working rows of the ones before are back. ``cold_rows``: the way of
+    working rows, one of WAYS; only the software engine's may go ``direct``. ``together``: both micro-batches are worked on at
+    once, which is half the kernels; by default where working rows come a step ahead, so that the popular one need not begin
+    before the other one. If not, the device works on the popular one while they come, and ``padded`` makes few sizes of
+    micro-batches, as CUDA graphs need.
+    ``hot_list``, ``counted`` and ``step``: to go on from a checkpoint. To be closed.
     Raises ValueError, or the source's error, for what the source cannot do.
     """
 
@@ -95,23 +93,19 @@ class Trainer:
         device: Device,
         *,
         prefetch: bool = False,
-        relearn: Relearn | None = None,
         cold_rows: str = "direct",
         together: bool | None = None,
         padded: bool | None = None,
         parts: Parts | None = None,
         hot_list: np.ndarray | None = None,
+        counted: dict[str, np.ndarray] | None = None,
         step: int = 0,
     ):
-        if relearn and not source.relearns:
-            raise ValueError(
-                "relearning needs a source with a shadow of the hot set: native, golden or live, with --set shadow=1"
-            )
         if source.rows != settings.rows:
             raise ValueError(f"the source has rows of {source.rows}, training needs {settings.rows}")
         check_way(cold_rows)
         self.settings, self.source, self.device = settings, source, device
-        self.prefetch, self.relearn, self.cold_rows = prefetch, relearn, cold_rows
+        self.prefetch, self.cold_rows = prefetch, cold_rows
         settings.allow_tf32()
         trace, rows = source.trace, settings.rows
         ahead = prefetch and isinstance(source, NativeSource)
@@ -127,7 +121,7 @@ class Trainer:
         )
         self.row_optimizer = settings.row_optimizer(device.device, step)
         self.kernels = kernels_for(device.device, self.records, rows, 2 * source.batch_size)
-        self.hot_list = source.open(hot_list).copy()
+        self.hot_list = source.open(hot_list, counted).copy()
         self.store = RowStore(len(self.hot_list), source.working_limit, rows, device)
         self.work = StepWork(device, self.kernels, self.space, self.store, self.dense, graphs)
         self.feed = self._feed()
@@ -171,9 +165,6 @@ class Trainer:
         self.device.synchronise()
         self.store.return_hot(self.hot_list, self.source.write_rows)
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device.device)
-
     def batch_of(self, number: int) -> int:
         """The mini-batch of a step."""
         return number % self.source.batches
@@ -188,10 +179,12 @@ class Trainer:
 
     def _step(self, number: int, last: int) -> Step:
         if self.begun == number:
-            self._change_hot_set(number)
+            if number and self.source.starts_again(self.batch_of(number)):
+                self._start_again()
             self._ask(number, ahead=False)
         popular = self.feed.popular()
         other, mean_loss = (self._together if self.together else self._apart)(number, popular, last)
+        self._exchange(number, other)
         done = self.work.end()
         self.feed.updated(done)
         self.number = number + 1
@@ -243,7 +236,7 @@ class Trainer:
         while (
             self.prefetch
             and self.begun <= min(last, number + self.feed.depth)
-            and not self._changes_hot_set(self.begun)
+            and not self.source.starts_again(self.batch_of(self.begun))
         ):
             self._ask(self.begun, ahead=True)
 
@@ -265,26 +258,19 @@ class Trainer:
         self.dense_optimizer.step()
         self.dense_optimizer.zero_grad(set_to_none=False)
 
-    def _changes_hot_set(self, number: int) -> bool:
-        """Whether something happens to the tracker before step ``number``."""
-        relearn = self.relearn
-        return relearn is not None and (number % relearn.every == 0 or number % relearn.swap_every == 0)
-
-    def _change_hot_set(self, number: int) -> None:
-        """LEARN and SWAP before a step; rows move with their slots."""
-        relearn = self.relearn
-        if not relearn or not self._changes_hot_set(number):
+    def _exchange(self, number: int, other: Other) -> None:
+        """The hot set takes over what it has learnt from this mini-batch: rows change places, updated as they are."""
+        exchange, exchanged = other.exchange, other.exchanged
+        if not len(exchange.slots):
             return
-        self.feed.settle()
-        if number and number % relearn.swap_every == 0:
-            self.device.synchronise()
-            delta = self.source.swap(relearn.limit, relearn.worth)
-            had, has = delta.had, delta.has
-            leaving = self.store.read(self._tensor(delta.slots[had])).cpu().numpy()
-            self.source.write_rows(delta.old[had], leaving)
-            coming = self.source.read_rows(delta.new[has])
-            self.store.load(self._tensor(delta.slots[has]), self._tensor(coming))
-            self.hot_list[delta.slots] = delta.new
-            self.device.synchronise()
-        if number % relearn.every == 0:
-            self.source.learn(self.batch_of(number))
+        assert exchanged is not None
+        slots, numbers = exchanged
+        self.device.main.run(lambda: self.store.exchange(number, slots, numbers, exchange.leaving), Phase.UPDATE)
+        self.hot_list[exchange.slots] = exchange.new
+
+    def _start_again(self) -> None:
+        """The hot set becomes what the source begins with."""
+        self.flush()
+        self.hot_list[:] = self.source.open()
+        self.store.bring_hot(self.hot_list, self.source.read_rows)
+        self.device.synchronise()

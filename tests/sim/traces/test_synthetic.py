@@ -77,6 +77,21 @@ def test_accesses_of_a_sample_are_correlated():
         assert a.popular_share > 1.3 * b.popular_share
 
 
+def test_popularity_drifts_as_fast_as_told():
+    """How many of the last tenth's accesses are to the rows that the first tenth used most."""
+
+    def kept(drift: str) -> float:
+        rows = open_trace(f"synthetic:drift,samples=20000{drift}").part().rows[:, 0]
+        popular, counts = np.unique(rows[:2000], return_counts=True)
+        return float(np.isin(rows[-2000:], popular[np.argsort(-counts)[:50]]).mean())
+
+    shares = [kept(drift) for drift in (",drift=0", ",drift=0.03", "", ",drift=1")]
+    assert shares == sorted(shares, reverse=True) and shares[0] > 0.3 and shares[-1] < 0.01
+    assert kept(",drift=0.1") == shares[2]
+    with pytest.raises(TraceError, match="drift=1.5: a part of the rows, 0 to 1, is right"):
+        open_trace("synthetic:drift,drift=1.5")
+
+
 @pytest.mark.skipif(not REAL.exists(), reason="the real sample is not beside this checkout")
 def test_generated_skew_resembles_the_real_sample():
     """Hot coverage and popular share at each size of hot set, same number of samples."""

@@ -3,8 +3,8 @@
     marked sets ─► READ ─► lines ─► what differs, entry by entry ─► the delta list
                                           └─► SWAP: the hot line; MARK: something differs still
 
-A set takes 2 cycles, 4 more for each slot that changes, and 1 for each other key that differs. Besides, for every partition
-about 20 cycles and one for each word of marks (``mark_scanner``), and what ``forgetting`` takes.
+A set takes a cycle, 3 more for each slot that changes, and 1 for each other key that differs; ``list_words`` takes 4 for each
+slot that changes. Besides, a cycle for each word of marks (``mark_scanner``), and what ``forgetting`` takes.
 The golden twin is ``hotline_golden.tracker.tracker.Tracker.swap``.
 """
 
@@ -89,7 +89,6 @@ class ListSwap(wiring.Component):
             lines.i.p.hot.eq(port.r_hot_line),
             lines.o.ready.eq(taken),
             numbers.o.ready.eq(taken),
-            scanner.drained.eq((unanswered == 0) & ~(visited.valid & ~visited.p.end)),
             scanner.r_marks.eq(port.r_marks),
             scanner.marks.eq(port.marks),
             scanner.asks.ready.eq(~wants & ~reads),
@@ -113,17 +112,23 @@ class ListSwap(wiring.Component):
         worthy = [entry.state >= job.worth for entry in lines.o.p.line]
         to_do = Signal(ways)
         first = first_set(to_do)
-        entry = data.StructLayout({"way": ceil_log2(ways), "held": 1, "old": hot[0].shape(), "tag": config.tag_bits})
+        way = one_hot_mux(first, [Const(w, ceil_log2(ways)) for w in range(ways)])
+        entry = data.StructLayout({"held": 1, "old": hot[0].shape(), "tag": config.tag_bits})
         in_hand, chosen = Signal(entry, reset_less=True), Signal(entry)
-        m.d.comb += chosen.eq(
-            one_hot_mux(
-                first, [Cat(Const(w, ceil_log2(ways)), line[w].held, hot[w], line[w].tag) for w in range(ways)]
-            )
-        )
+        m.d.comb += chosen.eq(one_hot_mux(first, [Cat(line[w].held, hot[w], line[w].tag) for w in range(ways)]))
 
         def asks(op: BankOp) -> None:
             """The line in hand asks the tracker."""
             m.d.comb += [wants.eq(1), port.op.eq(op), port.set.eq(number)]
+
+        def next_line() -> None:
+            """The next line comes into hand, if there is one."""
+            m.d.sync += [line.eq(lines.o.p.line), hot.eq(lines.o.p.hot), number.eq(numbers.o.p), touched.eq(0)]
+            m.d.sync += [to_do.eq(Cat(differs) & Cat(worthy)), remains.eq((Cat(differs) & ~Cat(worthy)).any())]
+            m.next = "LINE"
+            with m.If(lines.o.valid):
+                m.d.comb += taken.eq(1)
+                m.next = "ENTRY"
 
         def stays() -> None:
             """The entry in hand is left where it is."""
@@ -133,7 +138,7 @@ class ListSwap(wiring.Component):
             self.results.p.eq(result),
             scanner.i.p.eq(cursor),
             self.o.p.set.eq(number),
-            self.o.p.slot.eq(Cat(in_hand.way, number)),
+            self.o.p.slot.eq(Cat(way, number)),
         ]
         for w in range(ways):
             m.d.comb += [port.line[w].valid.eq(hot[w].valid), port.line[w].tag.eq(hot[w].tag)]
@@ -148,12 +153,8 @@ class ListSwap(wiring.Component):
                 with m.If(self.jobs.valid & self.jobs.ready):
                     m.next = "LINE"
             with m.State("LINE"):
-                m.d.sync += [line.eq(lines.o.p.line), hot.eq(lines.o.p.hot), number.eq(numbers.o.p), touched.eq(0)]
-                m.d.sync += [to_do.eq(Cat(differs) & Cat(worthy)), remains.eq((Cat(differs) & ~Cat(worthy)).any())]
-                with m.If(lines.o.valid):
-                    m.d.comb += taken.eq(1)
-                    m.next = "ENTRY"
-                with m.Elif(all_visited & ~lines.busy):
+                next_line()
+                with m.If(~lines.o.valid & all_visited & ~lines.busy):
                     with m.If(kept_back):
                         m.d.sync += cursor.eq(kept_at)
                     m.next = "EPOCH" if config.forgets else "END"
@@ -162,9 +163,10 @@ class ListSwap(wiring.Component):
                 with m.If(to_do == 0):
                     with m.If(touched):
                         asks(BankOp.SWAP)
-                    m.next = "LINE"
                     with m.If(remains):
                         m.next = "MARK"
+                    with m.Else():
+                        next_line()
                 with m.Elif(chosen.held):
                     stays()
                 with m.Elif(full):
@@ -173,11 +175,9 @@ class ListSwap(wiring.Component):
                     with m.If(~kept_back):
                         m.d.sync += kept_at.eq(number)
                 with m.Else():
-                    m.next = "SLOT"
-            with m.State("SLOT"):
-                m.d.comb += [self.o.valid.eq(1), self.o.p.literal.eq(1)]
-                with m.If(self.o.ready):
-                    m.next = "OLD"
+                    m.d.comb += [self.o.valid.eq(1), self.o.p.literal.eq(1)]
+                    with m.If(self.o.ready):
+                        m.next = "OLD"
             with m.State("OLD"):
                 m.d.comb += [
                     self.o.valid.eq(1),

@@ -1,8 +1,7 @@
 """Which sets a SWAP visits: those that the banks have marked, partition by partition, from where the last SWAP was cut short.
 
-Words of marks are asked for one a cycle, as many as there is room for. All sets of a partition lie in one bank, and only when
-all that was asked of that has been answered is the next partition's turn: so no two banks ever answer at once. A set a cycle;
-about 20 cycles, and one for each word of marks, for a partition.
+Words of marks are asked for one a cycle, as many as there is room for; their sets come one a cycle. So it takes a cycle for each
+word, or each set, if those are more, and about 30.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
@@ -28,8 +27,6 @@ class MarkScanner(wiring.Component):
     i : In(stream of set numbers)
         Where to begin.
     o : Out(stream of visited_set_layout)
-    drained : In(1)
-        Nothing that was asked of a bank because of ``o`` is unanswered; no set of ``o`` waits to be asked for.
     asks : Out(stream of set numbers), r_marks, marks : In
         MARKS of the tracker, see PortSignature.
     """
@@ -38,35 +35,35 @@ class MarkScanner(wiring.Component):
         self.config = config
         super().__init__({
             "i": In(stream.Signature(config.set_bits)), "o": Out(stream.Signature(visited_set_layout(config))),
-            "drained": In(1), "asks": Out(stream.Signature(config.set_bits)), "r_marks": In(1), "marks": In(config.mark_bits),
+            "asks": Out(stream.Signature(config.set_bits)), "r_marks": In(1), "marks": In(config.mark_bits),
         })  # fmt: skip
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
         p_bits, bit_bits = config.partition_bits, config.mark_bits.bit_length() - 1
-        bank_bits = config.bank_bits
         word_bits = config.set_bits - p_bits - bit_bits  # of a word's number in its partition
-        place = data.StructLayout({"partition": p_bits, "bit": bit_bits, "word": word_bits})
+        place = data.StructLayout({"partition": p_bits, "bit": bit_bits, "word": word_bits})  # of a set
+        turn = data.StructLayout(
+            {"word": word_bits, "partition": p_bits}
+        )  # of a word, in the order in which they come
         begin = Signal(place, reset_less=True)
-        partition = Signal(p_bits)
-        word, answered = Signal(word_bits), Signal(word_bits)  # the next to be asked for; to come
-        last_word, last_pass = Signal(word_bits), Signal()
+        asking, answered = Signal(turn), Signal(turn)  # the word to be asked for next; the one to come
+        left_to_ask = Signal(range((1 << word_bits + p_bits) + 1))
         is_first = Signal()  # the next answer is that of the first word: what lies before the beginning comes late
         late = Signal(config.mark_bits)
-        found = data.StructLayout({"word": word_bits, "marks": config.mark_bits})
+        found = data.StructLayout({"turn": turn, "marks": config.mark_bits})
         m.submodules.words = words = CreditFifo(found, WORD_CYCLES)
 
         # The answer.
         before = (1 << begin.bit) - 1
-        marks = Mux(is_first, self.marks & ~before, self.marks)
         m.d.comb += [
             words.i.valid.eq(self.r_marks),
-            words.i.p.word.eq(answered),
-            words.i.p.marks.eq(marks),
+            words.i.p.turn.eq(answered),
+            words.i.p.marks.eq(Mux(is_first, self.marks & ~before, self.marks)),
         ]
         with m.If(self.r_marks):
-            m.d.sync += [answered.eq(answered + 1), is_first.eq(0)]
+            m.d.sync += [answered.as_value().eq(answered.as_value() + 1), is_first.eq(0)]
             with m.If(is_first):
                 m.d.sync += late.eq(self.marks & before)
 
@@ -85,44 +82,36 @@ class MarkScanner(wiring.Component):
         with m.If(step):
             m.d.sync += [chosen_valid.eq(left.any()), chosen.eq(lowest), left.eq(left & ~lowest)]
         idle = (left == 0) & ~chosen_valid
-        takes = idle & words.o.valid
         m.d.comb += words.o.ready.eq(idle)
-        asked = self.asks.valid & self.asks.ready
-        m.d.comb += words.spend.eq(asked)
-        with m.If(takes):
-            m.d.sync += [here.partition.eq(partition), here.word.eq(words.o.p.word), left.eq(words.o.p.marks)]
+        with m.If(idle & words.o.valid):
+            came = words.o.p
+            m.d.sync += [here.partition.eq(came.turn.partition), here.word.eq(came.turn.word), left.eq(came.marks)]
 
-        in_bank = Cat(word, partition[bank_bits:])
-        m.d.comb += self.asks.p.eq(Cat(partition[:bank_bits], in_bank))
-        drained = ~words.busy & idle & self.drained
+        in_bank = Cat(asking.word, asking.partition[config.bank_bits :])
+        m.d.comb += [
+            self.asks.valid.eq((left_to_ask != 0) & words.credit),
+            self.asks.p.eq(Cat(asking.partition[: config.bank_bits], in_bank)),
+            words.spend.eq(self.asks.valid & self.asks.ready),
+        ]
+        with m.If(words.spend):
+            m.d.sync += [asking.as_value().eq(asking.as_value() + 1), left_to_ask.eq(left_to_ask - 1)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [begin.eq(self.i.p), is_first.eq(1), last_pass.eq(0), last_word.eq(~0)]
+                m.d.sync += [begin.eq(self.i.p), is_first.eq(1)]
                 with m.If(self.i.valid):
                     m.next = "BEGIN"
             with m.State("BEGIN"):
-                m.d.sync += [partition.eq(begin.partition), word.eq(begin.word), answered.eq(begin.word)]
+                for words_turn in (asking, answered):
+                    m.d.sync += [words_turn.partition.eq(begin.partition), words_turn.word.eq(begin.word)]
+                m.d.sync += left_to_ask.eq(1 << word_bits + p_bits)
                 m.next = "ASK"
             with m.State("ASK"):
-                m.d.comb += self.asks.valid.eq(words.credit)
-                with m.If(asked):
-                    m.d.sync += word.eq(word + 1)
-                    with m.If(word == last_word):
-                        m.next = "DRAIN"
-            with m.State("DRAIN"):
-                with m.If(drained):
-                    following = (partition + 1)[:p_bits]
-                    m.d.sync += [partition.eq(following), word.eq(0), answered.eq(0)]
-                    m.next = "ASK"
-                    # Back where it began: the words before the first, and what the first had before the beginning.
-                    with m.If(following == begin.partition):
-                        m.d.sync += [last_pass.eq(1), last_word.eq(begin.word - 1)]
-                    with m.If(last_pass | ((following == begin.partition) & (begin.word == 0))):
-                        m.d.sync += [here.eq(begin), left.eq(late)]
-                        m.next = "LATE"
+                with m.If((left_to_ask == 0) & ~words.busy & idle):
+                    m.d.sync += [here.eq(begin), left.eq(late)]
+                    m.next = "LATE"
             with m.State("LATE"):
-                with m.If(idle & self.drained):
+                with m.If(idle):
                     m.next = "END"
             with m.State("END"):
                 m.d.comb += ends.eq(1)
