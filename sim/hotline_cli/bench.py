@@ -387,6 +387,14 @@ def bench_relearn(
             "--sampling", metavar="N,N...", help="Also follow by every Nth sample alone, for each N: powers of two."
         ),
     ] = None,
+    look_ahead: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--look-ahead",
+            metavar="K,K...",
+            help="Also follow by the mini-batch that is K ahead of the one that is split.",
+        ),
+    ] = None,
     peers: Annotated[
         bool, typer.Option("--peers", help="Also caches as embedding libraries have them, and such that look ahead.")
     ] = False,
@@ -415,6 +423,7 @@ def bench_relearn(
             entries,
             batch_size,
             parts,
+            counts("--look-ahead", look_ahead) if look_ahead else [],
             peers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

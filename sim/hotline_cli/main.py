@@ -131,6 +131,15 @@ def run(
             "--prefetch", help="Submit the next mini-batch's SPLIT before a step's SCATTER; the bytes are the same."
         ),
     ] = False,
+    look_ahead: Annotated[
+        int,
+        typer.Option(
+            "--look-ahead",
+            metavar="K",
+            min=0,
+            help="Learn from the mini-batch that is K ahead, and bring rows in before they are used; see docs/following.md.",
+        ),
+    ] = 0,
     step_cycles: Annotated[
         int, typer.Option("--step-cycles", min=0, help="Cycles that the GPU takes between a SPLIT and its SCATTER.")
     ] = 0,
@@ -183,6 +192,7 @@ def run(
         console=err,
         timeline=timeline,
         prefetch=prefetch,
+        look_ahead=look_ahead,
         step_cycles=step_cycles,
     )
     publish([results_table(job, results)], summary(job, results), json_file)

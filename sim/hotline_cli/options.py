@@ -124,8 +124,10 @@ def hot_set(
 ) -> tuple[AcceleratorConfig, float]:
     """The configuration of ``--preset``, ``--set`` and ``--frozen``, and what ``--learn`` comes to.
 
-    Raises ValueError for ``--learn`` where nothing is learnt first."""
+    Raises ValueError for ``--frozen`` with a shadow, and for ``--learn`` where nothing is learnt first."""
     config = configuration(name, [*(FROZEN if frozen else []), *(settings or [])])
+    if frozen and config.shadow:
+        raise ValueError("--frozen --set shadow=1: a hot set that stays has no shadow; leave one of them away")
     if learn is not None and config.shadow:
         raise ValueError(f"--learn {learn}: a hot set that follows the data is not learnt first; add --frozen")
     return config, LEARNT if learn is None else learn

@@ -93,4 +93,4 @@ class NativeEngine:
 
     def follow(self, rows: np.ndarray) -> None:
         """What a SPLIT that follows learns from ``rows`` uint32 [n, accesses]."""
-        self.tracker.follow(rows, self.tables, self.tracked, self.sampling.shift, self.sampling.seed)
+        self.tracker.follow(rows, self.tables, self.tracked, self.sampling.shift, self.sampling.seed, self.threads)

@@ -4,6 +4,7 @@ The semantics are golden's ``tracker``, ``policies``, ``sample_scorer`` and ``fo
 compiled call.
 """
 
+import numba
 import numpy as np
 
 from hotline_golden.keys import KeySpace
@@ -20,7 +21,7 @@ from hotline_golden.tracker.sample_scorer import (
 )
 from hotline_golden.tracker.tracker import HotListError
 
-from .compiler import compiled
+from .compiler import compiled, in_parallel, several
 from .keys import (
     ARRAYS,
     INDEX_BITS,
@@ -39,6 +40,10 @@ SRRIP, FREQUENCY = 0, 1
 KINDS = {"srrip": SRRIP, "frequency": FREQUENCY, "sample_aware": FREQUENCY}
 #: Places in the numbers that learning keeps: those of golden's SampleScorer, and of its Forgetting.
 PRESSURE, THRESHOLD, MISSES, SPAN = range(4)
+#: In place of a permuted key: no access.
+NO_KEY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+#: Accesses for each thread that follows, at least.
+LEAST_ACCESSES = 4096
 
 
 class NativeTracker:
@@ -99,11 +104,25 @@ class NativeTracker:
         return int(_learn(rows, tables, tracked, self.policy.scores_samples, *self._shape_and_contents()))
 
     def follow(
-        self, rows: np.ndarray, tables: np.ndarray, tracked: np.ndarray, shift: int = 0, seed: int = 0
+        self,
+        rows: np.ndarray,
+        tables: np.ndarray,
+        tracked: np.ndarray,
+        shift: int = 0,
+        seed: int = 0,
+        threads: int = 1,
     ) -> None:
         """Shows the tracked accesses of ``rows``, each with its whole weight; of every ``1 << shift`` samples the one whose
-        position ends in the bits of ``seed``."""
-        _follow(rows, tables, tracked, shift, seed, *self._shape_and_contents())
+        position ends in the bits of ``seed``. Partitions of the tracker know nothing of each other: ``threads`` share them."""
+        keys = np.empty(rows.shape, np.uint64)
+        partitions = 1 << int(self.shape[KEEP_BITS])
+        parts = max(1, min(threads, partitions, rows.size // LEAST_ACCESSES))
+        kept = np.zeros((parts, len(self.kept)), np.int64)
+        with several(threads):
+            _permute(rows, tables, tracked, shift, seed, self.shape, keys, parts)
+            shape, hashes, contents, *numbers = self._shape_and_contents()
+            _follow(keys.reshape(-1), shape, hashes, contents[:-1], kept, *numbers)
+        self.kept[MISSES] += kept[:, MISSES].sum()
 
     def _shape_and_contents(self) -> tuple:
         contents = self.tags, self.state, self.silent, self.sketch, self.hot, self.held, self.kept
@@ -304,34 +323,33 @@ def _learn(
     return hits
 
 
-@compiled
-def _follow(
-    rows,
-    tables,
-    tracked,
-    shift,
-    seed,
-    shape,
-    hashes,
-    contents,
-    kind,
-    weight,
-    state_max,
-    cell_max,
-):
-    """A mini-batch's accesses, one at a time, each with its whole weight."""
+@in_parallel
+def _permute(rows, tables, tracked, shift, seed, shape, keys, parts):
+    """``keys`` uint64 [samples, accesses]: the permuted key of each access that is shown, NO_KEY for others."""
     samples, accesses = rows.shape
-    arrays = np.int64(shape[ARRAYS])
-    sets, cells = np.empty(arrays, np.int64), np.zeros(2, np.int64)
     mask = (np.int64(1) << shift) - 1
-    for sample in range(samples):
-        if (sample ^ seed) & mask:
-            continue
-        for j in range(accesses):
-            row = rows[sample, j]
-            if row == NO_ACCESS or not tracked[j]:
+    for part in numba.prange(parts):
+        for sample in range(samples * part // parts, samples * (part + 1) // parts):
+            for j in range(accesses):
+                row = rows[sample, j]
+                if (sample ^ seed) & mask or row == NO_ACCESS or not tracked[j]:
+                    keys[sample, j] = NO_KEY
+                else:
+                    keys[sample, j] = permuted(shape, (np.uint64(tables[j]) << shape[ROW_BITS]) | np.uint64(row))
+
+
+@in_parallel
+def _follow(keys, shape, hashes, entries, kept, kind, weight, state_max, cell_max):
+    """Accesses, one at a time, each with its whole weight. ``kept`` int64 [parts, 4]: what each part of the partitions keeps."""
+    arrays = np.int64(shape[ARRAYS])
+    partitions = (np.uint64(1) << shape[KEEP_BITS]) - np.uint64(1)
+    parts = np.uint64(len(kept))
+    for part in numba.prange(len(kept)):
+        contents = (*entries, kept[part])
+        sets, cells = np.empty(arrays, np.int64), np.zeros(2, np.int64)
+        for key in keys:
+            if key == NO_KEY or (key & partitions) % parts != np.uint64(part):
                 continue
-            key = permuted(shape, (np.uint64(tables[j]) << shape[ROW_BITS]) | np.uint64(row))
             tag = np.int64(key >> shape[INDEX_BITS])
             for a in range(arrays):
                 sets[a] = set_of(shape, hashes, key, a)

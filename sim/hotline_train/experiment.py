@@ -67,13 +67,14 @@ class Plan:
 
 @dataclass
 class Trained:
-    """``steps`` as they went; ``seconds`` of them; ``difference`` from plain training, if that was asked for, as a part of what
-    that has moved, and how good that is."""
+    """``steps`` as they went; ``seconds`` of them, and ``bus_bytes`` of rows between host and device, if there is one rank;
+    ``difference`` from plain training, if that was asked for, as a part of what that has moved, and how good that is."""
 
     plan: Plan
     steps: list[Step] = field(default_factory=list)
     first: int = 0
     seconds: float = 0.0
+    bus_bytes: int | None = None
     quality: Quality | None = None
     difference: float | None = None
     plain_quality: Quality | None = None
@@ -91,6 +92,10 @@ class Trained:
     def popular_share(self) -> float:
         return sum(step.popular for step in self.steps) / max(1, self.samples)
 
+    @property
+    def bus_bytes_per_sample(self) -> float | None:
+        return None if self.bus_bytes is None else self.bus_bytes / max(1, self.samples)
+
     def numbers(self) -> dict:
         """What ``--json`` holds."""
         plan = self.plan
@@ -98,7 +103,8 @@ class Trained:
             "source": plan.source, "device": self.device_name, "settings": asdict(plan.settings), "prefetch": plan.prefetch,
             "samples": self.samples, "mini_batches": len(self.steps), "first_step": self.first, "seconds": self.seconds,
             "samples_per_second": self.samples / self.seconds if self.seconds else 0.0,
-            "popular_share": self.popular_share, "losses": [step.loss for step in self.steps],
+            "popular_share": self.popular_share, "bus_bytes_per_sample": self.bus_bytes_per_sample,
+            "losses": [step.loss for step in self.steps],
         }  # fmt: skip
         if self.quality:
             found |= {"held_out": asdict(self.quality)}
@@ -118,6 +124,8 @@ class Trained:
         )
         table.add_row("speed", f"{self.samples / max(self.seconds, 1e-9):,.0f} samples/s ({self.device_name})")
         table.add_row("popular share", f"{self.popular_share:.1%}")
+        if (size := self.bus_bytes_per_sample) is not None:
+            table.add_row("rows over the bus", f"{size:,.0f} bytes a sample")
         if self.steps:
             tenth = max(1, len(self.steps) // 10)
             first, last = (np.mean([s.loss for s in part]) for part in (self.steps[:tenth], self.steps[-tenth:]))
@@ -284,6 +292,8 @@ def _run(trainer: Trainer, total: int, result: Trained, console: Console) -> Non
             if plan.checkpoint and trainer.number < total:
                 checkpoint.save(trainer, plan.checkpoint)
         trainer.device.synchronise()
+        if not distributed.launched():
+            result.bus_bytes = trainer.feed.bus_bytes
         result.seconds = time.perf_counter() - started
 
 

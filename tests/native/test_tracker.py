@@ -101,10 +101,12 @@ def test_hot_lists_that_cannot_be_are_refused_alike():
 
 @pytest.mark.parametrize("policy", ["frequency", "sample_aware", "srrip"])
 @pytest.mark.parametrize("limit, worth, shift", [(1 << 32, 0, 0), (5, 0, 1), (40, 3, 3), (0, 0, 0)])
-def test_the_hot_set_follows_alike(policy, limit, worth, shift):
-    """SPLITs that learn, with a LEARN between them, and a SWAP after each: contents, counts and delta lists."""
+def test_the_hot_set_follows_alike(policy, limit, worth, shift, monkeypatch):
+    """SPLITs that learn, with a LEARN between them, and a SWAP after each: contents, counts and delta lists. Three threads, or
+    as many as there are, share the partitions."""
+    monkeypatch.setattr("hotline_native.tracker.LEAST_ACCESSES", 1)
     config = small("shadow=1", f"policy={policy}")
-    job, golden, engine = pair(config, "synthetic:drift,samples=4000,scale=0.05", resident=None)
+    job, golden, engine = pair(config, "synthetic:drift,samples=4000,scale=0.05", threads=3, resident=None)
     engine.sampling = sampling = Sampling(shift, 5)
     changed, known, spans = 0, 0, set()
     for first in range(0, 4000, 200):

@@ -256,12 +256,13 @@ class TrackerBank(wiring.Component):
         victim = Cat(pick(list(request.places.sets), array), array)
         named = Cat(request.places.sets[0], request.named[:array_bits])
         learnt = request.learns & takes
+        # Their memory may lie far away: a register is before it.
         m.d.comb += [
-            marks.mark.eq(valid & (learnt | (request.op == BankOp.MARK))),
-            marks.set.eq(Mux(learnt, victim, named)),
-            marks.take.eq(valid & (request.op == BankOp.MARKS)),
-            marks.clear.eq(valid & (request.op == BankOp.CLEAR)),
-            marks.word.eq(named),
+            marks.mark.eq(delayed(m, valid & (learnt | (request.op == BankOp.MARK)))),
+            marks.set.eq(delayed(m, Mux(learnt, victim, named), reset_less=True)),
+            marks.take.eq(delayed(m, valid & (request.op == BankOp.MARKS))),
+            marks.clear.eq(delayed(m, valid & (request.op == BankOp.CLEAR))),
+            marks.word.eq(delayed(m, named, reset_less=True)),
             self.r_marks.eq(marks.r_valid),
             self.marks.eq(marks.marks),
         ]

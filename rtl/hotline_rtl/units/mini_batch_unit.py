@@ -211,11 +211,11 @@ class MiniBatchUnit(wiring.Component):
                 found.p.number.eq(working_set.found.p.number),
             ]
             link(m, config, "found", found, wiring.flipped(self.found))
-        with m.If(over):
+        with m.If(self.results.valid & self.results.ready):
             m.d.comb += [
-                self.events.accesses_seen.eq(result.i.p.accesses),
-                self.events.hot_accesses.eq(result.i.p.hot_accesses),
-                self.events.gathered_rows.eq(result.i.p.working_rows),
+                self.events.accesses_seen.eq(self.results.p.accesses),
+                self.events.hot_accesses.eq(self.results.p.hot_accesses),
+                self.events.gathered_rows.eq(self.results.p.working_rows),
             ]
         m.d.comb += [
             self.events.tracker_requests.eq(tracker.requests),

@@ -5,12 +5,14 @@ table or among the working rows. So what the tables hold in the end is known wit
 way, or comes from the wrong place, is seen.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hotline_golden.layouts import EMPTY_SLOT, NO_ACCESS, WORKING_ROW
 from hotline_golden.memory import MemoryImage
 
-from .job import Job, initial_rows, output_buffers, updated_rows
+from .job import COMING, Job, initial_rows, output_buffers, updated_rows
 
 
 class Gpu:
@@ -51,12 +53,26 @@ class Gpu:
         self.job.update([self.device], into, working, batch)
 
     def exchange(self, delta: np.ndarray, into: int) -> None:
-        """What a SWAP has changed, by its delta list uint32 [n, DELTA_WORDS]: a row that enters the hot set lies among the
-        working rows ``into``, and the one that leaves takes its place there, in the list of working keys, too: SCATTER brings it
-        home. Where none leaves, the place stays as it is."""
+        """What a SWAP has changed, by its delta list uint32 [n, DELTA_WORDS]; rows that enter are working rows ``into``."""
+        self._exchange(delta, output_buffers(into)[2:])
+
+    def list_coming(self, delta: np.ndarray) -> None:
+        """The keys of rows that enter the hot set, and are to be gathered for that."""
+        address = self.device.buffers[COMING[0]].address
+        self.device.words(address, 2 * len(delta)).reshape(-1, 2)[:] = delta[:, 3:5]
+
+    def exchange_coming(self, delta: np.ndarray) -> None:
+        """What a SWAP has changed, whose rows have been gathered in the order of ``delta``."""
+        delta = delta.copy()
+        delta[:, -1] = np.arange(len(delta))
+        self._exchange(delta, COMING)
+
+    def _exchange(self, delta: np.ndarray, names: Sequence[str]) -> None:
+        """A row that enters the hot set lies in the buffer of rows, by its number; the one that leaves takes its place there, and
+        in the list of keys, too: SCATTER brings it home. Where none leaves, the place stays as it is."""
         if not len(delta):
             return
-        _, _, keys, rows = (self.device.buffers[name].address for name in output_buffers(into))
+        keys, rows = (self.device.buffers[name].address for name in names)
         slots, old, new, numbers = delta[:, 0], delta[:, 1:3], delta[:, 3:5], delta[:, 5].astype(np.int64)
         count, dim = int(numbers.max()) + 1, self.job.dim
         listed = self.device.words(keys, 2 * count).reshape(count, 2)

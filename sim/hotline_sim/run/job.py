@@ -106,6 +106,8 @@ class Job:
     prefetch: bool = False
     #: Cycles that the GPU takes for a step.
     step_cycles: int = 0
+    #: Mini-batches that learning runs ahead of splitting; 0: a mini-batch is learnt from while it is split.
+    look_ahead: int = 0
     #: The mini-batch that each buffer of samples in host memory holds.
     loaded: list[int] = field(default_factory=list)
 
@@ -154,7 +156,8 @@ class Job:
         return Command(Opcode.LEARN, tag, self.samples_of(batch), self.source(batch))
 
     def split(self, batch: int, tag: int = 0, into: int = 0) -> Command:
-        """SPLIT of a mini-batch into the device buffers, of set ``into``; the shadow, if there is one, learns from it."""
+        """SPLIT of a mini-batch into the device buffers, of set ``into``; the shadow, if there is one, learns from it, unless it
+        has before."""
         popular, non_popular, keys, rows = (self.device.buffers[name].address for name in output_buffers(into))
         return Command(
             Opcode.SPLIT,
@@ -166,13 +169,18 @@ class Job:
             keys,
             rows,
             self.working_limit,
-            Flag.FOLLOW if self.follows else 0,
+            Flag.FOLLOW if self.follows and not self.look_ahead else 0,
         )
 
     def scatter(self, rows: int, tag: int = 0, into: int = 0) -> Command:
         """SCATTER of the first ``rows`` working rows of a set of device buffers."""
         _, _, keys, working = (self.device.buffers[name].address for name in output_buffers(into))
         return Command(Opcode.SCATTER, tag, rows, working_keys=keys, working_rows=working)
+
+    def coming(self, opcode: Opcode, rows: int) -> Command:
+        """GATHER of the first ``rows`` rows that enter the hot set without being working rows, or SCATTER of what lies there."""
+        keys, values = (self.device.buffers[name].address for name in COMING)
+        return Command(opcode, samples=rows, working_keys=keys, working_rows=values)
 
     def update(self, images: Iterable[MemoryImage], into: int, rows: int, batch: int) -> None:
         """The stated update of the first ``rows`` working rows of a set of device buffers, in every image."""
@@ -228,6 +236,10 @@ def resident_keys(model: Model) -> np.ndarray:
     return np.concatenate(parts)
 
 
+#: Device buffers for rows that enter the hot set without being working rows, where learning looks ahead.
+COMING = "coming keys", "coming rows"
+
+
 def output_buffers(number: int = 0) -> list[str]:
     """Names of the device buffers of a SPLIT: one set of them, or several numbered from 0."""
     names = ["popular", "non-popular", "working keys", "working rows"]
@@ -269,16 +281,17 @@ def prepare(
     output_sets: int = 1,
     prefetch: bool = False,
     step_cycles: int = 0,
+    look_ahead: int = 0,
     fill: bool = True,
     sample_buffers: int = SAMPLE_BUFFERS,
 ) -> Job:
     """Lays everything out, with ``output_sets`` sets of buffers for what comes out of a SPLIT, two with ``prefetch``.
 
-    ``learn``: the part of the mini-batches from which a hot set is learnt that does not follow the data.
-    ``resident`` is a bound in rows, None for no resident tables, or -1 for the
-    largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows. Host memory has room for
-    ``sample_buffers`` mini-batches, and holds the first ones; :meth:`Job.load` brings others. Without ``fill`` samples and
-    tables are not written into host memory, which then takes none: for whoever keeps them elsewhere.
+    ``learn``: the part of the mini-batches from which a hot set is learnt that does not follow the data; ``look_ahead``:
+    mini-batches that one which does learns ahead, not with ``prefetch``. ``resident`` is a bound in rows, None for no resident
+    tables, or -1 for the largest bound whose rows fit RESIDENT_SHARE_BYTES; ``padding`` bytes lie between rows. Host memory has
+    room for ``sample_buffers`` mini-batches, and holds the first ones; :meth:`Job.load` brings others. Without ``fill`` samples
+    and tables are not written into host memory, which then takes none: for whoever keeps them elsewhere.
 
     Raises ValueError for what ``config`` cannot serve.
     """
@@ -286,6 +299,12 @@ def prepare(
         raise ValueError(f"the mini-batch size must be at least 1, not {batch_size}")
     if batch_size > MAX_COUNT:
         raise ValueError(f"the mini-batch size must be at most {MAX_COUNT}, not {batch_size}")
+    if look_ahead and (prefetch or not config.shadow):
+        raise ValueError(
+            "a hot set that looks ahead needs shadow=1, and the mini-batches in strict order: leave prefetch away"
+        )
+    if not 0 <= look_ahead < sample_buffers:
+        raise ValueError(f"look_ahead must be 0 to {sample_buffers - 1} mini-batches, not {look_ahead}")
     row_bytes = 4 * dim
     bound = resident_bound(trace.table_rows, row_bytes) if resident == -1 else resident
     plan = MemoryPlan(base=0x1000)
@@ -320,6 +339,9 @@ def prepare(
             output_buffers(number), (records, records, most_working * 8, most_working * row_bytes), strict=True
         ):
             device_plan.add(name, size)
+    if look_ahead:
+        for name, size in zip(COMING, (8, row_bytes), strict=True):
+            device_plan.add(name, size * config.tracker_entries)
     job = Job(
         trace,
         config,
@@ -332,6 +354,7 @@ def prepare(
         whole,
         prefetch,
         step_cycles,
+        look_ahead,
         [-1] * buffers,
     )
     if not fill:

@@ -19,7 +19,7 @@ def draw(job: Job, results: Results, path: Path) -> None:
     from matplotlib import pyplot
 
     samples = [job.samples_of(batch) for batch in range(results.batches)]
-    bytes_each = 2 * job.model.row_bytes * np.array(results.working_rows_each) / samples
+    bytes_each = job.model.row_bytes * np.array(results.bus_rows_each) / samples
     curves = [("popular share", np.array(results.popular_shares)), ("bytes over the bus a sample", bytes_each)]
     if job.follows:
         curves.append(("slots changed", np.array([swap.changed for swap in results.swaps])))

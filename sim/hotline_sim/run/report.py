@@ -39,10 +39,11 @@ def summary(job: Job, results: Results) -> dict:
         "working_rows": results.working_rows,
         "bus_bytes_per_sample": bus_bytes(job, results),
         "follows": job.follows,
+        "look_ahead": job.look_ahead,
         "swaps": [asdict(swap) for swap in results.swaps],
         "swap_cycles": sum(swap.cycles for swap in results.swaps),
         "popular_shares": results.popular_shares,
-        "working_rows_each": results.working_rows_each,
+        "bus_rows_each": results.bus_rows_each,
         "cycles": results.cycles,
         "cycles_per_step": results.loop_cycles / max(1, results.batches),
         "step_cycles": job.step_cycles,
@@ -63,8 +64,8 @@ def summary(job: Job, results: Results) -> dict:
 
 
 def bus_bytes(job: Job, results: Results) -> float:
-    """Bytes of rows over the bus for a sample: each working row comes, and goes."""
-    return 2 * results.working_rows * job.model.row_bytes / max(1, results.samples)
+    """Bytes of rows over the bus for a sample: each working row comes, and goes; so does one that is brought in ahead."""
+    return sum(results.bus_rows_each) * job.model.row_bytes / max(1, results.samples)
 
 
 #: Characters of a sparkline, by height; and how long one is.
@@ -87,12 +88,13 @@ def results_table(job: Job, results: Results) -> Table:
     late = results.popular_shares[-max(1, len(results.popular_shares) // 10) :]
     over_time = f"; {sum(late) / max(1, len(late)):.1%} in the last tenth"
     changes = f"{results.changed:,} slots changed, {results.changed / max(1, len(results.swaps)):,.0f} a mini-batch"
+    ahead = f", {job.look_ahead} ahead" if job.look_ahead else ""
     step = f", {job.step_cycles:,} of them the GPU's" if job.step_cycles else ""
     rows = [
         ("samples", f"{n['samples']:,}"),
         ("mini-batches", f"{n['mini_batches']:,} of {job.batch_size:,}{learnt}"),
         ("resident tables", f"{n['resident_tables']} of {n['tables']} ({bound})"),
-        *([("hot set", f"follows the data: {changes}")] if job.follows else []),
+        *([("hot set", f"follows the data{ahead}: {changes}")] if job.follows else []),
         ("hot coverage", f"{n['hot_coverage']:.1%} of accesses"),
         ("popular share", f"{n['popular_share']:.1%} of samples" + (over_time if job.follows else "")),
         *([("over time", sparkline(results.popular_shares))] if job.follows else []),

@@ -33,6 +33,8 @@ class RunDirectory:
         numbers = _summary(path / "summary.json")
         if not numbers["golden_match"]:
             raise TraceError(f"{path}: in this run RTL and golden differed: {numbers['difference']}")
+        if numbers["look_ahead"]:
+            raise TraceError(f"{path}: in this run rows came into the hot set ahead; use one without --look-ahead")
         trace = NpzTrace(path / "trace.npz")
         hot = _array(path / "hot_list.npy")
         if hot.ndim != 2 or hot.shape[1] != 2 or hot.dtype != np.uint32:
@@ -82,7 +84,7 @@ class RunDirectory:
 #: What training needs to know of a run, and what it is.
 SUMMARY: dict[str, type | tuple[type, ...]] = {
     "golden_match": bool, "difference": str, "swaps": list, "batch_size": int, "dim": int, "configuration": dict,
-    "resident_bound_rows": (int, type(None)),
+    "resident_bound_rows": (int, type(None)), "look_ahead": int,
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hotline_golden.bounds import split_bound
-from hotline_golden.layouts import DELTA_WORDS, NO_WORKING_ROW, Command, Completion, Opcode
+from hotline_golden.layouts import DELTA_WORDS, EMPTY_SLOT, NO_WORKING_ROW, Command, Completion, Opcode
 from hotline_golden.machine import Machine
 from hotline_golden.memory import Buffer, MemoryImage
 from hotline_golden.split import SplitResult
@@ -21,7 +21,7 @@ from hotline_golden.split import SplitResult
 from ..host.driver import Driver
 from ..host.errors import CommandError, DriverError, NoCompletion
 from .gpu import Gpu, PlainTables
-from .job import Job, output_buffers, rings
+from .job import COMING, Job, output_buffers, rings
 
 #: Called with (what, done, of how many).
 Progress = Callable[[str, int, int], None]
@@ -49,8 +49,8 @@ class Results:
     events: list["Event"] = field(default_factory=list)
     swaps: list["Swap"] = field(default_factory=list)
     popular_shares: list[float] = field(default_factory=list)
-    #: Of each mini-batch.
-    working_rows_each: list[int] = field(default_factory=list)
+    #: Rows that crossed the bus because of each mini-batch, one way or the other.
+    bus_rows_each: list[int] = field(default_factory=list)
     seconds: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
     memory: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -173,6 +173,7 @@ class Session:
         try:
             self._learn()
             loop_began = self.transport.cycles
+            self._look_ahead()
             yield from self._prefetched() if job.prefetch else self._in_order()
             results.loop_cycles = self.transport.cycles - loop_began
             self.progress("split", job.batches, job.batches)
@@ -230,10 +231,49 @@ class Session:
         when = f"SWAP after mini-batch {batch}"
         self._compare_buffer(self.transport.host, self.golden.host, "delta list", when)
         delta = words.reshape(-1, DELTA_WORDS).copy()
-        if (delta[:, -1] == NO_WORKING_ROW).any():
+        if (delta[:, -1] == NO_WORKING_ROW).any() and not self.job.look_ahead:
             raise Mismatch(f"{when}: a row enters the hot set that is not among the mini-batch's working rows")
-        self.results.swaps.append(Swap(batch, done.working_rows, done.accesses, done.cycles))
+        if batch >= 0:
+            self.results.swaps.append(Swap(batch, done.working_rows, done.accesses, done.cycles))
         return delta
+
+    def _learn_ahead(self, batch: int) -> None:
+        """The mini-batch that is as far ahead of ``batch`` as learning is, if it is ahead, and there is one."""
+        ahead = batch + self.job.look_ahead
+        if self.job.look_ahead and ahead < self.job.batches:
+            self._load(ahead)
+            self._allow({"completion ring"}, set())
+            self._both(self.job.learn(ahead))
+
+    def _look_ahead(self) -> None:
+        """What comes before the first mini-batch, if learning is ahead of splitting: its rows enter the hot set."""
+        if self.job.look_ahead:
+            for batch in range(-self.job.look_ahead, 0):
+                self._learn_ahead(batch)
+            coming = self._gather_coming(self._swap(-1))
+            for gpu in self.gpus:
+                gpu.exchange_coming(coming)
+            self.hot_list = self.gpus[0].hot_list.copy()
+
+    def _gather_coming(self, delta: np.ndarray) -> np.ndarray:
+        """Of what a SWAP changes, what brings in rows that are not working rows, those first for which another one leaves; these
+        rows are gathered."""
+        coming = delta[delta[:, -1] == NO_WORKING_ROW]
+        coming = coming[np.argsort(coming[:, 1] == EMPTY_SLOT, kind="stable")]
+        if len(coming):
+            for gpu in self.gpus:
+                gpu.list_coming(coming)
+            self._allow({"completion ring"}, set(COMING))
+            self._both(self.job.coming(Opcode.GATHER, len(coming)))
+        return coming
+
+    def _scatter_leaving(self, coming: np.ndarray) -> None:
+        """Rows that have left the hot set for others that were gathered go home."""
+        leaving = int((coming[:, 1] != EMPTY_SLOT).sum())
+        self.results.bus_rows_each[-1] += len(coming) + leaving
+        if leaving:
+            self._allow({"completion ring"} | self.tables, set())
+            self._both(self.job.coming(Opcode.SCATTER, leaving))
 
     def _in_order(self) -> Iterator[SplitOutput]:
         """All steps, one after another."""
@@ -242,19 +282,22 @@ class Session:
             yield self._split(batch)
 
     def _split(self, batch: int) -> SplitOutput:
-        """One step in strict order: SPLIT, SWAP, the GPU's step, SCATTER."""
+        """One step in strict order: SPLIT, SWAP, the GPU's step, SCATTER; a LEARN before the SWAP, if learning is ahead."""
         self._load(batch)
         self._allow({"completion ring"}, set(output_buffers()))
         self._log("SPLIT", batch, "submitted")
         popular_done, done = self._both(self.job.split(batch))
-        self._log("SPLIT", batch, "done")
-        output = self._account(batch, popular_done, done, self.golden.last_split, 0)
-        self._step(output, 0, self.transport.cycles)
+        split = self._account(batch, popular_done, done, self.golden.last_split, 0)
+        self._learn_ahead(batch)
+        output = self._output(batch, split, 0, self._swap(batch))
+        coming = self._gather_coming(output.delta)
+        self._step(output, 0, self.transport.cycles, coming)
         if done.working_rows:
             self._allow({"completion ring"} | self.tables, set())
             self._log("SCATTER", batch, "submitted")
             self._both(self.job.scatter(done.working_rows))
             self._log("SCATTER", batch, "done")
+        self._scatter_leaving(coming)
         return output
 
     def _prefetched(self) -> Iterator[SplitOutput]:
@@ -265,8 +308,8 @@ class Session:
             self.progress("split", batch, job.batches)
             into, last = batch % 2, batch + 1 == job.batches
             tag, found, (popular_done, done) = following
-            self._log("SPLIT", batch, "done")
-            output = self._account(batch, popular_done, done, found, into)
+            split = self._account(batch, popular_done, done, found, into)
+            output = self._output(batch, split, into, self._swap(batch))
             yield output
             began = self.transport.cycles
             # With no rows there is no SCATTER to wait for.
@@ -293,19 +336,25 @@ class Session:
         self._log("SPLIT", batch, "popular")
         return self.tag, self.golden.last_split, done
 
-    def _step(self, output: SplitOutput, into: int, began: int) -> None:
-        """What the GPU does: takes its cycles, since it ``began``; updates rows; exchanges those that enter the hot set."""
+    def _step(self, output: SplitOutput, into: int, began: int, coming: np.ndarray = NO_DELTA) -> None:
+        """What the GPU does: takes its cycles, since it ``began``; updates rows; exchanges those that enter the hot set, working
+        rows and those that are ``coming``."""
         self.transport.run_cycles(max(0, began + self.job.step_cycles - self.transport.cycles))
         for gpu in self.gpus:
             samples = len(output.popular), len(output.non_popular)
             gpu.step(output.batch, into, samples, len(output.working_keys))
-            gpu.exchange(output.delta, into)
+            known = output.delta[:, -1] != NO_WORKING_ROW
+            gpu.exchange(output.delta[known], into)
+            gpu.exchange_coming(coming)
         self.plain.step(output.batch)
 
-    def _account(self, batch: int, popular_done: Completion, done: Completion, split: SplitResult | None, into: int):
-        """Compares a mini-batch's output, adds it to the results, and returns it, with what the SWAP after it changes."""
+    def _account(
+        self, batch: int, popular_done: Completion, done: Completion, split: SplitResult | None, into: int
+    ) -> SplitResult:
+        """Compares what a SPLIT has written, and adds it to the results; returns what golden found."""
         assert split is not None
         job, results = self.job, self.results
+        self._log("SPLIT", batch, "done")
         for name in output_buffers(into):
             self._compare_buffer(self.transport.device, self.golden.device, name, f"mini-batch {batch}")
         bound = split_bound(job.model, split, job.config.lanes, job.config.bus_bits)
@@ -316,17 +365,17 @@ class Session:
         results.accesses += done.accesses
         results.hot_accesses += done.hot_accesses
         results.working_rows += done.working_rows
-        results.working_rows_each.append(done.working_rows)
+        results.bus_rows_each.append(2 * done.working_rows)
         results.split_cycles += done.cycles
         results.popular_cycles += popular_done.cycles
         results.split_bound += bound.cycles
         results.binding[bound.binding] = results.binding.get(bound.binding, 0) + 1
-        return self._output(batch, split, into)
+        return split
 
     def _log(self, command: str, batch: int, what: str) -> None:
         self.results.events.append(Event(self.transport.cycles, command, batch, what))
 
-    def _output(self, batch: int, split: SplitResult, into: int) -> SplitOutput:
+    def _output(self, batch: int, split: SplitResult, into: int, delta: np.ndarray) -> SplitOutput:
         device, model = self.transport.device, self.job.model
         n = len(split.working_keys)
         popular, non_popular, keys, working = output_buffers(into)
@@ -340,7 +389,7 @@ class Session:
             take(non_popular, len(split.non_popular), model.record_words),
             take(keys, n, 2),
             take(working, n, self.job.dim).view(np.float32),
-            self._swap(batch),
+            delta,
         )
 
     def _both(self, command: Command, count: int | None = None) -> list[Completion]:

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from rich.table import Table
 
+from hotline_golden.layouts import ALL_SLOTS
 from hotline_golden.split import learn, split
 from hotline_native import NativeEngine
 from hotline_native.compiler import default_threads
@@ -67,6 +68,9 @@ def measure(trace: Trace, config: AcceleratorConfig, batch_size: int) -> Speeds:
         spent += time.perf_counter() - began
         if engine.learn(part.rows) != expected:
             raise Different("LEARN counted other hits than golden")
+    if config.shadow:
+        golden.swap(ALL_SLOTS)
+        tracker.swap(ALL_SLOTS)
     if not np.array_equal(golden.dump(), engine.dump()):
         raise Different("the tracker holds other keys than golden's")
     learn_speed = {"golden": sum(len(p.rows) for p in learnt) / spent}

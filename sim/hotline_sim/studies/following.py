@@ -2,7 +2,7 @@
 
 Of each: the popular share, the slots that changed, and the bytes that rows took over the bus. The software engine splits,
 learns and swaps; it is golden's, byte for byte. Rows over the bus: each working row comes once, and goes back
-once: it, or the row whose slot it took in the hot set.
+once: it, or the row whose slot it took in the hot set. Where learning looks ahead, so does a row that enters before it is used.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from hotline_golden.layouts import EMPTY_SLOT, NO_WORKING_ROW
 from hotline_golden.oracles.caches import least_often_used, least_recently_used, looks_ahead, run_cache
 from hotline_golden.oracles.oracle import by_count, by_samples, is_hot
 from hotline_golden.split import Sampling
@@ -55,6 +56,16 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How a hot set learns: from the first ``learnt`` mini-batches, and nothing later, the paper's way; or from each as it is
+    split, by ``sampling``; or, if it looks ``ahead``, from the one that is so many ahead."""
+
+    learnt: int = 0
+    sampling: Sampling = Sampling()
+    ahead: int = 0
+
+
+@dataclass(frozen=True)
 class FollowingStudy:
     """``curves`` over the mini-batches of ``batch`` samples of a trace; ``learnt``: how many the frozen set has learnt."""
 
@@ -73,26 +84,27 @@ def study(
     entries: int,
     batch: int,
     parts: Iterable[int] = (),
+    ahead: Iterable[int] = (),
     peers: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FollowingStudy:
-    """All curves of a trace; ``parts``: powers of two, for each a hot set that follows by one sample of so many alone; ``peers``:
-    and of PEERS. Raises ValueError for a trace of fewer than ten mini-batches."""
+    """All curves of a trace. ``parts``: powers of two, for each a hot set that follows by one sample of so many alone;
+    ``ahead``: for each one that learns from the mini-batch so many ahead; ``peers``: and of PEERS. Raises ValueError for a
+    trace of fewer than ten mini-batches."""
     trace = open_trace(spec)
     batches = trace.samples // batch
     learnt = batches // 10
     if not learnt:
         raise ValueError(f"{spec}: {trace.samples:,} samples are too few for ten mini-batches of {batch}")
-    samplings = {name_of(part): Sampling(part.bit_length() - 1) for part in (1, *parts)}
-    total = batches * (1 + len(samplings))
+    ways = {FROZEN: Way(learnt), FOLLOWING: Way()}
+    ways |= {f"{FOLLOWING}, one sample of {part:,}": Way(sampling=Sampling(part.bit_length() - 1)) for part in parts}
+    ways |= {f"{FOLLOWING}, {window} ahead": Way(ahead=window) for window in ahead}
     curves: list[Curve] = []
-    for name, sampling in ({FROZEN: None} | samplings).items():
+    for name, way in ways.items():
         bound = resident_bound(trace.table_rows, ROW_BYTES, resident_share(trace, ROW_BYTES))
-        job = study_job(trace, entries, batch, bound, [] if sampling else FROZEN_SETTINGS)
-        before = len(curves) * batches
-        curves.append(
-            _split_all(name, job, batches, sampling, learnt, lambda done, n=before: progress(n + done, total))
-        )
+        job = study_job(trace, entries, batch, bound, FROZEN_SETTINGS if way.learnt else [])
+        before, total = len(curves) * batches, batches * len(ways)
+        curves.append(_split_all(name, job, batches, way, lambda done, n=before, t=total: progress(n + done, t)))
     samples = Samples(trace, resident=True)
     ids = samples.ids[: batch * batches]
     for name, policy in (PEERS if peers else {}).items():
@@ -101,10 +113,6 @@ def study(
         curves.append(Curve(name, [popular / batch for popular in cache.popular], cache.evicted, moved))
     curves.append(_hindsight(ids, samples.distinct, entries, batch, batches))
     return FollowingStudy(spec, entries, batch, learnt, curves)
-
-
-def name_of(part: int) -> str:
-    return FOLLOWING if part == 1 else f"{FOLLOWING}, one sample of {part:,}"
 
 
 def study_job(trace: Trace, entries: int, batch: int, bound: int, settings: Sequence[str] = ()) -> Job:
@@ -124,24 +132,36 @@ def study_job(trace: Trace, entries: int, batch: int, bound: int, settings: Sequ
     return prepare(trace, config, batch_size=batch, resident=bound, dim=ROW_BYTES // 4, fill=False)
 
 
-def _split_all(name: str, job: Job, batches: int, sampling: Sampling | None, learnt: int, progress) -> Curve:
-    """All mini-batches, split by a hot set that follows them, by ``sampling``; or, the paper's way, one that learns the first
-    ``learnt`` and nothing later."""
+def _split_all(name: str, job: Job, batches: int, way: Way, progress) -> Curve:
+    """All mini-batches, split by a hot set that learns in this ``way``."""
     from hotline_native import NativeEngine
 
     engine = NativeEngine(job.model, native_tracker(job.config))
-    engine.sampling = sampling or engine.sampling
+    engine.sampling = way.sampling
     curve, batch, payload = Curve(name), job.batch_size, np.zeros((job.batch_size, 0), np.uint32)
-    for number in range(batches):
-        progress(number)
-        rows = job.trace.part(number * batch, (number + 1) * batch).rows
-        if not job.follows and number < learnt:
-            engine.learn(rows)
-        found = engine.split(rows, payload, follow=job.follows)
-        if job.follows:
-            curve.changed.append(len(engine.swap()[0]))
-        curve.share.append(len(found.popular) / batch)
-        curve.bytes.append(2 * ROW_BYTES * len(found.working_keys))
+
+    def rows_of(number: int) -> np.ndarray:
+        return job.trace.part(number * batch, (number + 1) * batch).rows
+
+    for number in range(-way.ahead, batches):
+        moved = 0
+        if number >= 0:
+            progress(number)
+            if number < way.learnt:
+                engine.learn(rows_of(number))
+            found = engine.split(rows_of(number), payload, follow=job.follows and not way.ahead)
+            moved = 2 * len(found.working_keys)
+            curve.share.append(len(found.popular) / batch)
+        if way.ahead and number + way.ahead < batches:
+            engine.learn(rows_of(number + way.ahead))
+        if job.follows and number >= -1:
+            delta = engine.swap()[0]
+            coming = delta[:, -1] == NO_WORKING_ROW
+            moved += int(coming.sum()) + int((coming & (delta[:, 1] != EMPTY_SLOT)).sum())
+            if number >= 0:
+                curve.changed.append(len(delta))
+        if number >= 0:
+            curve.bytes.append(ROW_BYTES * moved)
     return curve
 
 

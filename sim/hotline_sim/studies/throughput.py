@@ -10,7 +10,7 @@ import numpy as np
 
 from hotline_golden.bounds import split_bound
 from hotline_golden.layouts import Command, Opcode
-from hotline_rtl.config import AcceleratorConfig, preset
+from hotline_rtl.config import FROZEN, AcceleratorConfig, preset
 
 from ..engine.cosim import CosimTransport
 from ..engine.memory_model import MemoryTiming
@@ -59,7 +59,8 @@ class Case:
     clicks: int = 0
 
     def config(self) -> AcceleratorConfig:
-        return preset(self.preset).with_settings(list(self.settings))
+        """Of an accelerator whose hot set is learnt first, so that LEARN and SPLIT are measured apart."""
+        return preset(self.preset).with_settings([*FROZEN, *self.settings])
 
 
 @dataclass
@@ -285,7 +286,7 @@ def cases(real: str | None) -> dict[str, list[Case]]:
             )
         found["default policy"].append(
             Case(
-                f"8 lanes, default, {label}",
+                f"8 lanes, sample_aware, {label}",
                 spec,
                 "ecp5",
                 (*LARGE_TRACKER, "lanes=8", "lane_filter=32"),

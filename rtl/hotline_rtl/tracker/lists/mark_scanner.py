@@ -13,7 +13,7 @@ from ...lib.credit_fifo import CreditFifo
 from ...lib.logic import first_set, one_hot_mux
 
 #: Cycles until a word of marks comes that was asked for.
-WORD_CYCLES = 16
+WORD_CYCLES = 17
 
 
 def visited_set_layout(config: AcceleratorConfig) -> data.StructLayout:
