@@ -87,7 +87,7 @@ def memories_verilog(shapes: list[tuple[int, int]]) -> str:
             f".r_en(i{n}[1]), .w_addr(i{n}[2 +: {bits}]), .r_addr(i{n}[{2 + bits} +: {bits}]), "
             f".w_data(i{n}[{2 + 2 * bits} +: {width}]), .r_data(o{n}));"
         )
-    ram = (Path(hotline_rtl.__file__).parent / "hotline_ram.v").read_text()
+    ram = (Path(hotline_rtl.__file__).parent / "lib" / "verilog" / "hotline_ram.v").read_text()
     return f"{ram}\nmodule top({', '.join(ports)});\n" + "\n".join(body) + "\nendmodule\n"
 
 
@@ -302,7 +302,7 @@ def test_a_trackers_lines_lie_in_ultra_ram_where_there_is_some(tmp_path, apart):
     ram = "hotline_ram #(.WIDTH(100), .DEPTH(1024), .ADDRESS_BITS(10)) ram"
     sides = "input clk, input we, input [9:0] to, from, input [99:0] in, output [99:0]"
     pass_on = ".clk(clk), .we(we), .to(to), .from(from), .in(in)"
-    source = (Path(hotline_rtl.__file__).with_name("hotline_ram.v")).read_text() + (
+    source = (Path(hotline_rtl.__file__).parent / "lib" / "verilog" / "hotline_ram.v").read_text() + (
         f"module memory({sides} out); {ram}({ports}, .r_data(out)); endmodule\n"
         f"module sketch({sides} out); memory ram_0({pass_on}, .out(out)); endmodule\n"
         f"{apart}module bank_0({sides} a, b); memory ram_0({pass_on}, .out(a)); sketch sketch({pass_on}, .out(b)); endmodule\n"
