@@ -284,7 +284,7 @@ def bench_train(
         room = cap * 10**6
     else:
         room = device_memory(device) if device != "cpu" else int(log.table_rows.sum()) * plan.rows.bytes
-    config, share = hot_set(preset, settings, True, learn)
+    config, share = hot_set(preset, settings, frozen=True, learn=learn)
     with err.status("Making the mini-batches...") as status:
         task = prepared(
             log,
@@ -361,7 +361,7 @@ def bench_gpu(
             if json_file:
                 write_json(json_file, found(done))
 
-        config, _ = hot_set(preset, settings, True, None)
+        config, _ = hot_set(preset, settings, frozen=True, learn=None)
         made = suite.Suite(base, config, target, memory, default_threads(), samples, scale)
         done = made.run(wanted, minutes, status.update, after)
     publish(

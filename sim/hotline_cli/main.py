@@ -163,8 +163,7 @@ def run(
     config, share = hot_set(preset, settings, frozen, learn)
     if directory and directory.exists() and any(directory.iterdir()):
         raise ValueError(f"--out {directory}: the folder is not empty")
-    check_outputs(json_file, timeline)
-    check_outputs(json_file, plot)
+    check_outputs(json_file, timeline, plot)
     if engine is Engine.cocotb:
         need("--engine cocotb", "cocotb", "cocotbext.axi", instead="leave --engine away")
     if timeline and engine is not Engine.cosim:

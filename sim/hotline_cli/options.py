@@ -157,16 +157,16 @@ def counts(option: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def check_outputs(file: Path | None, picture: Path | None = None) -> None:
+def check_outputs(file: Path | None, *pictures: Path | None) -> None:
     """Raises, before anything is run, for a file that cannot be written in the end."""
-    for path in (file, picture):
+    for path in (file, *pictures):
         if path and not path.parent.is_dir():
             raise ValueError(f"{path}: there is no folder {path.parent}")
         if path and path.is_dir():
             raise ValueError(f"{path}: this is a folder; name a file in it")
-    if picture and picture.suffix not in PICTURES:
-        raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
-    if picture:
+    for picture in filter(None, pictures):
+        if picture.suffix not in PICTURES:
+            raise ValueError(f"{picture}: pictures are written as {', '.join(PICTURES)}")
         need("a picture", "matplotlib")
 
 

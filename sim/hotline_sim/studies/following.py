@@ -17,9 +17,9 @@ from hotline_golden.split import Sampling
 from hotline_rtl.config import FROZEN as FROZEN_SETTINGS
 from hotline_rtl.config import AcceleratorConfig
 
-from ..run.job import Job, native_tracker, prepare, resident_bound
+from ..run.job import Job, native_tracker, prepare
 from ..traces import Trace, open_trace
-from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, key_space, resident_share, short_name
+from .tracker_study import MAIN_WAYS, ROW_BYTES, Samples, key_space, short_name
 
 #: Caches as embedding libraries have them; mini-batches that some look ahead.
 PEERS = {
@@ -99,13 +99,12 @@ def study(
     ways = {FROZEN: Way(learnt), FOLLOWING: Way()}
     ways |= {f"{FOLLOWING}, one sample of {part:,}": Way(sampling=Sampling(part.bit_length() - 1)) for part in parts}
     ways |= {f"{FOLLOWING}, {window} ahead": Way(ahead=window) for window in ahead}
+    samples = Samples(trace, resident=True)
     curves: list[Curve] = []
     for name, way in ways.items():
-        bound = resident_bound(trace.table_rows, ROW_BYTES, resident_share(trace, ROW_BYTES))
-        job = study_job(trace, entries, batch, bound, FROZEN_SETTINGS if way.learnt else [])
+        job = study_job(trace, entries, batch, samples.bound, FROZEN_SETTINGS if way.learnt else [])
         before, total = len(curves) * batches, batches * len(ways)
         curves.append(_split_all(name, job, batches, way, lambda done, n=before, t=total: progress(n + done, t)))
-    samples = Samples(trace, resident=True)
     ids = samples.ids[: batch * batches]
     for name, policy in (PEERS if peers else {}).items():
         cache = run_cache(ids, samples.distinct, entries, batch, policy)

@@ -20,8 +20,12 @@ class RecordedSource(TableSource):
         """``part``: the first mini-batches of the run's trace, if not all are wanted."""
         trace = part or run.trace
         super().__init__(trace, run.summary["batch_size"], rows, HostTables(trace.table_rows, rows))
-        self.run, self.follows = run, run.follows
+        self.run = run
         self.next = 0  # mini-batch
+
+    @property
+    def follows(self) -> bool:
+        return self.run.follows
 
     @property
     def sizes(self) -> dict[str, int | str | None]:

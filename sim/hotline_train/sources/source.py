@@ -109,9 +109,6 @@ class MicroBatchSource(ABC):
     popular part can be had at once, and its ``non_popular`` after the ``scatter``; the result is as if it had come after.
     """
 
-    #: The hot set follows the data: it changes after each mini-batch.
-    follows = False
-
     def __init__(self, trace: Trace, batch_size: int, rows: RowFormat):
         check_payload(trace)
         self.trace, self.batch_size, self.rows = trace, batch_size, rows
@@ -123,6 +120,11 @@ class MicroBatchSource(ABC):
     def samples_of(self, batch: int) -> int:
         """Samples of a mini-batch; only the last may be shorter."""
         return min(self.batch_size, self.trace.samples - batch * self.batch_size)
+
+    @property
+    @abstractmethod
+    def follows(self) -> bool:
+        """The hot set follows the data: it changes after each mini-batch."""
 
     @property
     @abstractmethod
@@ -187,7 +189,7 @@ class OfJob(MicroBatchSource):
     job: Job
 
     @property
-    def follows(self) -> bool:  # type: ignore[override]
+    def follows(self) -> bool:
         return self.job.follows
 
     @property

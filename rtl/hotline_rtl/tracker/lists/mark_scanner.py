@@ -44,9 +44,7 @@ class MarkScanner(wiring.Component):
         p_bits, bit_bits = config.partition_bits, config.mark_bits.bit_length() - 1
         word_bits = config.set_bits - p_bits - bit_bits  # of a word's number in its partition
         place = data.StructLayout({"partition": p_bits, "bit": bit_bits, "word": word_bits})  # of a set
-        turn = data.StructLayout(
-            {"word": word_bits, "partition": p_bits}
-        )  # of a word, in the order in which they come
+        turn = data.StructLayout({"word": word_bits, "partition": p_bits})  # of a word, in the order they come
         begin = Signal(place, reset_less=True)
         asking, answered = Signal(turn), Signal(turn)  # the word to be asked for next; the one to come
         left_to_ask = Signal(range((1 << word_bits + p_bits) + 1))
